@@ -1,0 +1,85 @@
+/**
+ * Counters as plain number fields: the hot path adds to a field, `metrics.ts` reads the fields when
+ * somebody scrapes. Names are RDS Proxy's CloudWatch metrics in camel case. Latencies are sums in
+ * microseconds beside the count that divides them.
+ */
+
+import {
+  CLIENT_CLOSE_REASONS,
+  type ClientCloseReason,
+  DATABASE_CLOSE_REASONS,
+  type DatabaseCloseReason,
+  PIN_REASONS,
+  type PinReason,
+} from './reasons.ts';
+
+function zeroes<Reason extends string>(reasons: readonly Reason[]): Record<Reason, number> {
+  return Object.fromEntries(reasons.map((reason) => [reason, 0])) as Record<Reason, number>;
+}
+
+/** One per endpoint of a proxy. */
+export class EndpointCounters {
+  // Gauges.
+  clientConnections = 0;
+  clientConnectionsInSetup = 0;
+  clientConnectionsTls = 0;
+  clientConnectionsNoTls = 0;
+  // Totals.
+  clientConnectionsReceived = 0;
+  clientConnectionsClosed = 0;
+  clientConnectionsSetupSucceeded = 0;
+  clientConnectionsSetupFailedAuth = 0;
+  queryRequests = 0;
+  queryRequestsTls = 0;
+  queryRequestsNoTls = 0;
+  queryResponses = 0;
+  queryResponseLatencyMicros = 0;
+  borrows = 0;
+  borrowLatencyMicros = 0;
+  readonly closes: Record<ClientCloseReason, number> = zeroes(CLIENT_CLOSE_REASONS);
+  readonly pins: Record<PinReason, number> = zeroes(PIN_REASONS);
+}
+
+/** One per target of a proxy. The gauges are read off the pools at scrape time, see `TargetGauges`. */
+export class TargetCounters {
+  databaseConnectionRequests = 0;
+  databaseConnectionRequestsWithTls = 0;
+  databaseConnectionsSetupSucceeded = 0;
+  databaseConnectionsSetupFailed = 0;
+  queryDatabaseResponses = 0;
+  queryDatabaseResponseLatencyMicros = 0;
+  /** Loans made, of any connection. */
+  connectionsBorrowed = 0;
+  /** Loans that had to wait because every permitted connection was in use. */
+  connectionPoolFullCount = 0;
+  borrowTimeouts = 0;
+  readonly closes: Record<DatabaseCloseReason, number> = zeroes(DATABASE_CLOSE_REASONS);
+}
+
+/** A reading of a target's pools. */
+export interface TargetGauges {
+  readonly databaseConnections: number;
+  readonly databaseConnectionsWithTls: number;
+  readonly databaseConnectionsCurrentlyBorrowed: number;
+  readonly databaseConnectionsCurrentlyInTransaction: number;
+  readonly databaseConnectionsCurrentlySessionPinned: number;
+  readonly maxDatabaseConnectionsAllowed: number;
+  readonly queueDepth: number;
+  /** 1 while the target answers, else 0. */
+  readonly isAvailable: boolean;
+}
+
+/** What `/metrics` reads when it is scraped. */
+export interface MetricsSource {
+  endpoints(): Iterable<{
+    readonly proxy: string;
+    readonly endpoint: string;
+    readonly counters: EndpointCounters;
+  }>;
+  targets(): Iterable<{
+    readonly proxy: string;
+    readonly target: string;
+    readonly counters: TargetCounters;
+    readonly gauges: TargetGauges;
+  }>;
+}

@@ -1,0 +1,112 @@
+/**
+ * Everything worth telling, as one union. Producers emit; `logs.ts` turns an event into a line and
+ * nobody else writes logs. Names are `noun.past_verb`. Nothing here carries SQL values, passwords
+ * or message bytes; a `digest` is a statement with its literals removed.
+ */
+
+import type { ClientConnectionId, DatabaseConnectionId } from '../base/ids.ts';
+import type { ClientCloseReason, DatabaseCloseReason, PinReason } from './reasons.ts';
+
+/** Where on the client side something happened. */
+export interface ClientScope {
+  readonly proxy: string;
+  readonly endpoint: string;
+  readonly clientConnection: ClientConnectionId;
+}
+
+/** Where on the database side something happened. */
+export interface DatabaseScope {
+  readonly proxy: string;
+  readonly target: string;
+  readonly databaseConnection: DatabaseConnectionId;
+}
+
+export type Event =
+  | (ClientScope & { readonly event: 'client.connected'; readonly address: string })
+  | (ClientScope & {
+      readonly event: 'client.authenticated';
+      readonly user: string;
+      readonly database: string;
+    })
+  | (ClientScope & {
+      readonly event: 'client.authentication_failed';
+      readonly user: string;
+      /** For the operator only; the client sees one and the same answer. */
+      readonly why: 'unknown_user' | 'wrong_password' | 'malformed_response';
+    })
+  | (ClientScope & { readonly event: 'client.closed'; readonly reason: ClientCloseReason })
+  | (ClientScope & {
+      readonly event: 'borrow.failed';
+      readonly why: 'timeout' | 'refused' | 'no_target';
+      readonly waitedMs: number;
+      readonly detail: string;
+    })
+  | (ClientScope & {
+      readonly event: 'session.pinned';
+      readonly databaseConnection: DatabaseConnectionId;
+      readonly reason: PinReason;
+      readonly digest: string;
+    })
+  | (ClientScope & {
+      readonly event: 'cancel.forwarded';
+      readonly databaseConnection: DatabaseConnectionId;
+    })
+  | (DatabaseScope & {
+      readonly event: 'connection.opened';
+      readonly user: string;
+      readonly database: string;
+      readonly from: string;
+      readonly to: string;
+    })
+  | {
+      readonly event: 'connection.open_failed';
+      readonly proxy: string;
+      readonly target: string;
+      readonly user: string;
+      readonly database: string;
+      /** True when waiting clients go on waiting and the proxy tries again. */
+      readonly isTemporary: boolean;
+      readonly detail: string;
+    }
+  | (DatabaseScope & { readonly event: 'connection.closed'; readonly reason: DatabaseCloseReason })
+  | (DatabaseScope & { readonly event: 'connection.reset' })
+  | {
+      readonly event: 'target.health_changed';
+      readonly proxy: string;
+      readonly target: string;
+      readonly state: 'AVAILABLE' | 'UNAVAILABLE';
+      readonly reason: 'UNREACHABLE' | 'CONNECTION_FAILED' | 'AUTH_FAILURE' | undefined;
+      readonly detail: string;
+    }
+  | {
+      readonly event: 'endpoint.listening';
+      readonly proxy: string;
+      readonly endpoint: string;
+      readonly address: string;
+      /** Neither loopback nor a private range: worth a warning. */
+      readonly isPublic: boolean;
+    }
+  | { readonly event: 'endpoint.closed'; readonly proxy: string; readonly endpoint: string }
+  | { readonly event: 'configuration.applied'; readonly proxies: number }
+  | { readonly event: 'configuration.refused'; readonly detail: string }
+  | { readonly event: 'process.started'; readonly version: string; readonly pid: number }
+  | {
+      readonly event: 'process.draining';
+      readonly signal: string;
+      readonly clients: number;
+      readonly deadlineMs: number;
+    }
+  | { readonly event: 'process.stopped'; readonly clientsCut: number }
+  | {
+      readonly event: 'internal.failed';
+      /** What was going on, in the present tense. */
+      readonly doing: string;
+      readonly error: unknown;
+    };
+
+export type EventName = Event['event'];
+
+/** Receives events. Implementations must not throw. */
+export interface Observer {
+  emit(event: Event): void;
+}

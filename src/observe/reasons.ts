@@ -1,0 +1,61 @@
+/**
+ * The closed lists of reasons. The same word is in the log, in the metric's label and in the
+ * manual; every list is exhaustive, so a new reason does not compile until all three know it.
+ */
+
+/** Why a session keeps its database connection after the transaction. */
+export const PIN_REASONS = [
+  'session_mode',
+  'set',
+  'temporary_object',
+  'listen',
+  'sql_prepare',
+  'named_statement',
+  'hold_cursor',
+  'advisory_lock',
+  'load',
+  'sequence',
+  'snapshot',
+  'discard',
+  'unknown',
+] as const;
+export type PinReason = (typeof PIN_REASONS)[number];
+
+/** Why a client connection ended. */
+export const CLIENT_CLOSE_REASONS = [
+  'client_request',
+  'client_gone',
+  'login_failed',
+  'login_timeout',
+  'too_many_connections',
+  'protocol_violation',
+  'borrow_failed',
+  'database_lost',
+  'idle_timeout',
+  'borrowed_idle_timeout',
+  'lifetime',
+  'shutdown',
+  'cancel_request',
+  'probe',
+  'internal_error',
+] as const;
+export type ClientCloseReason = (typeof CLIENT_CLOSE_REASONS)[number];
+
+/** Why a database connection ended. */
+export const DATABASE_CLOSE_REASONS = [
+  'connect_failed',
+  'database_closed',
+  'client_gone_in_request',
+  'reset_failed',
+  'probe_failed',
+  'protocol_violation',
+  'idle_timeout',
+  'idle_ceiling',
+  'lifetime',
+  'limit_lowered',
+  'evicted',
+  'configuration_changed',
+  'shutdown',
+  'internal_error',
+] as const;
+export type DatabaseCloseReason = (typeof DATABASE_CLOSE_REASONS)[number];
