@@ -1,0 +1,298 @@
+/**
+ * A real PostgreSQL that is thrown away afterwards: for `berth demo` and for the tests. It listens
+ * on a free port of 127.0.0.1 and on a Unix socket, without TLS unless given a certificate, with
+ * durability off. All its files are in one temporary folder, which is removed by `stop`, and also when
+ * our process ends without calling it (see keeper.ts).
+ */
+
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { chooseAccount, giveTo, run } from './account.ts';
+import {
+  type Authentication,
+  createDataDirectory,
+  type EmbeddedDatabase,
+  type EmbeddedTls,
+  type EmbeddedUser,
+  hbaText,
+  type Settings,
+  settingsText,
+  writeDataFile,
+} from './data-directory.ts';
+import { type Installation, locateInstallation } from './installation.ts';
+import { type Keeper, keepFolder } from './keeper.ts';
+import { DatabaseLog, Postmaster, StartFailure, type StopMode } from './postmaster.ts';
+
+export type {
+  Authentication,
+  EmbeddedDatabase,
+  EmbeddedTls,
+  EmbeddedUser,
+  HbaMethod,
+  Settings,
+  SettingValue,
+} from './data-directory.ts';
+export type { StopMode } from './postmaster.ts';
+
+export interface EmbeddedPostgresOptions {
+  /** Folder of `initdb` and `postgres`. Default: PostgreSQL 18 from the npm package. */
+  readonly binDirectory?: string;
+  /** Settings of postgresql.conf, over our defaults. */
+  readonly settings?: Settings;
+  readonly users?: readonly EmbeddedUser[];
+  readonly databases?: readonly EmbeddedDatabase[];
+  readonly authentication?: Authentication;
+  readonly tls?: EmbeddedTls;
+  /** A folder for finished data directories, shared by several starts. Default: none is kept. */
+  readonly templateDirectory?: string;
+  /** For the start, and for a shutdown. Default: 30 s. */
+  readonly deadlineMs?: number;
+}
+
+const DEFAULT_SETTINGS: Settings = {
+  fsync: false,
+  full_page_writes: false,
+  synchronous_commit: false,
+  listen_addresses: '127.0.0.1',
+  unix_socket_permissions: '0777',
+  log_destination: 'stderr',
+  logging_collector: false,
+  log_line_prefix: '%m [%p] %q%u@%d ',
+  timezone: 'UTC',
+  log_timezone: 'UTC',
+};
+
+/** Below the range from which systems take the ports of outgoing connections. */
+const PORT_MIN = 15_000;
+const PORT_MAX = 30_000;
+const PORT_ATTEMPTS = 20;
+const DEFAULT_DEADLINE_MS = 30_000;
+
+export class EmbeddedPostgres {
+  readonly installation: Installation;
+  /** Everything is in here. */
+  readonly folder: string;
+  readonly dataDirectory: string;
+  readonly socketDirectory: string;
+  readonly #options: EmbeddedPostgresOptions;
+  readonly #keeper: Keeper;
+  readonly #log = new DatabaseLog();
+  readonly #deadlineMs: number;
+  #settings: Settings;
+  #port = 0;
+  #postmaster: Postmaster | undefined;
+
+  private constructor(
+    installation: Installation,
+    folder: string,
+    keeper: Keeper,
+    options: EmbeddedPostgresOptions,
+  ) {
+    this.installation = installation;
+    this.folder = folder;
+    this.dataDirectory = join(folder, 'data');
+    this.socketDirectory = join(folder, 'socket');
+    this.#keeper = keeper;
+    this.#options = options;
+    this.#deadlineMs = options.deadlineMs ?? DEFAULT_DEADLINE_MS;
+    this.#settings = { ...DEFAULT_SETTINGS, ...tlsSettings(options.tls), ...options.settings };
+  }
+
+  /** Makes a database and starts it. Resolves when it accepts connections. */
+  static async start(options: EmbeddedPostgresOptions = {}): Promise<EmbeddedPostgres> {
+    const folder = await makeFolder();
+    const keeper = keepFolder(folder);
+    try {
+      const installation = await locateInstallation(
+        options.templateDirectory ?? folder,
+        options.binDirectory,
+      );
+      const database = new EmbeddedPostgres(installation, folder, keeper, options);
+      await database.#create();
+      await database.#startOnFreePort();
+      return database;
+    } catch (error) {
+      removeFolder(folder, keeper);
+      throw error;
+    }
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  /** `18.4` */
+  get version(): string {
+    return this.installation.version;
+  }
+
+  /** The process id of the postmaster. */
+  get pid(): number {
+    return this.#running().pid;
+  }
+
+  get isRunning(): boolean {
+    return this.#postmaster?.isRunning ?? false;
+  }
+
+  /** What PostgreSQL wrote to its log, over all restarts. */
+  get log(): string {
+    return this.#log.text;
+  }
+
+  /** Resolves when the running postmaster has ended, for whatever reason. */
+  get exited(): Promise<void> {
+    return this.#running().exited;
+  }
+
+  /** A connection URL over TCP. Default: the superuser, and the database named like the user if there is one. */
+  url(user = 'postgres', database = this.#databaseOf(user)): string {
+    const password = this.#options.users?.find((entry) => entry.name === user)?.password;
+    const url = new URL(`postgresql://127.0.0.1:${this.#port}/`);
+    url.username = encodeURIComponent(user);
+    if (password !== undefined) url.password = encodeURIComponent(password);
+    url.pathname = `/${encodeURIComponent(database)}`;
+    return url.href;
+  }
+
+  /** Resolves with the next line of the log that contains the text or matches the pattern. */
+  nextLogLine(pattern: string | RegExp, deadlineMs = this.#deadlineMs): Promise<string> {
+    return this.#log.next(pattern, deadlineMs);
+  }
+
+  /** Shuts the database down and removes its files. */
+  async stop(mode: StopMode = 'immediate'): Promise<void> {
+    await this.shutDown(mode);
+    removeFolder(this.folder, this.#keeper);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  /** Shuts the database down and keeps its files, so that `startUp` can follow. */
+  async shutDown(mode: StopMode = 'fast'): Promise<void> {
+    await this.#postmaster?.stop(mode, this.#deadlineMs);
+  }
+
+  /** Starts a database that was shut down or killed, on the same port and data. */
+  async startUp(): Promise<void> {
+    if (this.isRunning) throw new Error('the database is running');
+    this.#postmaster = await this.#launch(this.#port);
+  }
+
+  async restart(mode: StopMode = 'fast'): Promise<void> {
+    await this.shutDown(mode);
+    await this.startUp();
+  }
+
+  /** Makes the running database read its files again. */
+  async reload(): Promise<void> {
+    const reloaded = this.#log.next('received SIGHUP', this.#deadlineMs);
+    this.kill('SIGHUP');
+    await reloaded;
+  }
+
+  /** Adds to the settings and reloads. Some settings only take effect at the next `restart`. */
+  async configure(settings: Settings): Promise<void> {
+    this.#settings = { ...this.#settings, ...settings };
+    this.#writeSettings();
+    if (this.isRunning) await this.reload();
+  }
+
+  /** Sends a signal to the postmaster. */
+  kill(signal: NodeJS.Signals): void {
+    this.#running().signal(signal);
+  }
+
+  #running(): Postmaster {
+    if (this.#postmaster === undefined) throw new Error('the database was never started');
+    return this.#postmaster;
+  }
+
+  #databaseOf(user: string): string {
+    const isThere = this.#options.databases?.some((database) => database.name === user);
+    return isThere ? user : (this.#options.databases?.[0]?.name ?? 'postgres');
+  }
+
+  async #create(): Promise<void> {
+    const { users = [], databases = [], authentication = {}, tls } = this.#options;
+    const { installation, dataDirectory } = this;
+    const templateDirectory = this.#options.templateDirectory;
+    mkdirSync(this.socketDirectory, { mode: 0o755 });
+    giveTo(installation.account, this.socketDirectory);
+    await createDataDirectory({ installation, dataDirectory, templateDirectory, users, databases });
+    this.#writeFile('pg_hba.conf', hbaText(users, authentication));
+    this.#writeFile('postgresql.conf', "include 'embedded.conf'\n");
+    this.#writeSettings();
+    if (tls !== undefined) {
+      this.#writeFile('server.crt', tls.certificate);
+      this.#writeFile('server.key', tls.privateKey);
+    }
+  }
+
+  #writeFile(name: string, text: string): void {
+    writeDataFile(this.installation, this.dataDirectory, name, text);
+  }
+
+  #writeSettings(): void {
+    this.#writeFile('embedded.conf', settingsText(this.#settings));
+  }
+
+  /**
+   * The database itself finds out whether a port is free, and keeps it: asking first and binding
+   * later is a race.
+   */
+  async #startOnFreePort(): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      const port = PORT_MIN + Math.floor(Math.random() * (PORT_MAX - PORT_MIN));
+      try {
+        this.#postmaster = await this.#launch(port);
+        this.#port = port;
+        return;
+      } catch (error) {
+        const isPortTaken = error instanceof StartFailure && error.isPortTaken;
+        if (!isPortTaken || attempt === PORT_ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  #launch(port: number): Promise<Postmaster> {
+    const args = ['-p', String(port), '-k', this.socketDirectory];
+    return Postmaster.start(this.installation, this.dataDirectory, args, {
+      log: this.#log,
+      deadlineMs: this.#deadlineMs,
+    });
+  }
+}
+
+function tlsSettings(tls: EmbeddedTls | undefined): Settings {
+  if (tls === undefined) return {};
+  return { ssl: true, ssl_cert_file: 'server.crt', ssl_key_file: 'server.key' };
+}
+
+/** A temporary folder that the account can reach, and that belongs to it. */
+async function makeFolder(): Promise<string> {
+  const account = chooseAccount();
+  const folder = mkdtempSync(join(await reachableTemporaryFolder(account), 'berth-postgres-'));
+  giveTo(account, folder);
+  return folder;
+}
+
+async function reachableTemporaryFolder(
+  account: ReturnType<typeof chooseAccount>,
+): Promise<string> {
+  const folder = tmpdir();
+  if (account === undefined || folder === '/tmp') return folder;
+  const isReachable = await run('test', ['-x', folder], { account, directory: '/' }).then(
+    () => true,
+    () => false,
+  );
+  return isReachable ? folder : '/tmp';
+}
+
+function removeFolder(folder: string, keeper: Keeper): void {
+  rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
+  keeper.release();
+}
