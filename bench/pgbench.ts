@@ -1,0 +1,132 @@
+/**
+ * Runs pgbench and reads what it says. Latencies are real ones of single transactions, from its log
+ * of a sample of them (one in ten costs pgbench little, and every subject the same).
+ * https://www.postgresql.org/docs/current/pgbench.html
+ */
+
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Address, Credentials } from './wire/raw-client.ts';
+
+export const QUERY_MODES = ['simple', 'extended', 'prepared'] as const;
+export type QueryMode = (typeof QUERY_MODES)[number];
+
+const SAMPLING_RATE = 0.1;
+/** Column of the log: time of the transaction in microseconds. */
+const LATENCY_COLUMN = 2;
+const OUTPUT_TAIL_LENGTH = 1_500;
+
+export interface PgbenchRequest {
+  readonly address: Address;
+  readonly credentials: Credentials;
+  /** For logs; each run makes a folder of its own in it. */
+  readonly directory: string;
+  readonly clients: number;
+  readonly threads: number;
+  readonly seconds: number;
+  readonly mode: QueryMode;
+  /** `-f FILE` or `-b NAME`. */
+  readonly script: readonly [flag: '-f' | '-b', value: string];
+  /** A new connection for every transaction when `-C` is here. */
+  readonly extraFlags?: readonly string[];
+}
+
+export interface PgbenchResult {
+  readonly exitCode: number;
+  readonly transactions: number;
+  readonly failedTransactions: number;
+  readonly transactionsPerSecond: number;
+  readonly latenciesMicros: readonly number[];
+  /** The end of what it wrote, for when something went wrong. */
+  readonly output: string;
+}
+
+/** The version of pgbench on the search path, or undefined when there is none. */
+export function pgbenchVersion(): string | undefined {
+  try {
+    return execFileSync('pgbench', ['--version'], { encoding: 'utf8' }).trim();
+  } catch {
+    return undefined;
+  }
+}
+
+function environmentOf(credentials: Credentials): Record<string, string | undefined> {
+  return {
+    ...process.env,
+    PGPASSWORD: credentials.password,
+    PGSSLMODE: 'disable',
+    PGGSSENCMODE: 'disable',
+  };
+}
+
+function addressFlags(address: Address, credentials: Credentials): string[] {
+  return ['-h', address.host, '-p', String(address.port), '-U', credentials.user];
+}
+
+/** Makes pgbench's own tables, on a direct connection. */
+export function initialisePgbench(address: Address, credentials: Credentials, scale: number): void {
+  execFileSync(
+    'pgbench',
+    [...addressFlags(address, credentials), '-i', '-q', '-s', String(scale), credentials.database],
+    { env: environmentOf(credentials), stdio: 'pipe' },
+  );
+}
+
+export async function runPgbench(request: PgbenchRequest): Promise<PgbenchResult> {
+  const logDirectory = mkdtempSync(join(request.directory, 'pgbench-'));
+  const args = [
+    ...addressFlags(request.address, request.credentials),
+    '-n',
+    ...['-c', String(request.clients)],
+    ...['-j', String(request.threads)],
+    ...['-T', String(request.seconds)],
+    ...['-M', request.mode],
+    ...request.script,
+    ...['-l', `--log-prefix=${join(logDirectory, 'log')}`, `--sampling-rate=${SAMPLING_RATE}`],
+    ...(request.extraFlags ?? []),
+    request.credentials.database,
+  ];
+  const { exitCode, output } = await run(args, environmentOf(request.credentials));
+  const latenciesMicros = readLatencies(logDirectory);
+  rmSync(logDirectory, { recursive: true });
+  return {
+    exitCode,
+    transactions: numberAfter(output, 'number of transactions actually processed: '),
+    failedTransactions: numberAfter(output, 'number of failed transactions: '),
+    transactionsPerSecond: numberAfter(output, 'tps = '),
+    latenciesMicros,
+    output: output.slice(-OUTPUT_TAIL_LENGTH),
+  };
+}
+
+function run(
+  args: readonly string[],
+  env: Record<string, string | undefined>,
+): Promise<{ exitCode: number; output: string }> {
+  return new Promise((resolve, reject) => {
+    const child = spawn('pgbench', [...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    const collect = (chunk: Buffer) => {
+      output += chunk.toString();
+    };
+    child.stdout.on('data', collect);
+    child.stderr.on('data', collect);
+    child.once('error', reject);
+    child.once('close', (code) => resolve({ exitCode: code ?? 1, output }));
+  });
+}
+
+function numberAfter(output: string, label: string): number {
+  const at = output.indexOf(label);
+  return at < 0 ? Number.NaN : Number.parseFloat(output.slice(at + label.length));
+}
+
+function readLatencies(directory: string): number[] {
+  return readdirSync(directory).flatMap((name) =>
+    readFileSync(join(directory, name), 'utf8')
+      .split('\n')
+      .map((line) => Number(line.split(' ')[LATENCY_COLUMN]))
+      .filter((micros) => micros >= 0),
+  );
+}

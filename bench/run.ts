@@ -1,0 +1,78 @@
+/**
+ * `npm run bench`: one scenario, all subjects in front of one throwaway PostgreSQL, one report.
+ * Exit code 0 when every bar that could be judged passes, 1 otherwise. It only stops what it
+ * started. `npm run bench -- --help` lists scenarios and flags.
+ */
+
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startDatabase } from './database.ts';
+import { describeMachine } from './machine.ts';
+import { type Options, parseOptions, type ScenarioName } from './options.ts';
+import { pgbenchVersion } from './pgbench.ts';
+import { type Report, render, save } from './report.ts';
+import { connect } from './scenario/connect.ts';
+import { idleMemory } from './scenario/idle-memory.ts';
+import { largeResult } from './scenario/large-result.ts';
+import type { Bench } from './scenario/scenario.ts';
+import { select1 } from './scenario/select1.ts';
+import { tpcb } from './scenario/tpcb.ts';
+
+const SCENARIOS: Readonly<Record<ScenarioName, (bench: Bench) => Promise<Report>>> = {
+  select1,
+  tpcb,
+  connect,
+  'idle-memory': idleMemory,
+  'large-result': largeResult,
+};
+
+const NEEDS_PGBENCH: readonly ScenarioName[] = ['select1', 'tpcb', 'connect'];
+
+function say(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+async function measure(options: Options): Promise<Report> {
+  // Others than us read in it: a PgBouncer that gave up being root.
+  const directory = mkdtempSync(join(tmpdir(), 'berth-bench-'));
+  chmodSync(directory, 0o755);
+  try {
+    const { postgresBin: binDirectory } = options;
+    const database = await startDatabase({ binDirectory });
+    try {
+      const report = await SCENARIOS[options.scenario]({ options, database, directory, say });
+      const general = [`PostgreSQL ${database.version}`, describeMachine()];
+      const pgbench = pgbenchVersion();
+      if (pgbench !== undefined && NEEDS_PGBENCH.includes(options.scenario)) general.push(pgbench);
+      return { ...report, conditions: [...report.conditions, ...general] };
+    } finally {
+      await database.stop();
+    }
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+async function main(): Promise<number> {
+  const options = parseOptions(process.argv.slice(2));
+  if (NEEDS_PGBENCH.includes(options.scenario) && pgbenchVersion() === undefined) {
+    say(`The scenario ${options.scenario} needs pgbench on the search path.`);
+    return 1;
+  }
+  const report = await measure(options);
+  process.stdout.write(render(report));
+  if (options.save !== undefined) {
+    const name = options.save === true ? options.scenario : options.save;
+    say(`Saved ${save(report, name, new Date())}`);
+  }
+  if (report.rows.length === 0) say('Nothing was measured.');
+  return report.rows.length > 0 && report.bars.every((bar) => bar.isPassed) ? 0 : 1;
+}
+
+try {
+  process.exit(await main());
+} catch (error) {
+  say(`The bench failed: ${error instanceof Error ? error.message : String(error)}`);
+  process.exit(1);
+}

@@ -1,0 +1,44 @@
+/** A new connection for every transaction: what a login costs. Clients log in with SCRAM; the floor trusts. */
+
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Report } from '../report.ts';
+import { measureRounds, ROUND_COLUMNS, roundRow } from './rounds.ts';
+import { type Bench, CLIENTS_MAX, startSubjects, stopSubjects, versionsOf } from './scenario.ts';
+
+export async function connect(bench: Bench): Promise<Report> {
+  const { clients = 16, pool = 16, seconds = 5, threads } = bench.options;
+  const scriptFile = join(bench.directory, 'select1.sql');
+  writeFileSync(scriptFile, 'select 1;\n');
+  const subjects = await startSubjects({
+    bench,
+    names: ['direct', 'pgbouncer', 'floor', 'berth'],
+    poolSize: pool,
+    clientsMax: CLIENTS_MAX,
+  });
+  try {
+    const measured = await measureRounds(bench, subjects, {
+      clients,
+      threads,
+      seconds,
+      mode: 'simple',
+      script: ['-f', scriptFile],
+      extraFlags: ['-C'],
+    });
+    return {
+      title: `connect, select 1, leave: ${clients} clients, pool of ${pool}, plain`,
+      columns: ROUND_COLUMNS,
+      rows: measured.map(roundRow),
+      remarks: [
+        'Each is a TCP connect, a SCRAM login (the floor trusts), one select 1 and the end.',
+      ],
+      bars: [],
+      conditions: [
+        ...versionsOf(subjects),
+        `${bench.options.rounds} interleaved rounds of ${seconds} s, pgbench -C -j ${threads}`,
+      ],
+    };
+  } finally {
+    await stopSubjects(subjects);
+  }
+}

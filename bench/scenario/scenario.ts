@@ -1,0 +1,62 @@
+/** What every scenario is given, and how it gets its subjects. */
+
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Database } from '../database.ts';
+import type { Options } from '../options.ts';
+import { startSubject, whyAbsent } from '../subject/start.ts';
+import type { Subject, SubjectName } from '../subject/subject.ts';
+
+export interface Bench {
+  readonly options: Options;
+  readonly database: Database;
+  readonly directory: string;
+  /** Tells the person who waits what is going on. */
+  say(line: string): void;
+}
+
+export interface SubjectsRequest {
+  readonly bench: Bench;
+  /** When the command line names none. */
+  readonly names: readonly SubjectName[];
+  readonly poolSize: number;
+  readonly clientsMax: number;
+}
+
+/** Room for the clients of one scenario and for those that are just leaving. */
+export const CLIENTS_MAX = 12_000;
+
+/** Starts the subjects that this machine has; says which it does not have. */
+export async function startSubjects(request: SubjectsRequest): Promise<Subject[]> {
+  const { bench, names, poolSize, clientsMax } = request;
+  const subjects: Subject[] = [];
+  for (const name of bench.options.subjects ?? names) {
+    const absent = whyAbsent(name, bench.options);
+    if (absent !== undefined) {
+      bench.say(`${name}: left out, ${absent}`);
+      continue;
+    }
+    const directory = join(bench.directory, name);
+    mkdirSync(directory, { recursive: true });
+    const { database } = bench;
+    const one = { database, directory, poolSize, clientsMax };
+    try {
+      subjects.push(await startSubject(name, one, bench.options));
+    } catch (error) {
+      await stopSubjects(subjects);
+      throw error;
+    }
+  }
+  return subjects;
+}
+
+export async function stopSubjects(subjects: readonly Subject[]): Promise<void> {
+  await Promise.all(subjects.map((subject) => subject.stop()));
+}
+
+/** The versions of the proxies; the database's own is in every report. */
+export function versionsOf(subjects: readonly Subject[]): string[] {
+  return subjects
+    .filter((subject) => subject.name !== 'direct')
+    .map((subject) => `${subject.name}: ${subject.version}`);
+}

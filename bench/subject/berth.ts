@@ -1,0 +1,78 @@
+/** Berth as its users start it: `bin/berth serve --config FILE`, one proxy, one process. */
+
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { freePort, LOOPBACK, startChild } from './child.ts';
+import type { Subject, SubjectRequest } from './subject.ts';
+
+const ROOT = join(import.meta.dirname, '..', '..');
+const LAUNCHER = join(ROOT, 'bin', 'berth');
+
+export function hasBerth(): boolean {
+  return existsSync(LAUNCHER);
+}
+
+export async function startBerth(request: SubjectRequest): Promise<Subject> {
+  const port = await freePort();
+  const apiPort = await freePort();
+  const configFile = join(request.directory, 'berth.yaml');
+  writeFileSync(configFile, configuration(request, port, apiPort));
+  const child = await startChild({
+    command: LAUNCHER,
+    args: ['serve', '--config', configFile],
+    logFile: join(request.directory, 'berth.log'),
+    port,
+  });
+  return {
+    name: 'berth',
+    version: version(),
+    address: { host: LOOPBACK, port },
+    pid: child.pid,
+    metricsUrl: `http://${LOOPBACK}:${apiPort}/metrics`,
+    stop: () => child.stop(),
+  };
+}
+
+function configuration(request: SubjectRequest, port: number, apiPort: number): string {
+  const { address, credentials } = request.database;
+  return `Api: { Listen: "${LOOPBACK}:${apiPort}", AllowAnonymous: true }
+DBInstances:
+  - DBInstanceIdentifier: bench-db
+    Engine: postgres
+    Endpoint: { Address: ${address.host}, Port: ${address.port} }
+Secrets:
+  - Name: bench
+    SecretString: { username: ${credentials.user}, password: ${credentials.password} }
+DBProxies:
+  - DBProxyName: bench
+    EngineFamily: POSTGRESQL
+    Listen: "${LOOPBACK}:${port}"
+    RequireTLS: false
+    MaxClientConnections: ${request.clientsMax}
+    Auth:
+      - AuthScheme: SECRETS
+        SecretArn: bench
+        IAMAuth: DISABLED
+        ClientPasswordAuthType: POSTGRES_SCRAM_SHA_256
+    TargetGroup:
+      DBInstanceIdentifiers: [bench-db]
+      ConnectionPoolConfig: { MaxConnectionsPercent: 100, MaxConnections: ${request.poolSize} }
+`;
+}
+
+function version(): string {
+  const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+    version: string;
+  };
+  return `Berth ${version}${revision()} on Bun ${Bun.version}`;
+}
+
+function revision(): string {
+  try {
+    const options = { cwd: ROOT, encoding: 'utf8', stdio: 'pipe' } as const;
+    return ` (${execFileSync('git', ['describe', '--always', '--dirty'], options).trim()})`;
+  } catch {
+    return '';
+  }
+}

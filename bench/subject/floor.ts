@@ -1,0 +1,32 @@
+/** The floor as a process of its own, see `bench/floor.ts`. */
+
+import { join } from 'node:path';
+import { FLOOR_USER } from '../database.ts';
+import { freePort, LOOPBACK, startChild } from './child.ts';
+import type { Subject, SubjectRequest } from './subject.ts';
+
+export async function startFloor(request: SubjectRequest): Promise<Subject> {
+  const { database, directory, poolSize } = request;
+  const port = await freePort();
+  const child = await startChild({
+    command: process.execPath,
+    args: [
+      join(import.meta.dirname, '..', 'floor.ts'),
+      String(port),
+      String(database.address.port),
+      String(poolSize),
+      FLOOR_USER,
+      database.credentials.database,
+    ],
+    logFile: join(directory, 'floor.log'),
+    port,
+  });
+  return {
+    name: 'floor',
+    version: `floor on Bun ${Bun.version}`,
+    address: { host: LOOPBACK, port },
+    pid: child.pid,
+    metricsUrl: undefined,
+    stop: () => child.stop(),
+  };
+}
