@@ -8,6 +8,10 @@
  */
 
 const SLOTS = 512;
+/** `Timer.slot` of a timer that is not armed. */
+const NONE = -1;
+/** `Timer.slot` of a timer that is due, while others of its slot fire before it. */
+const DUE = -2;
 export const TICK_MS = 100;
 
 /** A timer that its owner keeps and arms again and again. */
@@ -17,14 +21,14 @@ export class Timer {
   deadline = 0;
   next: Timer | undefined;
   previous: Timer | undefined;
-  slot = -1;
+  slot = NONE;
 
   constructor(fire: () => void) {
     this.fire = fire;
   }
 
   get isArmed(): boolean {
-    return this.slot >= 0;
+    return this.slot !== NONE;
   }
 }
 
@@ -62,13 +66,14 @@ export class TimerWheel {
   }
 
   disarm(timer: Timer): void {
-    if (timer.slot < 0) return;
-    if (timer.previous === undefined) this.slots[timer.slot] = timer.next;
-    else timer.previous.next = timer.next;
-    if (timer.next !== undefined) timer.next.previous = timer.previous;
-    timer.next = undefined;
-    timer.previous = undefined;
-    timer.slot = -1;
+    if (timer.slot >= 0) {
+      if (timer.previous === undefined) this.slots[timer.slot] = timer.next;
+      else timer.previous.next = timer.next;
+      if (timer.next !== undefined) timer.next.previous = timer.previous;
+      timer.next = undefined;
+      timer.previous = undefined;
+    }
+    timer.slot = NONE;
     timer.deadline = 0;
   }
 
@@ -87,23 +92,42 @@ export class TimerWheel {
 
   private empty(slot: number): void {
     let timer = this.slots[slot];
+    if (timer === undefined) return;
     this.slots[slot] = undefined;
     // Detach the whole slot first: a timer may arm itself, or others, into this very slot.
     const due: Timer[] = [];
     while (timer !== undefined) {
-      const next = timer.next;
+      const next: Timer | undefined = timer.next;
       timer.next = undefined;
       timer.previous = undefined;
-      timer.slot = -1;
-      if (timer.deadline > this.now) this.place(timer);
-      else due.push(timer);
+      if (timer.deadline > this.now) {
+        this.place(timer);
+      } else {
+        timer.slot = DUE;
+        due.push(timer);
+      }
       timer = next;
     }
-    for (const each of due) {
-      // An earlier one of this batch may have armed or disarmed it.
-      if (each.slot >= 0 || each.deadline === 0) continue;
-      each.deadline = 0;
-      each.fire();
+    this.fireAll(due);
+  }
+
+  private fireAll(due: readonly Timer[]): void {
+    let fired = 0;
+    try {
+      for (const timer of due) {
+        fired++;
+        // An earlier one of this batch may have armed or disarmed it.
+        if (timer.slot !== DUE) continue;
+        timer.slot = NONE;
+        timer.deadline = 0;
+        timer.fire();
+      }
+    } finally {
+      // Only after an exception is anything left; it belongs to one timer, the others keep their turn.
+      for (; fired < due.length; fired++) {
+        const left = due[fired];
+        if (left?.slot === DUE) this.place(left);
+      }
     }
   }
 

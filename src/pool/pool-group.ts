@@ -1,0 +1,404 @@
+/**
+ * All pools of one proxy on one target. They share the budget of permits, the backoff after failed
+ * attempts, and the number of connections that may be opening at once; so whatever concerns more
+ * than one pool is decided here: who may open next, whose idle connection makes room, and when a
+ * returned connection has to make room for somebody who has waited for too long elsewhere.
+ *
+ * Two timers of the wheel drive it: `tick` while somebody waits (deadlines, notices, retries), and
+ * `sweep` once a second (idle and too old connections, unused pools, the audit).
+ */
+
+import { TICK_MS, Timer, type TimerWheel } from '../base/timer-wheel.ts';
+import type { TargetCounters, TargetGauges } from '../observe/counters.ts';
+import { Backoff } from './backoff.ts';
+import type { ConnectionBudget } from './budget.ts';
+import type {
+  Borrower,
+  Connector,
+  OpenFailure,
+  PooledConnection,
+  PoolSettings,
+} from './contract.ts';
+import { Pool } from './pool.ts';
+import type { PoolHost, PoolKey } from './pool-host.ts';
+import type { Place } from './wait-queue.ts';
+
+const SWEEP_MS = 1_000;
+/** A pool without users and connections is forgotten after this long. */
+const EMPTY_POOL_KEPT_MS = 60_000;
+
+export interface PoolGroupOptions<C extends PooledConnection> {
+  /** The target's name, for the text that a refused client reads. */
+  readonly target: string;
+  /** This group's alone; it sets `onChange`. */
+  readonly budget: ConnectionBudget;
+  readonly wheel: TimerWheel;
+  readonly settings: PoolSettings;
+  readonly counters: TargetCounters;
+  /** From 0 (inclusive) to 1, like Math.random. */
+  readonly random: () => number;
+  /** Called when a pool is made, and again when its configuration has changed. */
+  readonly connectorFor: (key: PoolKey, pool: Pool<C>) => Connector<C>;
+}
+
+export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
+  readonly target: string;
+  readonly budget: ConnectionBudget;
+  readonly wheel: TimerWheel;
+  readonly counters: TargetCounters;
+  readonly random: () => number;
+  settings: PoolSettings;
+  /** A lower bound, made exact by `mustYield`; so a release costs one comparison until then. */
+  starvationAt = Number.POSITIVE_INFINITY;
+  private readonly connectorFor: PoolGroupOptions<C>['connectorFor'];
+  private readonly pools = new Map<string, Pool<C>>();
+  /** Pools with waiters, and for up to a tick those that had some. */
+  private enlisted: Pool<C>[] = [];
+  private readonly backoff = new Backoff();
+  /** After a failure one at a time, then doubled by each success. */
+  private concurrency = Number.POSITIVE_INFINITY;
+  private isClosed = false;
+  private readonly whenDrained = Promise.withResolvers<void>();
+  private readonly tickTimer = new Timer(() => this.tick());
+  private readonly sweepTimer = new Timer(() => this.sweep());
+
+  constructor(options: PoolGroupOptions<C>) {
+    this.target = options.target;
+    this.budget = options.budget;
+    this.wheel = options.wheel;
+    this.counters = options.counters;
+    this.random = options.random;
+    this.settings = options.settings;
+    this.connectorFor = options.connectorFor;
+    this.budget.onChange = () => this.budgetChanged();
+    this.wheel.arm(this.sweepTimer, SWEEP_MS);
+  }
+
+  // Sessions.
+
+  /** The pool for `key`, made on demand. It is kept at least until the matching `leave`. */
+  join(key: PoolKey): Pool<C> {
+    const name = nameOf(key);
+    let pool = this.pools.get(name);
+    if (pool === undefined) {
+      pool = new Pool(key, this, this.connectorFor);
+      if (this.isClosed) pool.close();
+      this.pools.set(name, pool);
+    }
+    pool.users++;
+    return pool;
+  }
+
+  leave(pool: Pool<C>): void {
+    if (pool.users === 0) throw new Error('pool group: a pool was left more often than joined');
+    pool.users--;
+  }
+
+  // The proxy.
+
+  /** Takes effect at once, also for those who wait; a changed lifetime only for new connections. */
+  configure(settings: PoolSettings): void {
+    this.settings = settings;
+    // Waiters may starve sooner now; `mustYield` finds out when exactly.
+    if (this.enlisted.length > 0) this.starvationAt = this.wheel.now;
+    this.openWhereWanted();
+  }
+
+  /** Replaces the connections of the pools that `isConcerned`: idle ones now, others as they return. */
+  configurationChanged(isConcerned: (key: PoolKey) => boolean): void {
+    for (const pool of this.pools.values()) {
+      if (isConcerned(pool.key)) {
+        pool.configurationChanged(this.connectorFor(pool.key, pool));
+      }
+    }
+    this.openWhereWanted();
+  }
+
+  /**
+   * Refuses who waits and who comes, closes what is not borrowed, and the rest as it returns.
+   * Resolves when the last socket is gone; the caller has a deadline for that.
+   */
+  close(): Promise<void> {
+    if (!this.isClosed) {
+      this.isClosed = true;
+      this.wheel.disarm(this.tickTimer);
+      this.wheel.disarm(this.sweepTimer);
+      for (const pool of this.pools.values()) pool.close();
+      this.budgetChanged();
+    }
+    return this.whenDrained.promise;
+  }
+
+  gauges(isAvailable: boolean): TargetGauges {
+    let connections = 0;
+    let encrypted = 0;
+    let inTransaction = 0;
+    let borrowed = 0;
+    let pinned = 0;
+    let queueDepth = 0;
+    for (const pool of this.pools.values()) {
+      const stats = pool.stats;
+      borrowed += stats.borrowed + stats.pinned;
+      pinned += stats.pinned;
+      queueDepth += stats.waiting;
+      for (const connection of pool.connections) {
+        connections++;
+        if (connection.isEncrypted) encrypted++;
+        if (connection.isInTransaction) inTransaction++;
+      }
+    }
+    return {
+      databaseConnections: connections,
+      databaseConnectionsWithTls: encrypted,
+      databaseConnectionsCurrentlyBorrowed: borrowed,
+      databaseConnectionsCurrentlyInTransaction: inTransaction,
+      databaseConnectionsCurrentlySessionPinned: pinned,
+      maxDatabaseConnectionsAllowed: this.budget.limit,
+      queueDepth,
+      isAvailable,
+    };
+  }
+
+  /** Throws when lists, permits and counters disagree. Called by the sweep, once a second. */
+  audit(): void {
+    let live = 0;
+    let connecting = 0;
+    let idle = 0;
+    let closing = 0;
+    for (const pool of this.pools.values()) {
+      const found = pool.audit();
+      live += found.live;
+      connecting += found.connecting;
+      idle += found.idle;
+      closing += found.closing;
+      if (pool.waiting > 0 && !(pool.isEnlisted && this.tickTimer.isArmed)) {
+        throw new Error('pool group: somebody waits whose deadline nobody watches');
+      }
+    }
+    this.budget.audit({ live, connecting, idle, closing });
+  }
+
+  // What the pools call.
+
+  enlist(pool: Pool<C>): void {
+    if (!pool.isEnlisted) {
+      pool.isEnlisted = true;
+      this.enlisted.push(pool);
+    }
+    if (this.starvationAt === Number.POSITIVE_INFINITY) {
+      this.starvationAt = this.wheel.now + this.settings.starvationMs;
+    }
+    if (!this.tickTimer.isArmed) this.wheel.arm(this.tickTimer, TICK_MS);
+  }
+
+  openWhereWanted(): void {
+    if (this.isClosed || this.enlisted.length === 0) return;
+    while (this.budget.connecting < this.connectingMax) {
+      // The usual case under load, and then a waiter costs no search.
+      if (this.budget.available === 0 && this.budget.idle === 0) return;
+      if (this.backoff.retryAt > this.wheel.now) return;
+      const pool = this.neediest();
+      if (pool === undefined) return;
+      if (!this.budget.takeForPool()) {
+        this.makeRoom();
+        return;
+      }
+      pool.open();
+    }
+  }
+
+  attemptSucceeded(): void {
+    this.backoff.succeeded();
+    this.concurrency *= 2;
+    if (this.concurrency >= this.settings.maxConnecting) {
+      this.concurrency = Number.POSITIVE_INFINITY;
+    }
+  }
+
+  attemptFailed(failure: OpenFailure, startedAt: number): void {
+    this.concurrency = 1;
+    const times = { startedAt, now: this.wheel.now };
+    this.backoff.failed(failure, times, this.settings, this.random);
+  }
+
+  /**
+   * One at a time: while a permit is already on its way to a waiter nobody else has to yield, and
+   * when one can be had from an idle connection, that one goes first (at the next tick).
+   */
+  mustYield(own: Pool<C>): boolean {
+    if (this.enlisted.length === 1 && this.enlisted[0] === own) return false;
+    const now = this.wheel.now;
+    const ownHead = own.head;
+    let isClaimed = false;
+    let earliest = Number.POSITIVE_INFINITY;
+    for (const pool of this.enlisted) {
+      earliest = Math.min(earliest, pool.oldestWaitSince + this.settings.starvationMs);
+      if (pool !== own && !isClaimed) isClaimed = this.hasBetterClaim(pool, ownHead);
+    }
+    this.starvationAt = earliest;
+    return (
+      isClaimed &&
+      this.budget.coming === 0 &&
+      this.budget.idle === 0 &&
+      this.budget.connecting < this.connectingMax &&
+      this.backoff.retryAt <= now
+    );
+  }
+
+  describeWait(pool: Pool<C>, waitedMs: number): string {
+    const seconds = (waitedMs / 1000).toFixed(1);
+    const failure = pool.backoff.lastFailure ?? this.backoff.lastFailure;
+    if (failure !== undefined) {
+      return `Waited ${seconds} s for a connection to target ${this.target}, which cannot be opened: ${failure.detail}`;
+    }
+    let borrowed = 0;
+    let pinned = 0;
+    let waiting = 0;
+    for (const each of this.pools.values()) {
+      const stats = each.stats;
+      borrowed += stats.borrowed;
+      pinned += stats.pinned;
+      waiting += stats.waiting;
+    }
+    const { maxConnections, limitedBy } = this.budget.limits;
+    return (
+      `Waited ${seconds} s for one of ${count(maxConnections, 'connection')} to target ${this.target} (${limitedBy}); ` +
+      `${borrowed} ${borrowed === 1 ? 'is' : 'are'} borrowed, ${pinned} pinned, ` +
+      `${count(waiting, 'client')} ${waiting === 1 ? 'is' : 'are'} waiting.`
+    );
+  }
+
+  // Inside.
+
+  private get connectingMax(): number {
+    return Math.min(this.concurrency, this.settings.maxConnecting);
+  }
+
+  /** Whose waiter gets the next permit; undefined when nobody lacks one, or all such pools back off. */
+  private neediest(): Pool<C> | undefined {
+    let best: Pool<C> | undefined;
+    for (const pool of this.enlisted) {
+      if (!this.mayOpen(pool)) continue;
+      if (best === undefined || comesBefore(pool, best)) best = pool;
+    }
+    return best;
+  }
+
+  private mayOpen(pool: Pool<C>): boolean {
+    return pool.shortfall > 0 && pool.backoff.retryAt <= this.wheel.now;
+  }
+
+  /** Closes idle connections of pools where nobody waits, one for each waiter who lacks a permit. */
+  private makeRoom(): void {
+    let lacking = 0;
+    for (const pool of this.enlisted) {
+      if (this.mayOpen(pool)) lacking += pool.shortfall;
+    }
+    const startable = Math.min(lacking, this.connectingMax - this.budget.connecting);
+    for (let wanted = startable - this.budget.coming; wanted > 0; wanted--) {
+      const pool = this.leastRecentlyUsed((each) => each.waiting === 0);
+      if (pool === undefined) return;
+      pool.closeOldestIdle('evicted');
+    }
+  }
+
+  private leastRecentlyUsed(isCandidate: (pool: Pool<C>) => boolean): Pool<C> | undefined {
+    let oldest: Pool<C> | undefined;
+    let oldestSince = Number.POSITIVE_INFINITY;
+    for (const pool of this.pools.values()) {
+      const since = pool.oldestIdleSince;
+      if (since >= oldestSince || !isCandidate(pool)) continue;
+      oldest = pool;
+      oldestSince = since;
+    }
+    return oldest;
+  }
+
+  /** `ownHead` is the waiter who would get the connection that is to be closed, if there is one. */
+  private hasBetterClaim(pool: Pool<C>, ownHead: Place<Borrower<C>> | undefined): boolean {
+    const head = pool.head;
+    if (head === undefined || !this.mayOpen(pool)) return false;
+    const { starvationMs } = this.settings;
+    if (head.since + starvationMs > this.wheel.now) return false;
+    if (ownHead === undefined || head.priority !== ownHead.priority) {
+      return ownHead === undefined || head.priority > ownHead.priority;
+    }
+    // Relative to each other: under lasting overload everybody waits longer than `starvationMs`.
+    return head.since + starvationMs <= ownHead.since;
+  }
+
+  private budgetChanged(): void {
+    while (this.budget.isOver) {
+      const pool = this.leastRecentlyUsed(() => true);
+      if (pool === undefined) break;
+      pool.closeOldestIdle('limit_lowered');
+    }
+    this.openWhereWanted();
+    if (this.isClosed && this.budget.pooled === 0) this.whenDrained.resolve();
+  }
+
+  private tick(): void {
+    this.wheel.arm(this.tickTimer, TICK_MS);
+    // A copy: whoever is refused may come again, to any pool.
+    for (const pool of [...this.enlisted]) pool.tick();
+    this.enlisted = this.enlisted.filter((pool) => {
+      pool.isEnlisted = pool.waiting > 0;
+      return pool.isEnlisted;
+    });
+    if (this.enlisted.length === 0) {
+      this.starvationAt = Number.POSITIVE_INFINITY;
+      this.wheel.disarm(this.tickTimer);
+      return;
+    }
+    this.openWhereWanted();
+  }
+
+  private sweep(): void {
+    this.wheel.arm(this.sweepTimer, SWEEP_MS);
+    for (const pool of this.pools.values()) pool.sweep();
+    this.enforceIdleCeiling();
+    this.dropEmptyPools();
+    this.audit();
+    this.openWhereWanted();
+  }
+
+  private enforceIdleCeiling(): void {
+    const agedSince = this.wheel.now - this.settings.idleAgeMs;
+    let aged = 0;
+    for (const pool of this.pools.values()) aged += pool.countIdleSince(agedSince);
+    for (let over = aged - this.budget.limits.maxIdleConnections; over > 0; over--) {
+      this.leastRecentlyUsed(() => true)?.closeOldestIdle('idle_ceiling');
+    }
+  }
+
+  private dropEmptyPools(): void {
+    const now = this.wheel.now;
+    for (const [name, pool] of this.pools) {
+      if (pool.users > 0 || !pool.isEmpty || pool.isEnlisted) pool.emptySince = undefined;
+      else if (pool.emptySince === undefined) pool.emptySince = now;
+      else if (now - pool.emptySince >= EMPTY_POOL_KEPT_MS) this.pools.delete(name);
+    }
+  }
+}
+
+/** The order in which pools open connections. */
+function comesBefore<C extends PooledConnection>(pool: Pool<C>, other: Pool<C>): boolean {
+  // First where attempts succeed: a user whose logins fail must not hold up the others.
+  if (pool.backoff.failures !== other.backoff.failures) {
+    return pool.backoff.failures < other.backoff.failures;
+  }
+  const priority = pool.head?.priority ?? 0;
+  const otherPriority = other.head?.priority ?? 0;
+  if (priority !== otherPriority) return priority > otherPriority;
+  // A user without any connection gets a first one before others get more.
+  if (pool.hasConnections !== other.hasConnections) return other.hasConnections;
+  return pool.oldestWaitSince < other.oldestWaitSince;
+}
+
+function nameOf(key: PoolKey): string {
+  return JSON.stringify([key.user, key.database, key.variant ?? '']);
+}
+
+function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`;
+}
