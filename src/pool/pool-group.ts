@@ -178,6 +178,11 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
     this.budget.audit({ live, connecting, idle, closing });
   }
 
+  /** The last attempts failed, and it is too early for the next one. */
+  get isBackingOff(): boolean {
+    return this.backoff.retryAt > this.wheel.now;
+  }
+
   // What the pools call.
 
   enlist(pool: Pool<C>): void {
@@ -196,7 +201,7 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
     while (this.budget.connecting < this.connectingMax) {
       // The usual case under load, and then a waiter costs no search.
       if (this.budget.available === 0 && this.budget.idle === 0) return;
-      if (this.backoff.retryAt > this.wheel.now) return;
+      if (this.isBackingOff) return;
       const pool = this.neediest();
       if (pool === undefined) return;
       if (!this.budget.takeForPool()) {
@@ -227,7 +232,6 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
    */
   mustYield(own: Pool<C>): boolean {
     if (this.enlisted.length === 1 && this.enlisted[0] === own) return false;
-    const now = this.wheel.now;
     const ownHead = own.head;
     let isClaimed = false;
     let earliest = Number.POSITIVE_INFINITY;
@@ -241,7 +245,7 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
       this.budget.coming === 0 &&
       this.budget.idle === 0 &&
       this.budget.connecting < this.connectingMax &&
-      this.backoff.retryAt <= now
+      !this.isBackingOff
     );
   }
 
