@@ -4,9 +4,6 @@
  * started. `npm run bench -- --help` lists scenarios and flags.
  */
 
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { startDatabase } from './database.ts';
 import { describeMachine } from './machine.ts';
 import { type Options, parseOptions, type ScenarioName } from './options.ts';
@@ -18,6 +15,7 @@ import { largeResult } from './scenario/large-result.ts';
 import type { Bench } from './scenario/scenario.ts';
 import { select1 } from './scenario/select1.ts';
 import { tpcb } from './scenario/tpcb.ts';
+import { makeWorkDirectory } from './work-directory.ts';
 
 const SCENARIOS: Readonly<Record<ScenarioName, (bench: Bench) => Promise<Report>>> = {
   select1,
@@ -34,23 +32,16 @@ function say(line: string): void {
 }
 
 async function measure(options: Options): Promise<Report> {
-  // Others than us read in it: a PgBouncer that gave up being root.
-  const directory = mkdtempSync(join(tmpdir(), 'berth-bench-'));
-  chmodSync(directory, 0o755);
+  const { path: directory } = makeWorkDirectory();
+  const database = await startDatabase({ binDirectory: options.postgresBin });
   try {
-    const { postgresBin: binDirectory } = options;
-    const database = await startDatabase({ binDirectory });
-    try {
-      const report = await SCENARIOS[options.scenario]({ options, database, directory, say });
-      const general = [`PostgreSQL ${database.version}`, describeMachine()];
-      const pgbench = pgbenchVersion();
-      if (pgbench !== undefined && NEEDS_PGBENCH.includes(options.scenario)) general.push(pgbench);
-      return { ...report, conditions: [...report.conditions, ...general] };
-    } finally {
-      await database.stop();
-    }
+    const report = await SCENARIOS[options.scenario]({ options, database, directory, say });
+    const general = [`PostgreSQL ${database.version}`, describeMachine()];
+    const pgbench = pgbenchVersion();
+    if (pgbench !== undefined && NEEDS_PGBENCH.includes(options.scenario)) general.push(pgbench);
+    return { ...report, conditions: [...report.conditions, ...general] };
   } finally {
-    rmSync(directory, { recursive: true, force: true });
+    await database.stop();
   }
 }
 

@@ -18,10 +18,11 @@ export async function startBerth(request: SubjectRequest): Promise<Subject> {
   const apiPort = await freePort();
   const configFile = join(request.directory, 'berth.yaml');
   writeFileSync(configFile, configuration(request, port, apiPort));
+  const logFile = join(request.directory, 'berth.log');
   const child = await startChild({
     command: LAUNCHER,
     args: ['serve', '--config', configFile],
-    logFile: join(request.directory, 'berth.log'),
+    logFile,
     port,
   });
   return {
@@ -30,6 +31,7 @@ export async function startBerth(request: SubjectRequest): Promise<Subject> {
     address: { host: LOOPBACK, port },
     pid: child.pid,
     metricsUrl: `http://${LOOPBACK}:${apiPort}/metrics`,
+    logFile,
     stop: () => child.stop(),
   };
 }

@@ -6,6 +6,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { atExit } from '../at-exit.ts';
 import { RawClient } from '../wire/raw-client.ts';
 
 const START_DEADLINE_MS = 20_000;
@@ -42,6 +43,8 @@ export async function startChild(request: ChildRequest): Promise<Child> {
   child.on('error', (error) => {
     failure.error = error;
   });
+  const forget = atExit(() => child.kill('SIGKILL'));
+  child.once('exit', forget);
   const deadline = Date.now() + START_DEADLINE_MS;
   while (!(await accepts(request.port))) {
     if (failure.error || hasExited(child) || Date.now() > deadline) {

@@ -8,6 +8,7 @@ import type { Subject, SubjectRequest } from './subject.ts';
 export async function startFloor(request: SubjectRequest): Promise<Subject> {
   const { database, directory, poolSize } = request;
   const port = await freePort();
+  const logFile = join(directory, 'floor.log');
   const child = await startChild({
     command: process.execPath,
     args: [
@@ -18,7 +19,7 @@ export async function startFloor(request: SubjectRequest): Promise<Subject> {
       FLOOR_USER,
       database.credentials.database,
     ],
-    logFile: join(directory, 'floor.log'),
+    logFile,
     port,
   });
   return {
@@ -27,6 +28,7 @@ export async function startFloor(request: SubjectRequest): Promise<Subject> {
     address: { host: LOOPBACK, port },
     pid: child.pid,
     metricsUrl: undefined,
+    logFile,
     stop: () => child.stop(),
   };
 }

@@ -29,10 +29,11 @@ export async function startPgbouncer(request: SubjectRequest, command: string): 
   writeFileSync(usersFile, `"${user}" "${password}"\n`);
   writeFileSync(configFile, configuration(request, port, usersFile));
   for (const file of [configFile, usersFile]) chmodSync(file, 0o644);
+  const logFile = join(request.directory, 'pgbouncer.log');
   const child = await startChild({
     command,
     args: [configFile],
-    logFile: join(request.directory, 'pgbouncer.log'),
+    logFile,
     port,
   });
   return {
@@ -41,6 +42,7 @@ export async function startPgbouncer(request: SubjectRequest, command: string): 
     address: { host: LOOPBACK, port },
     pid: child.pid,
     metricsUrl: undefined,
+    logFile,
     stop: () => child.stop(),
   };
 }

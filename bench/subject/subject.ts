@@ -25,5 +25,7 @@ export interface Subject {
   readonly pid: number | undefined;
   /** Where it serves Prometheus metrics, if it does. */
   readonly metricsUrl: string | undefined;
+  /** Where its output goes. */
+  readonly logFile: string | undefined;
   stop(): Promise<void>;
 }

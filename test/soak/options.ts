@@ -1,0 +1,45 @@
+/** The command line of the soak. PgBouncer as a subject tests the soak itself. */
+
+import { Command, InvalidArgumentError, Option } from 'commander';
+
+export interface Options {
+  readonly minutes: number;
+  readonly seed: number;
+  readonly actors: number;
+  readonly pool: number;
+  readonly subject: 'berth' | 'pgbouncer';
+  readonly pgbouncer: string;
+  readonly postgresBin: string | undefined;
+}
+
+function positive(value: string): number {
+  const number = Number(value);
+  if (!(number > 0)) throw new InvalidArgumentError('Not a number > 0.');
+  return number;
+}
+
+const SEED_MAX = 2 ** 31;
+
+export function parseOptions(argv: readonly string[]): Options {
+  const command = new Command('npm run soak --')
+    .description('Random abuse against Berth in front of a real PostgreSQL, every reply checked.')
+    .option('--minutes <n>', 'how long', positive, 10)
+    .option('--seed <n>', 'chooses what every actor does', positive)
+    .option('--actors <n>', 'clients at once', positive, 40)
+    .option('--pool <n>', 'database connections', positive, 4)
+    .addOption(
+      new Option('--subject <name>', 'what to abuse')
+        .choices(['berth', 'pgbouncer'])
+        .default('berth'),
+    )
+    .option('--pgbouncer <command>', 'the PgBouncer to abuse', process.env.PGBOUNCER)
+    .option('--postgres-bin <folder>', 'PostgreSQL to use', process.env.POSTGRES_BIN);
+  command.parse([...argv], { from: 'user' });
+  const given = command.opts<Partial<Options> & Omit<Options, 'seed' | 'pgbouncer'>>();
+  return {
+    ...given,
+    postgresBin: given.postgresBin,
+    seed: given.seed ?? Math.floor(Math.random() * SEED_MAX) + 1,
+    pgbouncer: given.pgbouncer ?? 'pgbouncer',
+  };
+}
