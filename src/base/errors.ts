@@ -140,6 +140,12 @@ export const ERRORS = {
     sqlState: '28000',
     text: 'The database did not accept the credentials that the proxy has for the role {user}.',
   },
+  init_query_failed: {
+    kind: 'config',
+    retryable: false,
+    sqlState: '08001',
+    text: 'The InitQuery of the target group failed.',
+  },
   shutting_down: {
     kind: 'target',
     retryable: true,

@@ -28,6 +28,7 @@ export type ClientPasswordAuthType = 'POSTGRES_SCRAM_SHA_256' | 'POSTGRES_MD5';
 
 export interface UserAuth {
   readonly AuthScheme: 'SECRETS';
+  /** The `Name` of an entry of `Snapshot.Secrets`, whichever way it was written. */
   readonly SecretArn: string;
   readonly IAMAuth: 'DISABLED';
   readonly ClientPasswordAuthType: ClientPasswordAuthType;

@@ -1,0 +1,137 @@
+/**
+ * `berth serve`: runs the proxies of a configuration file until it is told to stop. SIGTERM and
+ * SIGINT drain, a second one or the deadline stops at once, SIGHUP reloads the file.
+ */
+
+import packageJson from '../../package.json' with { type: 'json' };
+import { dataPlane, managementApi } from '../compose.ts';
+import { type Configuration, loadConfiguration } from '../control/config-file.ts';
+import { ConfigurationError } from '../control/configuration-error.ts';
+import { HttpListenError, type HttpServer, serveHttp } from '../control/http/server.ts';
+import { ListenError } from '../net/listener.ts';
+import { EventLog, fileDescriptorSink } from '../observe/logs.ts';
+import type { ProxyRegistry } from '../proxy/registry.ts';
+import { EXIT, type ServeOptions } from './command-line.ts';
+
+const STDERR = 2;
+
+export async function serve(options: ServeOptions): Promise<number> {
+  let configuration: Configuration;
+  try {
+    configuration = await loadConfiguration(options.config, process.env);
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    return EXIT.badUsage;
+  }
+  const log = new EventLog({
+    level: options.logLevel,
+    format: options.logFormat ?? (process.stderr.isTTY ? 'text' : 'json'),
+    hasColor: process.stderr.isTTY,
+    sink: fileDescriptorSink(STDERR),
+  });
+  try {
+    return await new Service(options.config, configuration, log).run();
+  } finally {
+    log.flush();
+  }
+}
+
+class Service {
+  private readonly file: string;
+  private configuration: Configuration;
+  private readonly log: EventLog;
+  private readonly registry: ProxyRegistry;
+  private readonly stopWheel: () => void;
+  private http: HttpServer | undefined = undefined;
+  private readonly stopped = Promise.withResolvers<void>();
+  private isDraining = false;
+
+  constructor(file: string, configuration: Configuration, log: EventLog) {
+    this.file = file;
+    this.configuration = configuration;
+    this.log = log;
+    const { registry, wheel } = dataPlane(log);
+    this.registry = registry;
+    this.stopWheel = () => wheel.stop();
+  }
+
+  async run(): Promise<number> {
+    const { version } = packageJson;
+    this.log.emit({ event: 'process.started', version, pid: process.pid });
+    try {
+      this.registry.reconcile(this.configuration.snapshot);
+      this.listenForManagement(version);
+    } catch (error) {
+      if (!(error instanceof ListenError) && !(error instanceof HttpListenError)) throw error;
+      process.stderr.write(`${error.message}\n`);
+      this.registry.stop();
+      this.stopWheel();
+      return EXIT.failed;
+    }
+    const forget = this.handleSignals();
+    await this.stopped.promise;
+    forget();
+    await this.http?.stop();
+    this.stopWheel();
+    return EXIT.ok;
+  }
+
+  private listenForManagement(version: string): void {
+    const { api } = this.configuration;
+    if (api === undefined) return;
+    const { allowAnonymous, listen } = api;
+    const { registry, log: observer } = this;
+    this.http = serveHttp(managementApi({ registry, observer, version, allowAnonymous }), listen);
+    const { host, port } = this.http.address;
+    this.log.emit({ event: 'api.listening', address: `${host}:${port}` });
+  }
+
+  private handleSignals(): () => void {
+    const handlers = {
+      SIGTERM: () => this.stop('SIGTERM'),
+      SIGINT: () => this.stop('SIGINT'),
+      SIGHUP: () => void this.reload(),
+    };
+    for (const [signal, handler] of Object.entries(handlers)) process.on(signal, handler);
+    return () => {
+      for (const [signal, handler] of Object.entries(handlers)) process.off(signal, handler);
+    };
+  }
+
+  private stop(signal: string): void {
+    if (this.isDraining) {
+      this.cut();
+      return;
+    }
+    this.isDraining = true;
+    const { drainTimeoutMs } = this.configuration;
+    const clients = this.registry.clientCount;
+    const event = 'process.draining';
+    this.log.emit({ event, signal, clients, deadlineMs: drainTimeoutMs });
+    const deadline = setTimeout(() => this.cut(), drainTimeoutMs);
+    void this.registry.drain().then(() => {
+      clearTimeout(deadline);
+      this.cut();
+    });
+  }
+
+  private cut(): void {
+    const clientsCut = this.registry.stop();
+    this.log.emit({ event: 'process.stopped', clientsCut });
+    this.stopped.resolve();
+  }
+
+  private async reload(): Promise<void> {
+    if (this.isDraining) return;
+    try {
+      const configuration = await loadConfiguration(this.file, process.env);
+      this.registry.reconcile(configuration.snapshot);
+      this.configuration = configuration;
+    } catch (error) {
+      const isExpected = error instanceof ConfigurationError || error instanceof ListenError;
+      if (isExpected) this.log.emit({ event: 'configuration.refused', detail: error.message });
+      else this.log.emit({ event: 'internal.failed', doing: 'reload the configuration', error });
+    }
+  }
+}

@@ -1,0 +1,69 @@
+/** The only file that constructs concrete things and connects them. */
+
+import { TimerWheel } from './base/timer-wheel.ts';
+import type { ProbeResult } from './cli/check.ts';
+import { type HttpApi, httpApi } from './control/http/api.ts';
+import type { EngineFactory } from './engine/contract.ts';
+import { PostgresEngine } from './engine/postgres/engine.ts';
+import { probe } from './engine/postgres/probe.ts';
+import type { Observer } from './observe/events.ts';
+import { createMetrics } from './observe/metrics.ts';
+import { ProxyRegistry } from './proxy/registry.ts';
+import { targetAddress } from './proxy/settings.ts';
+import type { DBInstance, DBProxy, SecretEntry } from './proxy/snapshot.ts';
+
+const ENGINES: Readonly<Record<DBProxy['EngineFamily'], EngineFactory>> = {
+  POSTGRESQL: (options) => new PostgresEngine(options),
+};
+
+export interface DataPlane {
+  readonly registry: ProxyRegistry;
+  readonly wheel: TimerWheel;
+}
+
+export function dataPlane(observer: Observer): DataPlane {
+  const wheel = startedWheel();
+  return { wheel, registry: new ProxyRegistry({ wheel, observer, engines: ENGINES }) };
+}
+
+export function managementApi(options: {
+  readonly registry: ProxyRegistry;
+  readonly observer: Observer;
+  readonly version: string;
+  readonly allowAnonymous: boolean;
+}): HttpApi {
+  const { registry, observer, version, allowAnonymous } = options;
+  const metrics = createMetrics(registry, version);
+  return httpApi({
+    metrics: () => metrics.scrape(),
+    health: () => undefined,
+    readiness: () =>
+      Array.from(registry.all, ({ name, problems }) => ({ proxy: name, reasons: problems })),
+    onError: (error) => observer.emit({ event: 'internal.failed', doing: 'answer HTTP', error }),
+    allowAnonymous,
+  });
+}
+
+/** Logs in to `target` as the user of `secret`; for `berth check`. */
+export async function probeTarget(target: DBInstance, secret: SecretEntry): Promise<ProbeResult> {
+  const wheel = startedWheel();
+  const startedAt = performance.now();
+  const { username: user, password } = secret;
+  const address = targetAddress(target);
+  const observation = await probe({ address, wheel }, { user, password });
+  wheel.stop();
+  if (!observation.isOk) return { isReached: false, detail: observation.detail };
+  return {
+    isReached: true,
+    serverVersion: observation.facts.version,
+    maxConnections: observation.facts.maxConnections,
+    durationMs: performance.now() - startedAt,
+  };
+}
+
+function startedWheel(): TimerWheel {
+  const clock = () => performance.now();
+  const wheel = new TimerWheel(clock());
+  wheel.start(clock);
+  return wheel;
+}

@@ -1,0 +1,65 @@
+/**
+ * What a proxy asks of an engine: everything about one engine family behind one door. One engine
+ * object serves one proxy, with all its endpoints, users and databases, on one target.
+ */
+
+import type { TimerWheel } from '../base/timer-wheel.ts';
+import type { Credentials } from '../credential/credentials.ts';
+import type { Address } from '../net/connect.ts';
+import type { Stream } from '../net/stream.ts';
+import type { EndpointCounters, TargetCounters, TargetGauges } from '../observe/counters.ts';
+import type { Observer } from '../observe/events.ts';
+import type { ConnectionLimits } from '../pool/budget.ts';
+import type { PoolSettings } from '../pool/contract.ts';
+import type { Prober } from '../target/monitor.ts';
+
+/** What can be changed while clients are connected. Times are milliseconds. */
+export interface EngineSettings {
+  readonly idleClientTimeoutMs: number;
+  readonly borrowedIdleTimeoutMs: number;
+  /** A client this old is closed when nothing is in flight. */
+  readonly clientLifetimeMs: number;
+  /** From accept to the end of authentication. */
+  readonly loginTimeoutMs: number;
+  readonly maxClientConnections: number;
+  /** A session keeps its connection from the first borrow on. */
+  readonly isSessionMode: boolean;
+  /** Run once on each new database connection. */
+  readonly initQuery: string | undefined;
+  /** Who is served first when the pool is full; higher is earlier. */
+  readonly priorityOf: (client: {
+    readonly user: string;
+    readonly applicationName: string;
+    readonly endpoint: string;
+  }) => number;
+  readonly pool: PoolSettings;
+}
+
+export interface EngineOptions {
+  readonly proxy: string;
+  readonly target: string;
+  readonly address: Address;
+  readonly wheel: TimerWheel;
+  readonly observer: Observer;
+  readonly limits: ConnectionLimits;
+  readonly settings: EngineSettings;
+  readonly credentials: Credentials;
+  readonly targetCounters: TargetCounters;
+}
+
+export interface Engine extends Prober {
+  /** Takes over a client connection that was just accepted on the endpoint `name`. */
+  accept(stream: Stream, name: string, counters: EndpointCounters): void;
+  /** Takes effect at once; nobody is disconnected. */
+  configure(settings: EngineSettings, credentials: Credentials): void;
+  /** How many database connections there may be. */
+  limit(limits: ConnectionLimits): void;
+  gauges(isAvailable: boolean): TargetGauges;
+  readonly clientCount: number;
+  /** Lets every client go at the next moment when nothing of it is in flight; resolves when none is left. */
+  drain(): Promise<void>;
+  /** Ends every client now and closes all database connections. Returns how many clients were cut. */
+  stop(): number;
+}
+
+export type EngineFactory = (options: EngineOptions) => Engine;

@@ -1,0 +1,99 @@
+/**
+ * Cancelling what a database connection runs. A CancelRequest travels on a connection of its own and
+ * names the database process, not the statement; so while one is on its way its connection must not
+ * be lent to another client (`DatabaseConnection.cancelsInFlight`). The database has signalled its
+ * process by the time it closes the cancel connection, and a process that is idle by then ignores the
+ * signal (`ProcessInterrupts` in src/backend/tcop/postgres.c).
+ */
+
+import type { TimerWheel } from '../../base/timer-wheel.ts';
+import { type Address, ConnectAttempt } from '../../net/connect.ts';
+import type { Stream, StreamHandler } from '../../net/stream.ts';
+import type { DatabaseConnection } from './database-connection.ts';
+import { cancelRequestMessage } from './wire/frontend.ts';
+
+/** Cancel connections to one target at a time; the rest wait. A storm of cancels must not be one of connects. */
+const CANCELS_AT_ONCE_MAX = 8;
+/** Waiting cancels beyond this are dropped: the statement runs on, as when the packet is lost. */
+const CANCELS_WAITING_MAX = 10_000;
+/** For the whole exchange. */
+const CANCEL_TIMEOUT_MS = 10_000;
+
+interface Waiting {
+  readonly connection: DatabaseConnection;
+  readonly done: () => void;
+}
+
+export class Canceller {
+  private readonly address: Address;
+  private readonly wheel: TimerWheel;
+  private underWay = 0;
+  private readonly waiting: Waiting[] = [];
+
+  constructor(address: Address, wheel: TimerWheel) {
+    this.address = address;
+    this.wheel = wheel;
+  }
+
+  /**
+   * Asks the database to cancel what `connection` runs. `done` is called when the database has taken
+   * note, or cannot be reached, or there is nothing to cancel with.
+   */
+  cancel(connection: DatabaseConnection, done: () => void = () => {}): void {
+    const isDropped =
+      connection.cancelKey === undefined || this.waiting.length >= CANCELS_WAITING_MAX;
+    if (isDropped) {
+      done();
+      return;
+    }
+    connection.cancelsInFlight++;
+    this.waiting.push({ connection, done });
+    this.next();
+  }
+
+  private next(): void {
+    if (this.underWay >= CANCELS_AT_ONCE_MAX) return;
+    const next = this.waiting.shift();
+    if (next === undefined) return;
+    const { connection } = next;
+    this.underWay++;
+    const ended = () => {
+      this.underWay--;
+      connection.cancelsInFlight--;
+      connection.cancelEnded();
+      next.done();
+      this.next();
+    };
+    const key = connection.cancelKey;
+    // What was running when this was asked may be over by now.
+    if (key === undefined || connection.ledger.isEmpty) ended();
+    else this.send(cancelRequestMessage(key.processId, key.key), ended);
+  }
+
+  private send(request: Uint8Array, ended: () => void): void {
+    new ConnectAttempt(this.address, CANCEL_TIMEOUT_MS, this.wheel, {
+      opened: (stream) => new CancelExchange(stream, request, this.wheel, ended),
+      failed: ended,
+    });
+  }
+}
+
+/** Sends the request and waits until the database closes. */
+class CancelExchange implements StreamHandler {
+  private readonly ended: () => void;
+
+  constructor(stream: Stream, request: Uint8Array, wheel: TimerWheel, ended: () => void) {
+    this.ended = ended;
+    stream.handler = this;
+    stream.write(request);
+    stream.end(wheel, CANCEL_TIMEOUT_MS);
+  }
+
+  received(): void {}
+
+  drained(): void {}
+
+  closed(): void {
+    this.ended();
+  }
+}

@@ -1,0 +1,388 @@
+/**
+ * A connection to a database after its login: reads what the database sends, keeps the reply ledger,
+ * and passes on to the session that borrowed it what belongs to that session. It decides when the
+ * session may go (`ReplyLedger.isSettled`), never where the connection goes then: that is the pool's.
+ *
+ * Messages are forwarded by reference, as one run of bytes per chunk. Only messages that decide
+ * something are held back until they are whole; rows and COPY data of any size stream through.
+ */
+
+import { type DatabaseConnectionId, nextDatabaseConnectionId } from '../../base/ids.ts';
+import { HOLD_PEER_CONGESTED, IGNORE, type Stream, type StreamHandler } from '../../net/stream.ts';
+import type { DatabaseCloseReason } from '../../observe/reasons.ts';
+import type { Placement, PooledConnection } from '../../pool/contract.ts';
+import type { Pool } from '../../pool/pool.ts';
+import { KIND, LedgerViolation, OURS, OWES_QUERY, ReplyLedger } from './ledger.ts';
+import type { OwnStatement } from './own-statement.ts';
+import type { ReportedParameters } from './parameters.ts';
+import { Reset } from './reset.ts';
+import { SessionSettings } from './settings.ts';
+import type { TargetContext } from './target-context.ts';
+import { readFields, readParameterStatus } from './wire/backend.ts';
+import { queryMessage, TERMINATE_MESSAGE } from './wire/frontend.ts';
+import {
+  COPY_DATA,
+  DATA_ROW,
+  ERROR_RESPONSE,
+  FUNCTION_CALL_RESPONSE,
+  HEADER_BYTES,
+  LARGE_MESSAGE_MAX,
+  lengthAt,
+  NOTICE_RESPONSE,
+  NOTIFICATION_RESPONSE,
+  PARAMETER_STATUS,
+  READY_FOR_QUERY,
+  ROW_DESCRIPTION,
+  STATUS_IDLE,
+} from './wire/messages.ts';
+
+/** A deciding message longer than this is taken for garbage. PostgreSQL's own are far shorter. */
+const HELD_MESSAGE_MAX = 16 * 1024 * 1024;
+
+/** How long the database may take to close its end. */
+const CLOSE_LINGER_MS = 10_000;
+
+/** The session that holds a connection, as the connection sees it. */
+export interface ConnectionHolder {
+  /** Bytes for the client, valid for as long as they are needed. */
+  deliver(bytes: Uint8Array): void;
+  /** The database reported a parameter in a reply that the client sees. */
+  parametersReported(parameters: ReportedParameters): void;
+  /** A ReadyForQuery of the client's own went by; the connection may be given back if it is settled. */
+  answered(): void;
+  /** A replay of the session's settings ended; `error` has the fields of the database's refusal. */
+  replayed(error: ReadonlyMap<string, string> | undefined): void;
+  /** A Parse did not succeed or was skipped: what the unnamed statement is must be asked again. */
+  parseLost(): void;
+  /** The database takes bytes again. */
+  connectionDrained(): void;
+  /** The connection is gone. `wasTold`: the client has already seen the database's last word. */
+  connectionLost(wasTold: boolean): void;
+}
+
+/** What its login and its pool say of a connection. */
+export interface ConnectionFacts {
+  readonly parameters: ReportedParameters;
+  readonly cancelKey: { readonly processId: number; readonly key: Uint8Array } | undefined;
+  readonly initQuery: string | undefined;
+}
+
+export class DatabaseConnection implements PooledConnection, StreamHandler {
+  readonly id: DatabaseConnectionId = nextDatabaseConnectionId();
+  readonly ledger = new ReplyLedger();
+  readonly stream: Stream;
+  readonly target: TargetContext;
+  readonly pool: Pool<DatabaseConnection>;
+  /** For CancelRequest; `undefined` when the database sent no BackendKeyData. */
+  readonly cancelKey: ConnectionFacts['cancelKey'];
+  /** Has been run on it, and is run again after DISCARD ALL. */
+  readonly initQuery: string | undefined;
+  placement: Placement = 'connecting';
+  placedAt = 0;
+  expiresAt = 0;
+  holder: ConnectionHolder | undefined = undefined;
+  /** What the database reports now. */
+  parameters: ReportedParameters;
+  /** What the last session's replay left. */
+  settings = SessionSettings.NONE;
+  /** Which Parse is in the unnamed statement: its number, 0 for none, -1 when that is not known. */
+  unnamedStatement = 0;
+  /** A pinned session used it: whatever it left goes with DISCARD ALL. */
+  isDirty = false;
+  /** CancelRequests for this connection that the database has not finished with. */
+  cancelsInFlight = 0;
+  /** Runs statements of the proxy's own while nobody borrows the connection. */
+  private own: OwnStatement | undefined = undefined;
+  private reset: Reset | undefined = undefined;
+  /** The beginning of a message that is not whole yet. */
+  private partial: Buffer | undefined = undefined;
+  /** What is still to come of a message that streams through, and whether it is ours. */
+  private bodyLeft = 0;
+  private isBodyOurs = false;
+  private replayError: ReadonlyMap<string, string> | undefined = undefined;
+  /** The database has said its last word (FATAL). */
+  private hasFatal = false;
+  private closeReason: DatabaseCloseReason | undefined = undefined;
+
+  constructor(
+    stream: Stream,
+    target: TargetContext,
+    pool: Pool<DatabaseConnection>,
+    facts: ConnectionFacts,
+  ) {
+    this.stream = stream;
+    this.target = target;
+    this.pool = pool;
+    this.parameters = facts.parameters;
+    this.cancelKey = facts.cancelKey;
+    this.initQuery = facts.initQuery;
+    stream.handler = this;
+  }
+
+  get isInTransaction(): boolean {
+    return this.ledger.status !== STATUS_IDLE;
+  }
+
+  get isEncrypted(): boolean {
+    return false;
+  }
+
+  // --- What the database sends
+
+  received(chunk: Buffer): void {
+    if (this.closeReason !== undefined) return;
+    try {
+      this.read(this.joined(chunk));
+    } catch (error) {
+      if (!(error instanceof LedgerViolation)) {
+        this.target.observer.emit({ event: 'internal.failed', doing: 'read a reply', error });
+      }
+      this.fail(error instanceof LedgerViolation ? 'protocol_violation' : 'internal_error');
+    }
+  }
+
+  private joined(chunk: Buffer): Buffer {
+    const partial = this.partial;
+    if (partial === undefined) return chunk;
+    this.partial = undefined;
+    return Buffer.concat([partial, chunk]);
+  }
+
+  private read(bytes: Buffer): void {
+    const end = bytes.length;
+    const ledger = this.ledger;
+    let at = 0;
+    /** Where the run of bytes begins that goes to the holder. */
+    let from = 0;
+    if (this.bodyLeft > 0) {
+      at = Math.min(this.bodyLeft, end);
+      this.bodyLeft -= at;
+      if (this.isBodyOurs) from = at;
+    }
+    let isAnswered = false;
+    while (at < end) {
+      if (end - at < HEADER_BYTES) break;
+      const type = bytes[at];
+      const length = lengthAt(bytes, at);
+      if (length < 4 || length > LARGE_MESSAGE_MAX) throw new LedgerViolation(type, -1);
+      const next = at + 1 + length;
+      if (next > end && this.isHeldBack(type, length)) break;
+      const head = ledger.head;
+      const isOurs = (head & OURS) !== 0 && type !== NOTIFICATION_RESPONSE;
+      if (type === READY_FOR_QUERY) {
+        ledger.replied(type, bytes[at + HEADER_BYTES]);
+        if (isOurs) this.ownEnded();
+        else isAnswered = true;
+      } else if (type !== DATA_ROW || ledger.isEmpty || isOurs) {
+        this.note(type, bytes, at, next, isOurs);
+      }
+      if (isOurs && !this.isForClient(type, head)) {
+        if (at > from) this.forward(bytes, from, at);
+        from = Math.min(next, end);
+      }
+      if (next > end) {
+        this.bodyLeft = next - end;
+        this.isBodyOurs = isOurs;
+        at = end;
+      } else {
+        at = next;
+      }
+    }
+    if (at > from) this.forward(bytes, from, at);
+    if (at < end) this.partial = Buffer.from(bytes.subarray(at));
+    if (isAnswered) this.holder?.answered();
+    this.reset?.progress();
+  }
+
+  /** Whether a message that is cut must be whole before it is looked at. */
+  private isHeldBack(type: number, length: number): boolean {
+    if (type === DATA_ROW && (this.ledger.head & OURS) === 0) return false;
+    if (type === COPY_DATA || type === ROW_DESCRIPTION || type === FUNCTION_CALL_RESPONSE) {
+      return false;
+    }
+    if (length > HELD_MESSAGE_MAX) throw new LedgerViolation(type, -2);
+    return true;
+  }
+
+  /** Everything but rows and ReadyForQuery. */
+  private note(type: number, bytes: Buffer, at: number, next: number, isOurs: boolean): void {
+    switch (type) {
+      case PARAMETER_STATUS:
+        this.parameterReported(bytes.subarray(at, next), isOurs);
+        return;
+      case NOTICE_RESPONSE:
+      case NOTIFICATION_RESPONSE:
+        return;
+      case ERROR_RESPONSE:
+        this.errorReported(bytes.subarray(at, next), isOurs);
+        return;
+      case DATA_ROW:
+        this.ledger.replied(type, 0);
+        this.own?.row(bytes.subarray(at, next));
+        return;
+      default:
+        this.ledger.replied(type, 0);
+    }
+  }
+
+  private parameterReported(whole: Uint8Array, isOurs: boolean): void {
+    const parameter = readParameterStatus(whole);
+    if (parameter === undefined) throw new LedgerViolation(PARAMETER_STATUS, -3);
+    this.parameters = this.parameters.with(...parameter);
+    if (!isOurs) this.holder?.parametersReported(this.parameters);
+  }
+
+  private errorReported(whole: Uint8Array, isOurs: boolean): void {
+    const { ledger } = this;
+    ledger.replied(ERROR_RESPONSE, 0);
+    const fields = readFields(whole);
+    const severity = fields.get('V') ?? fields.get('S');
+    if (severity === 'FATAL' || severity === 'PANIC') {
+      this.hasFatal = true;
+      // An idle connection must not be lent between the last word and the FIN.
+      if (this.holder === undefined) this.fail('database_closed');
+    }
+    if (ledger.hasLostParse) {
+      ledger.hasLostParse = false;
+      this.unnamedStatement = -1;
+      this.holder?.parseLost();
+    }
+    if (!isOurs) return;
+    if (this.holder === undefined) this.own?.failed(Buffer.from(whole), fields);
+    else this.replayError = fields;
+  }
+
+  /**
+   * An error in place of a reply of ours belongs to the client when it ends the client's batch (what
+   * we put in before it failed), and when it is the database's last word.
+   */
+  private isForClient(type: number, head: number): boolean {
+    return type === ERROR_RESPONSE && ((head & KIND) !== OWES_QUERY || this.hasFatal);
+  }
+
+  private ownEnded(): void {
+    if (this.holder !== undefined) {
+      const error = this.replayError;
+      this.replayError = undefined;
+      this.holder.replayed(error);
+      return;
+    }
+    const own = this.own;
+    this.own = undefined;
+    own?.ended();
+  }
+
+  private forward(bytes: Buffer, from: number, to: number): void {
+    if (this.holder === undefined) return;
+    this.holder.deliver(from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to));
+  }
+
+  drained(): void {
+    this.holder?.connectionDrained();
+  }
+
+  closed(): void {
+    const { holder } = this;
+    this.holder = undefined;
+    this.reset?.stop();
+    this.own?.lost();
+    this.own = undefined;
+    const reason = this.closeReason ?? 'database_closed';
+    this.target.observer.emit({ ...this.scope, event: 'connection.closed', reason });
+    if (this.placement === 'closing') this.pool.closed(this);
+    else this.pool.lost(this, reason);
+    holder?.connectionLost(this.hasFatal);
+  }
+
+  /** Where it is, for events. */
+  private get scope() {
+    const { proxy, target } = this.target;
+    return { proxy, target, databaseConnection: this.id };
+  }
+
+  tellOpened(): void {
+    const { user, database } = this.pool.key;
+    const { localAddress: from, remoteAddress: to } = this.stream;
+    this.target.observer.emit({
+      ...this.scope,
+      event: 'connection.opened',
+      user,
+      database,
+      from,
+      to,
+    });
+  }
+
+  tellReset(): void {
+    this.target.observer.emit({ ...this.scope, event: 'connection.reset' });
+  }
+
+  // --- What the session does
+
+  /** The session has it from here on. */
+  lentTo(holder: ConnectionHolder): void {
+    this.holder = holder;
+  }
+
+  /** The session is done with it; `Pool.release` follows. */
+  takenBack(): void {
+    this.holder = undefined;
+    this.stream.letGo(HOLD_PEER_CONGESTED);
+  }
+
+  // --- What the pool asks
+
+  clean(deadlineMs: number): void {
+    this.reset = new Reset(this, deadlineMs);
+    this.reset.progress();
+  }
+
+  probe(deadlineMs: number): void {
+    this.reset = new Reset(this, deadlineMs, { isProbe: true });
+    this.reset.progress();
+  }
+
+  /** The steps of `clean` or `probe` ended. */
+  resetEnded(failure: DatabaseCloseReason | undefined): void {
+    this.reset = undefined;
+    if (failure === undefined) this.pool.cleaned(this);
+    else this.fail(failure);
+  }
+
+  close(reason: DatabaseCloseReason): void {
+    if (this.closeReason !== undefined) return;
+    this.closeReason = reason;
+    this.reset?.stop();
+    this.reset = undefined;
+    // A database that still works on a statement does not look at its socket.
+    if (this.ledger.isQuiet) this.stream.write(TERMINATE_MESSAGE);
+    else this.target.canceller.cancel(this);
+    // Its permit is free when the database has closed its end, so the limit holds there too.
+    this.stream.end(this.target.wheel, CLOSE_LINGER_MS);
+  }
+
+  /** A CancelRequest for this connection has been dealt with. */
+  cancelEnded(): void {
+    this.reset?.progress();
+  }
+
+  /** Runs `sql` as the proxy's own, with nobody holding the connection. */
+  run(sql: string, statement: OwnStatement): void {
+    this.own = statement;
+    this.ledger.owe(OWES_QUERY | OURS);
+    this.stream.write(queryMessage(sql));
+  }
+
+  /** Ends a connection that no pool knows of yet. */
+  abandon(): void {
+    this.stream.handler = IGNORE;
+    this.stream.destroy();
+  }
+
+  /** Ends the connection because of something on this side of it. */
+  private fail(reason: DatabaseCloseReason): void {
+    if (this.closeReason !== undefined) return;
+    this.closeReason = reason;
+    this.stream.destroy();
+  }
+}

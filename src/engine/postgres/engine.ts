@@ -1,0 +1,336 @@
+/**
+ * The PostgreSQL engine of one proxy: its logins and sessions, its pools on one target, and the
+ * virtual cancel keys. The only thing outside this room knows it by is the `Engine` contract.
+ */
+
+import { timingSafeEqual } from 'node:crypto';
+import { BerthError } from '../../base/errors.ts';
+import type { TimerWheel } from '../../base/timer-wheel.ts';
+import type { Credentials, UserCredential } from '../../credential/credentials.ts';
+import type { Stream } from '../../net/stream.ts';
+import type { EndpointCounters, TargetGauges } from '../../observe/counters.ts';
+import type { Observer } from '../../observe/events.ts';
+import type { ClientCloseReason } from '../../observe/reasons.ts';
+import { ConnectionBudget, type ConnectionLimits } from '../../pool/budget.ts';
+import type { Pool } from '../../pool/pool.ts';
+import { PoolGroup } from '../../pool/pool-group.ts';
+import type { PoolKey } from '../../pool/pool-host.ts';
+import type { Observation } from '../../target/monitor.ts';
+import type { Engine, EngineOptions, EngineSettings } from '../contract.ts';
+import { Canceller } from './cancel.ts';
+import { ClientSession } from './client-session.ts';
+import type { DatabaseConnection } from './database-connection.ts';
+import type { EndpointContext } from './endpoint-context.ts';
+import { ClientLogin } from './login/client-login.ts';
+import { DatabaseConnector } from './login/database-login.ts';
+import type { LoggedIn, LoginHost } from './login/login-host.ts';
+import { probe } from './probe.ts';
+import type { SessionSettings } from './settings.ts';
+import type { TargetContext } from './target-context.ts';
+import { UserPool } from './user-pool.ts';
+
+export class PostgresEngine implements Engine {
+  readonly proxy: string;
+  readonly wheel: TimerWheel;
+  readonly observer: Observer;
+  settings: EngineSettings;
+  private credentials: Credentials;
+  private readonly target: TargetContext;
+  private readonly budget: ConnectionBudget;
+  private readonly group: PoolGroup<DatabaseConnection>;
+  private readonly endpoints = new Map<string, PostgresEndpoint>();
+  private readonly userPools = new Map<Pool<DatabaseConnection>, UserPool>();
+  private readonly sessions = new Map<number, ClientSession>();
+  private readonly logins = new Set<ClientLogin>();
+  private drained: (() => void) | undefined = undefined;
+
+  constructor(options: EngineOptions) {
+    this.proxy = options.proxy;
+    this.wheel = options.wheel;
+    this.observer = options.observer;
+    this.settings = options.settings;
+    this.credentials = options.credentials;
+    this.target = {
+      proxy: options.proxy,
+      target: options.target,
+      address: options.address,
+      wheel: options.wheel,
+      observer: options.observer,
+      counters: options.targetCounters,
+      canceller: new Canceller(options.address, options.wheel),
+    };
+    this.budget = new ConnectionBudget(options.limits);
+    this.group = new PoolGroup<DatabaseConnection>({
+      target: options.target,
+      budget: this.budget,
+      wheel: options.wheel,
+      settings: options.settings.pool,
+      counters: options.targetCounters,
+      random: Math.random,
+      connectorFor: (key, pool) => this.connectorFor(key, pool),
+    });
+  }
+
+  accept(stream: Stream, name: string, counters: EndpointCounters): void {
+    let endpoint = this.endpoints.get(name);
+    if (endpoint === undefined) {
+      endpoint = new PostgresEndpoint(this, name, counters);
+      this.endpoints.set(name, endpoint);
+    }
+    endpoint.accept(stream);
+  }
+
+  configure(settings: EngineSettings, credentials: Credentials): void {
+    const before = { settings: this.settings, credentials: this.credentials };
+    this.settings = settings;
+    this.credentials = credentials;
+    this.group.configure(settings.pool);
+    const isInitChanged = before.settings.initQuery !== settings.initQuery;
+    // A changed password is for the next login; open connections stay.
+    if (isInitChanged) this.group.configurationChanged(() => true);
+    else this.group.configurationChanged((key) => credentials.find(key.user) === undefined);
+    if (isInitChanged) for (const pool of this.userPools.values()) pool.forget();
+  }
+
+  limit(limits: ConnectionLimits): void {
+    this.budget.configure(limits);
+  }
+
+  gauges(isAvailable: boolean): TargetGauges {
+    return this.group.gauges(isAvailable);
+  }
+
+  get clientCount(): number {
+    return this.sessions.size + this.logins.size;
+  }
+
+  async probe(): Promise<Observation | undefined> {
+    const [credential] = this.credentials;
+    if (credential === undefined) {
+      const detail = 'Proxy does not have any registered credentials';
+      return { isOk: false, reason: 'AUTH_FAILURE', detail };
+    }
+    if (!this.budget.tryAcquire()) return undefined;
+    try {
+      const { user, password } = credential;
+      return await probe(this.target, { user, password });
+    } finally {
+      this.budget.release();
+    }
+  }
+
+  drain(): Promise<void> {
+    for (const login of [...this.logins]) login.stop();
+    for (const session of [...this.sessions.values()]) session.drain();
+    if (this.clientCount === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.drained = resolve;
+    });
+  }
+
+  stop(): number {
+    const cut = this.clientCount;
+    for (const login of [...this.logins]) login.stop();
+    for (const session of [...this.sessions.values()]) {
+      session.close('shutdown', new BerthError('shutting_down'));
+    }
+    void this.group.close();
+    return cut;
+  }
+
+  private connectorFor(key: PoolKey, pool: Pool<DatabaseConnection>): DatabaseConnector {
+    return new DatabaseConnector(this.target, pool, () => {
+      const credential = this.credentials.find(key.user);
+      if (credential === undefined) return undefined;
+      const { initQuery } = this.settings;
+      return { user: key.user, database: key.database, password: credential.password, initQuery };
+    });
+  }
+
+  // --- What endpoints ask
+
+  credentialFor(user: string): {
+    credential: UserCredential | undefined;
+    method: UserCredential['clientPasswordAuthType'];
+  } {
+    const credential = this.credentials.find(user);
+    return { credential, method: this.credentials.authTypeFor(user) };
+  }
+
+  joinPool(user: string, database: string): UserPool {
+    const pool = this.group.join({ user, database });
+    let userPool = this.userPools.get(pool);
+    if (userPool === undefined) {
+      userPool = new UserPool(pool);
+      this.userPools.set(pool, userPool);
+    }
+    return userPool;
+  }
+
+  leavePool(userPool: UserPool): void {
+    this.group.leave(userPool.pool);
+    if (userPool.pool.users === 0 && !userPool.pool.hasConnections) {
+      this.userPools.delete(userPool.pool);
+    }
+  }
+
+  loginBegan(login: ClientLogin): void {
+    this.logins.add(login);
+  }
+
+  loginEnded(login: ClientLogin): void {
+    this.logins.delete(login);
+    this.countdown();
+  }
+
+  sessionBegan(session: ClientSession): void {
+    this.sessions.set(session.id, session);
+    if (this.drained !== undefined) session.drain();
+  }
+
+  sessionEnded(session: ClientSession): void {
+    this.sessions.delete(session.id);
+    this.leavePool(session.userPool);
+    this.countdown();
+  }
+
+  private countdown(): void {
+    if (this.drained !== undefined && this.clientCount === 0) this.drained();
+  }
+
+  /** A wrong key is ignored, as a server does. */
+  cancel(processId: number, key: string, done: () => void): void {
+    const session = this.sessions.get(processId);
+    if (session === undefined || !isSameKey(session.cancelKey, key)) done();
+    else session.cancel(done);
+  }
+}
+
+function isSameKey(a: string, b: string): boolean {
+  const left = Buffer.from(a, 'latin1');
+  const right = Buffer.from(b, 'latin1');
+  return left.length === right.length && timingSafeEqual(left, right);
+}
+
+/** One endpoint: the clients that came in through it, and their counters. */
+class PostgresEndpoint implements EndpointContext {
+  readonly proxy: string;
+  readonly name: string;
+  readonly wheel: TimerWheel;
+  readonly observer: Observer;
+  readonly counters: EndpointCounters;
+  private readonly engine: PostgresEngine;
+
+  constructor(engine: PostgresEngine, name: string, counters: EndpointCounters) {
+    this.engine = engine;
+    this.proxy = engine.proxy;
+    this.name = name;
+    this.wheel = engine.wheel;
+    this.observer = engine.observer;
+    this.counters = counters;
+  }
+
+  get limits(): EngineSettings {
+    return this.engine.settings;
+  }
+
+  accept(stream: Stream): void {
+    this.counters.clientConnectionsReceived++;
+    this.counters.clientConnections++;
+    this.counters.clientConnectionsInSetup++;
+    this.counters.clientConnectionsNoTls++;
+    this.engine.loginBegan(new EndpointLogin(this, this.engine, stream).login);
+  }
+
+  sessionClosed(session: ClientSession, reason: ClientCloseReason): void {
+    this.clientClosed(reason);
+    this.observer.emit({ ...this.scope(session.id), event: 'client.closed', reason });
+    this.engine.sessionEnded(session);
+  }
+
+  clientClosed(reason: ClientCloseReason): void {
+    this.counters.clientConnections--;
+    this.counters.clientConnectionsNoTls--;
+    this.counters.clientConnectionsClosed++;
+    this.counters.closes[reason]++;
+  }
+
+  scope(clientConnection: ClientSession['id']) {
+    return { proxy: this.proxy, endpoint: this.name, clientConnection };
+  }
+}
+
+/** One login on an endpoint, seen from the login. */
+class EndpointLogin implements LoginHost {
+  readonly endpoint: PostgresEndpoint;
+  readonly login: ClientLogin;
+  private readonly engine: PostgresEngine;
+
+  constructor(endpoint: PostgresEndpoint, engine: PostgresEngine, stream: Stream) {
+    this.endpoint = endpoint;
+    this.engine = engine;
+    this.login = new ClientLogin(stream, this);
+    const event = 'client.connected';
+    const address = stream.remoteAddress;
+    endpoint.observer.emit({ ...endpoint.scope(this.login.id), event, address });
+  }
+
+  admit(): void {
+    const { maxClientConnections } = this.engine.settings;
+    if (this.engine.clientCount <= maxClientConnections) return;
+    const params = { limit: maxClientConnections };
+    throw new BerthError('too_many_client_connections', { params });
+  }
+
+  credentialFor(user: string) {
+    return this.engine.credentialFor(user);
+  }
+
+  authenticationFailed(
+    user: string,
+    why: 'unknown_user' | 'wrong_password' | 'malformed_response',
+  ): void {
+    const { endpoint, login } = this;
+    const event = 'client.authentication_failed';
+    endpoint.counters.clientConnectionsSetupFailedAuth++;
+    endpoint.observer.emit({ ...endpoint.scope(login.id), event, user, why });
+  }
+
+  poolFor(user: string, database: string): UserPool {
+    return this.engine.joinPool(user, database);
+  }
+
+  poolLeft(pool: UserPool): void {
+    this.engine.leavePool(pool);
+  }
+
+  priorityOf(settings: EngineSettings, user: string, session: SessionSettings): number {
+    const applicationName = session.get('application_name') ?? '';
+    return settings.priorityOf({ user, applicationName, endpoint: this.endpoint.name });
+  }
+
+  loggedIn({ user, database, ...options }: LoggedIn): ClientSession {
+    const { endpoint, engine, login } = this;
+    const priority = this.priorityOf(engine.settings, user, options.settings);
+    const session = new ClientSession({ ...options, id: login.id, endpoint, priority });
+    endpoint.counters.clientConnectionsInSetup--;
+    endpoint.counters.clientConnectionsSetupSucceeded++;
+    const event = 'client.authenticated';
+    endpoint.observer.emit({ ...endpoint.scope(login.id), event, user, database });
+    engine.sessionBegan(session);
+    engine.loginEnded(login);
+    return session;
+  }
+
+  cancel(processId: number, key: string, done: () => void): void {
+    this.engine.cancel(processId, key, done);
+  }
+
+  loginEnded(reason: ClientCloseReason): void {
+    const { endpoint, engine, login } = this;
+    endpoint.counters.clientConnectionsInSetup--;
+    endpoint.clientClosed(reason);
+    endpoint.observer.emit({ ...endpoint.scope(login.id), event: 'client.closed', reason });
+    engine.loginEnded(login);
+  }
+}

@@ -1,0 +1,274 @@
+/**
+ * The reply ledger of one database connection: what the database still owes, in order. Whether a
+ * connection may be given back is decided here, never by "saw ReadyForQuery".
+ *
+ * Every message that will be answered pushes an entry when it is sent; replies take entries off the
+ * front. What the proxy itself sends is marked `OURS`, so its replies cannot reach a client. Pure: no
+ * sockets, no bytes but the type of a message.
+ *
+ * The rules are those of the manual's "Message Flow" and of src/backend/tcop/postgres.c:
+ * - after an error in an extended-protocol message the server discards everything up to the next
+ *   Sync, simple queries included;
+ * - in COPY IN it discards Sync and Flush, until CopyDone or CopyFail;
+ * - CopyData, CopyDone and CopyFail outside COPY IN are discarded, wherever they come.
+ */
+
+import {
+  BIND_COMPLETE,
+  CLOSE_COMPLETE,
+  COMMAND_COMPLETE,
+  COPY_IN_RESPONSE,
+  EMPTY_QUERY_RESPONSE,
+  ERROR_RESPONSE,
+  NO_DATA,
+  PARAMETER_DESCRIPTION,
+  PARSE_COMPLETE,
+  PORTAL_SUSPENDED,
+  READY_FOR_QUERY,
+  ROW_DESCRIPTION,
+  STATUS_IDLE,
+} from './wire/messages.ts';
+
+/** Answered by everything up to ReadyForQuery. */
+export const OWES_QUERY = 1;
+export const OWES_FUNCTION_CALL = 2;
+export const OWES_SYNC = 3;
+/** Answered by one message, or discarded by an earlier error. */
+export const OWES_PARSE = 4;
+export const OWES_BIND = 5;
+export const OWES_DESCRIBE = 6;
+export const OWES_EXECUTE = 7;
+export const OWES_CLOSE = 8;
+/** No reply: the place in the order where a COPY IN ends. */
+const COPY_END = 9;
+/** The bits of an entry that say what is owed. */
+export const KIND = 0x0f;
+/** The proxy sent it; the client must not see the reply. */
+export const OURS = 0x10;
+
+const FIRST_CAPACITY = 16;
+
+/** The database sent something that nothing we sent can explain. The connection must not be used. */
+export class LedgerViolation extends Error {
+  constructor(type: number, head: number) {
+    super(
+      `unexpected message ${String.fromCharCode(type)} while the head of the ledger is ${head}`,
+    );
+    this.name = 'LedgerViolation';
+  }
+}
+
+export class ReplyLedger {
+  /** Entries in a ring whose size is a power of two. */
+  private ring = new Uint8Array(FIRST_CAPACITY);
+  private first = 0;
+  private count = 0;
+  /** The status byte of the last ReadyForQuery. */
+  status = STATUS_IDLE;
+  /** Extended-protocol messages were sent after the last Sync. */
+  isBatchOpen = false;
+  /** An error happened and the server discards everything until a Sync that was not yet sent. */
+  isSkipping = false;
+  /** The server reads COPY data; CopyDone or CopyFail was not yet sent. */
+  isCopyIn = false;
+  /** Syncs that were on their way when COPY IN began: discarded, unless the COPY failed before. */
+  private uncertainSyncs = 0;
+  /** A Parse failed or was skipped since this was last looked at. */
+  hasLostParse = false;
+  /** It can no longer be said for sure what is owed. */
+  isDoubtful = false;
+
+  /** How many replies are owed. */
+  get depth(): number {
+    return this.count;
+  }
+
+  get isEmpty(): boolean {
+    return this.count === 0;
+  }
+
+  /** Nothing is owed and nothing half done; a transaction may be open. */
+  get isQuiet(): boolean {
+    return this.count === 0 && !this.isBatchOpen && !this.isCopyIn;
+  }
+
+  /** Nothing is owed, nothing half done, no transaction: the connection may be lent to another. */
+  get isSettled(): boolean {
+    return this.status === STATUS_IDLE && this.isQuiet;
+  }
+
+  /** The entry that comes next (a kind, perhaps with `OURS`); 0 when nothing is owed. */
+  get head(): number {
+    return this.count === 0 ? 0 : this.ring[this.first];
+  }
+
+  /** Records that a message was sent that owes `entry` (a kind, perhaps with `OURS`). */
+  owe(entry: number): void {
+    switch (entry & KIND) {
+      case OWES_SYNC:
+        if (this.isCopyIn) {
+          this.uncertainSyncs++;
+          return;
+        }
+        this.isSkipping = false;
+        this.isBatchOpen = false;
+        break;
+      case OWES_QUERY:
+      case OWES_FUNCTION_CALL:
+        if (this.isSkipping) return;
+        this.isBatchOpen = false;
+        break;
+      default:
+        this.isBatchOpen = true;
+        if (this.isSkipping) return;
+    }
+    this.push(entry);
+  }
+
+  /** Records that CopyDone or CopyFail was sent. */
+  copyEnded(): void {
+    if (this.isCopyIn) this.isCopyIn = false;
+    else if (this.count > 0) this.push(COPY_END);
+  }
+
+  /**
+   * Takes note of a message from the database. `status` is the byte of a ReadyForQuery.
+   * Throws `LedgerViolation` when nothing that was sent can have caused it.
+   */
+  replied(type: number, status: number): void {
+    const head = this.count === 0 ? 0 : this.ring[this.first] & KIND;
+    switch (type) {
+      case READY_FOR_QUERY:
+        this.ready(head, status);
+        return;
+      case ERROR_RESPONSE:
+        this.failed(head);
+        return;
+      case COMMAND_COMPLETE:
+      case EMPTY_QUERY_RESPONSE:
+        if (head === OWES_EXECUTE) this.pop();
+        else if (head !== OWES_QUERY) throw new LedgerViolation(type, head);
+        return;
+      case PORTAL_SUSPENDED:
+        this.expect(type, head, OWES_EXECUTE);
+        return;
+      case PARSE_COMPLETE:
+        this.expect(type, head, OWES_PARSE);
+        return;
+      case BIND_COMPLETE:
+        this.expect(type, head, OWES_BIND);
+        return;
+      case CLOSE_COMPLETE:
+        this.expect(type, head, OWES_CLOSE);
+        return;
+      case NO_DATA:
+        this.expect(type, head, OWES_DESCRIBE);
+        return;
+      case ROW_DESCRIPTION:
+        if (head === OWES_DESCRIBE) this.pop();
+        else if (head !== OWES_QUERY) throw new LedgerViolation(type, head);
+        return;
+      case PARAMETER_DESCRIPTION:
+        // RowDescription or NoData follows and ends it.
+        if (head !== OWES_DESCRIBE) throw new LedgerViolation(type, head);
+        return;
+      case COPY_IN_RESPONSE:
+        if (head !== OWES_QUERY && head !== OWES_EXECUTE) throw new LedgerViolation(type, head);
+        this.copyInBegan();
+        return;
+      default:
+        // Rows, COPY OUT and the rest belong to the head and do not end it.
+        if (head === 0) throw new LedgerViolation(type, head);
+    }
+  }
+
+  private expect(type: number, head: number, expected: number): void {
+    if (head !== expected) throw new LedgerViolation(type, head);
+    this.pop();
+  }
+
+  private ready(head: number, status: number): void {
+    if (head === OWES_QUERY || head === OWES_SYNC || head === OWES_FUNCTION_CALL) {
+      this.pop();
+    } else if (head === 0 && this.uncertainSyncs > 0) {
+      // The COPY failed before it read the Sync, which then ended the skipping.
+      this.uncertainSyncs--;
+      this.isSkipping = false;
+      this.isBatchOpen = false;
+    } else {
+      throw new LedgerViolation(READY_FOR_QUERY, head);
+    }
+    this.isCopyIn = false;
+    this.status = status;
+  }
+
+  private failed(head: number): void {
+    if (this.isCopyIn || this.uncertainSyncs > 0) {
+      this.isCopyIn = false;
+      this.isDoubtful ||= this.uncertainSyncs > 0;
+    }
+    // A simple query or a Sync still gets its ReadyForQuery. An error that nobody asked for is the
+    // database's last word before it closes.
+    if (head === 0 || head === OWES_QUERY || head === OWES_SYNC || head === OWES_FUNCTION_CALL)
+      return;
+    while (this.count > 0) {
+      const kind = this.ring[this.first] & KIND;
+      if (kind === OWES_SYNC) return;
+      if (kind === OWES_PARSE) this.hasLostParse = true;
+      this.drop();
+    }
+    this.isSkipping = true;
+    this.isBatchOpen = true;
+  }
+
+  /** Syncs sent before the end of the COPY are being discarded by the server. */
+  private copyInBegan(): void {
+    const entries: number[] = [];
+    let isEndSent = false;
+    for (let i = 0; i < this.count; i++) {
+      const entry = this.ring[(this.first + i) & (this.ring.length - 1)];
+      const kind = entry & KIND;
+      if (!isEndSent && kind === COPY_END) isEndSent = true;
+      else if (!isEndSent && kind === OWES_SYNC) this.uncertainSyncs++;
+      else entries.push(entry);
+    }
+    this.first = 0;
+    this.count = entries.length;
+    this.ring.set(entries);
+    this.isCopyIn = !isEndSent;
+    // The Sync that was discarded did not end the batch; the one after the COPY will.
+    if (this.uncertainSyncs > 0 && !entries.some((entry) => (entry & KIND) === OWES_SYNC)) {
+      this.isBatchOpen = (entries[0] & KIND) === OWES_EXECUTE;
+    }
+  }
+
+  private push(entry: number): void {
+    if (this.count === this.ring.length) this.grow();
+    this.ring[(this.first + this.count) & (this.ring.length - 1)] = entry;
+    this.count++;
+  }
+
+  private pop(): void {
+    this.drop();
+    if (this.count === 0) {
+      this.uncertainSyncs = this.isBatchOpen ? this.uncertainSyncs : 0;
+      return;
+    }
+    // A CopyDone that nobody waited for, such as one sent after the COPY had failed.
+    while (this.count > 0 && (this.ring[this.first] & KIND) === COPY_END) this.drop();
+  }
+
+  private drop(): void {
+    this.first = (this.first + 1) & (this.ring.length - 1);
+    this.count--;
+  }
+
+  private grow(): void {
+    const larger = new Uint8Array(this.ring.length * 2);
+    for (let i = 0; i < this.count; i++) {
+      larger[i] = this.ring[(this.first + i) & (this.ring.length - 1)];
+    }
+    this.ring = larger;
+    this.first = 0;
+  }
+}

@@ -1,0 +1,371 @@
+/**
+ * A client from accept to ReadyForQuery: encryption requests, the start-up packet, authentication,
+ * and the welcome. Then `ClientSession` takes over the stream.
+ * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP
+ *
+ * Nothing here trusts a length or an order: who is not logged in gets no memory beyond the limits
+ * below, no time beyond the login deadline, and the same answer whether the user or the password is
+ * wrong.
+ */
+
+import { randomBytes } from 'node:crypto';
+import { BerthError } from '../../../base/errors.ts';
+import { type ClientConnectionId, nextClientConnectionId } from '../../../base/ids.ts';
+import { Timer } from '../../../base/timer-wheel.ts';
+import { IGNORE, type Stream, type StreamHandler } from '../../../net/stream.ts';
+import type { ClientCloseReason } from '../../../observe/reasons.ts';
+import { ClientAuthenticator, type Step } from '../auth/client-authenticator.ts';
+import { ReportedParameters } from '../parameters.ts';
+import type { SessionSettings } from '../settings.ts';
+import type { Guest, UserPool, Welcome } from '../user-pool.ts';
+import {
+  AUTHENTICATION_OK,
+  authenticationMessage,
+  backendKeyData,
+  errorFromFields,
+  errorResponse,
+  negotiateProtocolVersion,
+  noticeResponse,
+  READY_IDLE,
+} from '../wire/backend.ts';
+import {
+  CANCEL_REQUEST,
+  GSSENC_REQUEST,
+  PROTOCOL_3_0,
+  PROTOCOL_3_2,
+  readStartup,
+  SSL_REQUEST,
+  STARTUP_PACKET_MAX,
+  type StartupPacket,
+} from '../wire/frontend.ts';
+import { HEADER_BYTES, int32At, lengthAt, PASSWORD } from '../wire/messages.ts';
+import type { LoginHost } from './login-host.ts';
+import { settingsOf } from './startup-options.ts';
+
+/** A password of 64 KiB, such as a token, and what frames it. */
+const PASSWORD_MESSAGE_MAX = 64 * 1024 + 1024;
+/** Who gives a wrong password waits this long for the answer, without holding up anybody else. */
+const WRONG_PASSWORD_DELAY_MS = 500;
+const CLOSE_LINGER_MS = 5_000;
+const REFUSE_ENCRYPTION = Buffer.from('N');
+type State = 'startup' | 'authenticating' | 'busy' | 'welcoming' | 'closed';
+
+export class ClientLogin implements StreamHandler, Guest {
+  readonly id: ClientConnectionId = nextClientConnectionId();
+  private readonly stream: Stream;
+  private readonly host: LoginHost;
+  private readonly deadline: Timer;
+  private state: State = 'startup';
+  private buffer: Buffer | undefined = undefined;
+  private hasAskedForTls = false;
+  private hasAskedForGss = false;
+  private protocol = PROTOCOL_3_0;
+  private user = '';
+  private database = '';
+  private settings: SessionSettings | undefined = undefined;
+  private authenticator: ClientAuthenticator | undefined = undefined;
+  private userPool: UserPool | undefined = undefined;
+
+  constructor(stream: Stream, host: LoginHost) {
+    this.stream = stream;
+    this.host = host;
+    stream.handler = this;
+    this.deadline = new Timer(() => this.timedOut());
+    host.endpoint.wheel.arm(this.deadline, host.endpoint.limits.loginTimeoutMs);
+  }
+
+  received(bytes: Buffer): void {
+    const { buffer } = this;
+    this.buffer = buffer === undefined ? bytes : Buffer.concat([buffer, bytes]);
+    if (this.buffer.length > PASSWORD_MESSAGE_MAX) {
+      // Whoever is being authenticated sends one message at a time.
+      this.refuse('protocol_violation', violation('too many bytes before the login'));
+      return;
+    }
+    this.proceed();
+  }
+
+  drained(): void {}
+
+  closed(): void {
+    const sentNothing = this.state === 'startup' && this.buffer === undefined;
+    this.leave(sentNothing ? 'probe' : 'client_gone');
+  }
+
+  private proceed(): void {
+    while (this.buffer !== undefined && this.buffer.length > 0) {
+      if (this.state === 'startup') {
+        if (!this.readFirstPacket(this.buffer)) return;
+      } else if (this.state === 'authenticating') {
+        if (!this.readPassword(this.buffer)) return;
+      } else {
+        return;
+      }
+    }
+  }
+
+  private consume(buffer: Buffer, length: number): void {
+    this.buffer = length === buffer.length ? undefined : buffer.subarray(length);
+  }
+
+  // --- Start-up
+
+  /** Returns whether a packet was complete and more may follow. */
+  private readFirstPacket(buffer: Buffer): boolean {
+    if (buffer.length < 4) return false;
+    const length = int32At(buffer, 0);
+    if (length < 8 || length > STARTUP_PACKET_MAX) {
+      // Not a PostgreSQL client; a server says nothing either.
+      this.end('protocol_violation');
+      return false;
+    }
+    if (buffer.length < length) return false;
+    const packet = buffer.subarray(4, length);
+    this.consume(buffer, length);
+    switch (int32At(packet, 0)) {
+      case SSL_REQUEST:
+        return this.encryptionAsked('hasAskedForTls');
+      case GSSENC_REQUEST:
+        return this.encryptionAsked('hasAskedForGss');
+      case CANCEL_REQUEST:
+        this.cancelAsked(packet);
+        return false;
+      default:
+        return this.startupReceived(packet);
+    }
+  }
+
+  /** Each kind may be asked for once. */
+  private encryptionAsked(kind: 'hasAskedForTls' | 'hasAskedForGss'): boolean {
+    if (this[kind]) {
+      this.refuse('protocol_violation', violation('encryption was asked for twice'));
+      return false;
+    }
+    this[kind] = true;
+    this.stream.write(REFUSE_ENCRYPTION);
+    return true;
+  }
+
+  private cancelAsked(packet: Buffer): void {
+    this.state = 'closed';
+    this.host.endpoint.wheel.disarm(this.deadline);
+    this.stream.handler = IGNORE;
+    const processId = packet.length >= 8 ? int32At(packet, 4) : 0;
+    // As with a server, the end of this connection tells that the signal was sent.
+    this.host.cancel(processId, packet.toString('latin1', 8), () => {
+      this.stream.end(this.host.endpoint.wheel, CLOSE_LINGER_MS);
+    });
+    this.host.loginEnded('cancel_request');
+  }
+
+  private startupReceived(packet: Buffer): boolean {
+    const startup = readStartup(packet);
+    if (typeof startup === 'string') {
+      const error = new BerthError('startup_packet_invalid', { params: { what: startup } });
+      this.refuse('protocol_violation', error);
+      return false;
+    }
+    try {
+      this.acceptStartup(startup);
+    } catch (error) {
+      if (!(error instanceof BerthError)) throw error;
+      this.refuse('login_failed', error);
+      return false;
+    }
+    return true;
+  }
+
+  private acceptStartup({ protocol, parameters }: StartupPacket): void {
+    if (protocol >> 16 !== 3) throw new BerthError('protocol_version_unsupported');
+    const user = parameters.get('user') ?? '';
+    if (user === '') throw new BerthError('user_missing');
+    if (isReplication(parameters.get('replication'))) {
+      throw new BerthError('replication_unsupported');
+    }
+    this.user = utf8(user);
+    this.database = utf8(parameters.get('database') || user);
+    this.settings = settingsOf(parameters);
+    this.host.admit();
+    this.negotiate(protocol, parameters);
+    this.beginAuthentication();
+  }
+
+  /** https://www.postgresql.org/docs/current/protocol-message-formats.html NegotiateProtocolVersion */
+  private negotiate(asked: number, parameters: ReadonlyMap<string, string>): void {
+    this.protocol = asked >= PROTOCOL_3_2 ? PROTOCOL_3_2 : PROTOCOL_3_0;
+    const unknown = [...parameters.keys()].filter((name) => name.startsWith('_pq_.'));
+    if (this.protocol === asked && unknown.length === 0) return;
+    this.stream.write(negotiateProtocolVersion(this.protocol, unknown));
+  }
+
+  // --- Authentication
+
+  private beginAuthentication(): void {
+    const { credential, method } = this.host.credentialFor(this.user);
+    this.authenticator = new ClientAuthenticator({ user: this.user, credential, method });
+    this.state = 'busy';
+    void this.advance(async () => {
+      const body = await this.authenticator?.begin();
+      return body === undefined ? undefined : { kind: 'continue', body };
+    });
+  }
+
+  /** Returns whether a message was complete. */
+  private readPassword(buffer: Buffer): boolean {
+    if (buffer.length < HEADER_BYTES) return false;
+    const length = lengthAt(buffer, 0);
+    if (buffer[0] !== PASSWORD || length < 4 || length > PASSWORD_MESSAGE_MAX) {
+      this.refuse('protocol_violation', violation('expected a password'));
+      return false;
+    }
+    if (buffer.length < 1 + length) return false;
+    const body = Buffer.from(buffer.subarray(HEADER_BYTES, 1 + length));
+    this.consume(buffer, 1 + length);
+    this.state = 'busy';
+    void this.advance(async () => this.authenticator?.respond(body));
+    return true;
+  }
+
+  /** Runs one step of the exchange, which may leave the event loop, and does what it says. */
+  private async advance(step: () => Promise<Step | undefined>): Promise<void> {
+    try {
+      const next = await step();
+      if (this.state !== 'busy' || next === undefined) return;
+      this.act(next);
+    } catch (error) {
+      this.host.endpoint.observer.emit({ event: 'internal.failed', doing: 'authenticate', error });
+      this.refuse('internal_error', new BerthError('internal', { cause: error }));
+    }
+  }
+
+  private act(step: Step): void {
+    switch (step.kind) {
+      case 'continue':
+        this.state = 'authenticating';
+        this.stream.write(authenticationMessage(step.body));
+        this.proceed();
+        return;
+      case 'failed':
+        this.authenticationFailed(step.why);
+        return;
+      case 'done':
+        if (step.final !== undefined) this.stream.write(authenticationMessage(step.final));
+        this.authenticated();
+        return;
+      default:
+        step satisfies never;
+    }
+  }
+
+  private authenticationFailed(
+    why: 'unknown_user' | 'wrong_password' | 'malformed_response',
+  ): void {
+    const { wheel } = this.host.endpoint;
+    this.host.authenticationFailed(this.user, why);
+    const error = new BerthError('password_wrong', { params: { user: this.user } });
+    wheel.arm(new Timer(() => this.refuse('login_failed', error)), WRONG_PASSWORD_DELAY_MS);
+  }
+
+  private authenticated(): void {
+    const { wheel, limits } = this.host.endpoint;
+    // From here on the limits of the pool hold.
+    wheel.disarm(this.deadline);
+    this.state = 'welcoming';
+    this.authenticator = undefined;
+    const settings = this.settings ?? settingsOf(new Map());
+    this.userPool = this.host.poolFor(this.user, this.database);
+    this.userPool.welcome(settings, this.host.priorityOf(limits, this.user, settings), this);
+  }
+
+  // --- Welcome
+
+  stillWaiting(waitedMs: number, position: number): void {
+    if (this.state !== 'welcoming') return;
+    const seconds = Math.round(waitedMs / 1000);
+    const text = `Waiting for a database connection for ${seconds} s; ${position} in the queue.`;
+    this.stream.write(noticeResponse(text));
+  }
+
+  welcomed(welcome: Welcome): void {
+    if (this.state !== 'welcoming' || this.userPool === undefined) return;
+    if (!welcome.isOk) {
+      if ('error' in welcome) this.refuse('borrow_failed', welcome.error);
+      else this.refuseWith('login_failed', errorFromFields('FATAL', welcome.fields));
+      return;
+    }
+    this.state = 'closed';
+    const key = randomBytes(this.protocol === PROTOCOL_3_2 ? 32 : 4);
+    const session = this.host.loggedIn({
+      stream: this.stream,
+      userPool: this.userPool,
+      user: this.user,
+      database: this.database,
+      settings: welcome.settings,
+      parameters: welcome.parameters,
+      cancelKey: key.toString('latin1'),
+    });
+    this.stream.write(
+      Buffer.concat([
+        AUTHENTICATION_OK,
+        ...welcome.parameters.differencesFrom(ReportedParameters.NONE),
+        backendKeyData(session.id, key),
+        READY_IDLE,
+      ]),
+    );
+    // Whatever the client sent ahead of the answer.
+    const { buffer } = this;
+    this.buffer = undefined;
+    this.stream.handler = session;
+    if (buffer !== undefined) session.received(buffer);
+  }
+
+  // --- The end of a login that did not succeed
+
+  private timedOut(): void {
+    const seconds = this.host.endpoint.limits.loginTimeoutMs / 1000;
+    this.refuse('login_timeout', new BerthError('login_timeout', { params: { seconds } }));
+  }
+
+  private refuse(reason: ClientCloseReason, error: BerthError): void {
+    this.refuseWith(reason, errorResponse('FATAL', error));
+  }
+
+  private refuseWith(reason: ClientCloseReason, message: Uint8Array): void {
+    if (this.state === 'closed') return;
+    this.stream.write(message);
+    this.end(reason);
+  }
+
+  private end(reason: ClientCloseReason): void {
+    this.stream.handler = IGNORE;
+    this.stream.end(this.host.endpoint.wheel, CLOSE_LINGER_MS);
+    this.leave(reason);
+  }
+
+  /** Ends the login when the process stops. */
+  stop(): void {
+    this.refuse('shutdown', new BerthError('shutting_down'));
+  }
+
+  private leave(reason: ClientCloseReason): void {
+    if (this.state === 'closed') return;
+    this.state = 'closed';
+    this.host.endpoint.wheel.disarm(this.deadline);
+    if (this.userPool !== undefined) this.host.poolLeft(this.userPool);
+    this.host.loginEnded(reason);
+  }
+}
+
+function violation(what: string): BerthError {
+  return new BerthError('protocol_violation', { params: { what } });
+}
+
+/** `parse_bool` in src/backend/utils/adt/bool.c; anything else names a kind of replication. */
+function isReplication(value: string | undefined): boolean {
+  if (value === undefined) return false;
+  return !/^(|0|f|fa|fal|fals|false|of|off|n|no)$/i.test(value);
+}
+
+function utf8(latin1: string): string {
+  return Buffer.from(latin1, 'latin1').toString('utf8');
+}

@@ -1,0 +1,328 @@
+/**
+ * Opens one connection to a database: connect, start-up, authentication, the parameters that the
+ * database reports, and the InitQuery. One deadline for the connect and one for all the rest.
+ * Implements the pool's `Connector` for one user and database.
+ */
+
+import { BerthError } from '../../../base/errors.ts';
+import { Timer } from '../../../base/timer-wheel.ts';
+import type { Secret } from '../../../credential/secret.ts';
+import { ConnectAttempt } from '../../../net/connect.ts';
+import type { Stream, StreamHandler } from '../../../net/stream.ts';
+import type { Connector, OpenFailure, OpeningHandle } from '../../../pool/contract.ts';
+import type { Pool } from '../../../pool/pool.ts';
+import { DatabaseAuthenticator } from '../auth/database-authenticator.ts';
+import { type ConnectionFacts, DatabaseConnection } from '../database-connection.ts';
+import { OwnStatement } from '../own-statement.ts';
+import { ReportedParameters } from '../parameters.ts';
+import type { TargetContext } from '../target-context.ts';
+import { readFields, readParameterStatus } from '../wire/backend.ts';
+import { passwordMessage, startupMessage } from '../wire/frontend.ts';
+import {
+  AUTHENTICATION,
+  BACKEND_KEY_DATA,
+  ERROR_RESPONSE,
+  HEADER_BYTES,
+  int32At,
+  lengthAt,
+  NEGOTIATE_PROTOCOL_VERSION,
+  NOTICE_RESPONSE,
+  PARAMETER_STATUS,
+  READY_FOR_QUERY,
+} from '../wire/messages.ts';
+
+const CONNECT_TIMEOUT_MS = 5_000;
+const LOGIN_TIMEOUT_MS = 15_000;
+/** No message of a login is longer; a certificate request of an unknown method might lie about it. */
+const LOGIN_MESSAGE_MAX = 64 * 1024;
+
+/**
+ * What a database says at login that passes by itself: it is starting, stopping or recovering, has no
+ * connection to spare, or lacks something for the moment. Everything else needs somebody to act.
+ */
+const TEMPORARY_SQL_STATES = /^(57P0[1-5]|53|08|40|55P03|58)/;
+
+export interface LoginIdentity {
+  readonly user: string;
+  readonly database: string;
+  readonly password: Secret;
+  readonly applicationName?: string;
+  readonly initQuery: string | undefined;
+}
+
+export class DatabaseConnector implements Connector<DatabaseConnection> {
+  private readonly target: TargetContext;
+  private readonly pool: Pool<DatabaseConnection>;
+  private readonly identity: () => LoginIdentity | undefined;
+
+  /** `identity` is asked for each connection, so a changed password is used at once. */
+  constructor(
+    target: TargetContext,
+    pool: Pool<DatabaseConnection>,
+    identity: () => LoginIdentity | undefined,
+  ) {
+    this.target = target;
+    this.pool = pool;
+    this.identity = identity;
+  }
+
+  open(
+    opened: (connection: DatabaseConnection) => void,
+    failed: (failure: OpenFailure) => void,
+  ): OpeningHandle {
+    const identity = this.identity();
+    const { target, pool } = this;
+    const refuse = (failure: OpenFailure) => {
+      this.tellFailure(failure);
+      failed(failure);
+    };
+    return new DatabaseLogin(target, identity, {
+      failed: refuse,
+      opened: (stream, facts) => {
+        const connection = new DatabaseConnection(stream, target, pool, facts);
+        const ready = () => {
+          connection.tellOpened();
+          opened(connection);
+        };
+        runInitQuery(connection, identity?.initQuery, ready, refuse);
+      },
+    });
+  }
+
+  private tellFailure({ isTemporary, detail }: OpenFailure): void {
+    const { proxy, target, observer } = this.target;
+    const { user, database } = this.pool.key;
+    const event = 'connection.open_failed';
+    observer.emit({ event, proxy, target, user, database, isTemporary, detail });
+  }
+}
+
+function runInitQuery(
+  connection: DatabaseConnection,
+  initQuery: string | undefined,
+  done: () => void,
+  failed: (failure: OpenFailure) => void,
+): void {
+  if (initQuery === undefined) {
+    done();
+    return;
+  }
+  const statement = new OwnStatement((outcome) => {
+    if (outcome.isOk) {
+      done();
+      return;
+    }
+    connection.abandon();
+    const said = outcome.fields.get('M') ?? 'the connection was lost';
+    failed({
+      isTemporary: false,
+      detail: `the InitQuery failed: ${said}`,
+      error: new BerthError('init_query_failed', { detail: said }),
+    });
+  });
+  connection.run(initQuery, statement);
+}
+
+export interface LoginCallbacks {
+  opened(stream: Stream, facts: ConnectionFacts): void;
+  failed(failure: LoginFailure): void;
+}
+
+export interface LoginFailure extends OpenFailure {
+  readonly reason: 'UNREACHABLE' | 'CONNECTION_FAILED' | 'AUTH_FAILURE';
+}
+
+/** Where to log in. */
+export type LoginTarget = Pick<TargetContext, 'address' | 'wheel'>;
+
+export class DatabaseLogin implements StreamHandler, OpeningHandle {
+  private readonly target: LoginTarget;
+  private readonly identity: LoginIdentity | undefined;
+  private readonly callbacks: LoginCallbacks;
+  private readonly attempt: ConnectAttempt;
+  private readonly deadline: Timer;
+  private readonly authenticator: DatabaseAuthenticator | undefined;
+  private stream: Stream | undefined = undefined;
+  private buffer: Buffer | undefined = undefined;
+  private isBusy = false;
+  private isAuthenticated = false;
+  private isOver = false;
+  private parameters = ReportedParameters.NONE;
+  private cancelKey: ConnectionFacts['cancelKey'] = undefined;
+
+  constructor(target: LoginTarget, identity: LoginIdentity | undefined, callbacks: LoginCallbacks) {
+    this.target = target;
+    this.identity = identity;
+    this.callbacks = callbacks;
+    this.authenticator =
+      identity === undefined
+        ? undefined
+        : new DatabaseAuthenticator({ user: identity.user, password: identity.password });
+    this.deadline = new Timer(() =>
+      this.fail('UNREACHABLE', true, `the login did not complete within ${LOGIN_TIMEOUT_MS} ms`),
+    );
+    this.attempt = new ConnectAttempt(target.address, CONNECT_TIMEOUT_MS, target.wheel, {
+      opened: (stream) => this.connected(stream),
+      failed: (code) => this.fail('UNREACHABLE', true, `${describe(target)}: ${code}`),
+    });
+  }
+
+  abandon(): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.attempt.abandon();
+    this.target.wheel.disarm(this.deadline);
+    this.stream?.destroy();
+  }
+
+  private connected(stream: Stream): void {
+    this.stream = stream;
+    stream.handler = this;
+    const { identity, target } = this;
+    target.wheel.arm(this.deadline, LOGIN_TIMEOUT_MS);
+    if (identity === undefined) {
+      this.fail('AUTH_FAILURE', false, 'the proxy has no credentials for the user');
+      return;
+    }
+    const { user, database, applicationName } = identity;
+    stream.write(
+      startupMessage({
+        user,
+        database,
+        ...(applicationName === undefined ? {} : { application_name: applicationName }),
+      }),
+    );
+  }
+
+  received(bytes: Buffer): void {
+    this.buffer = this.buffer === undefined ? bytes : Buffer.concat([this.buffer, bytes]);
+    this.proceed();
+  }
+
+  drained(): void {}
+
+  closed(): void {
+    this.fail('CONNECTION_FAILED', true, 'the database closed the connection during the login');
+  }
+
+  private proceed(): void {
+    while (!this.isOver && !this.isBusy && this.buffer !== undefined) {
+      const { buffer } = this;
+      if (buffer.length < HEADER_BYTES) return;
+      const length = lengthAt(buffer, 0);
+      if (length < 4 || length > LOGIN_MESSAGE_MAX) {
+        this.fail('CONNECTION_FAILED', false, 'the target does not speak the PostgreSQL protocol');
+        return;
+      }
+      if (buffer.length < 1 + length) return;
+      this.buffer = buffer.length === 1 + length ? undefined : buffer.subarray(1 + length);
+      this.read(buffer.subarray(0, 1 + length));
+    }
+  }
+
+  private read(whole: Buffer): void {
+    switch (whole[0]) {
+      case AUTHENTICATION:
+        void this.authenticate(Buffer.from(whole.subarray(HEADER_BYTES)));
+        return;
+      case PARAMETER_STATUS: {
+        const parameter = readParameterStatus(whole);
+        if (parameter !== undefined) this.parameters = this.parameters.with(...parameter);
+        return;
+      }
+      case BACKEND_KEY_DATA:
+        this.cancelKey = {
+          processId: int32At(whole, HEADER_BYTES),
+          key: Buffer.from(whole.subarray(HEADER_BYTES + 4)),
+        };
+        return;
+      case ERROR_RESPONSE:
+        this.refused(Buffer.from(whole));
+        return;
+      case READY_FOR_QUERY:
+        this.ready();
+        return;
+      case NOTICE_RESPONSE:
+      case NEGOTIATE_PROTOCOL_VERSION:
+        return;
+      default:
+        this.fail('CONNECTION_FAILED', false, `unexpected message of type ${whole[0]} at login`);
+    }
+  }
+
+  private async authenticate(body: Buffer): Promise<void> {
+    this.isBusy = true;
+    const step = await this.authenticator?.receive(body);
+    this.isBusy = false;
+    if (this.isOver || step === undefined) return;
+    switch (step.kind) {
+      case 'send':
+        this.stream?.write(passwordMessage(step.body));
+        break;
+      case 'ok':
+        this.isAuthenticated = true;
+        break;
+      case 'wait':
+        break;
+      case 'failed':
+        this.fail('AUTH_FAILURE', false, step.why);
+        return;
+      default:
+        step satisfies never;
+    }
+    this.proceed();
+  }
+
+  private ready(): void {
+    const { stream } = this;
+    if (stream === undefined || !this.isAuthenticated) {
+      this.fail(
+        'CONNECTION_FAILED',
+        false,
+        'the database was ready before it authenticated anybody',
+      );
+      return;
+    }
+    this.isOver = true;
+    this.target.wheel.disarm(this.deadline);
+    this.callbacks.opened(stream, {
+      parameters: this.parameters,
+      cancelKey: this.cancelKey,
+      initQuery: this.identity?.initQuery,
+    });
+  }
+
+  /** The database's own error, which goes to the clients as it is when nobody can mend it by waiting. */
+  private refused(message: Buffer): void {
+    const fields = readFields(message);
+    const sqlState = fields.get('C') ?? '';
+    const isAuth = sqlState.startsWith('28');
+    this.over({
+      reason: isAuth ? 'AUTH_FAILURE' : 'CONNECTION_FAILED',
+      isTemporary: TEMPORARY_SQL_STATES.test(sqlState),
+      detail: `${fields.get('M') ?? 'no message'} (SQLSTATE ${sqlState || 'absent'})`,
+      error: isAuth
+        ? new BerthError('database_login_failed', { params: { user: this.identity?.user ?? '' } })
+        : new BerthError('connection_refused', { databaseMessage: message }),
+    });
+  }
+
+  private fail(reason: LoginFailure['reason'], isTemporary: boolean, detail: string): void {
+    const user = this.identity?.user ?? '';
+    const error =
+      reason === 'AUTH_FAILURE'
+        ? new BerthError('database_login_failed', { params: { user } })
+        : new BerthError('connection_refused');
+    this.over({ reason, isTemporary, detail, error });
+  }
+
+  private over(failure: LoginFailure): void {
+    if (this.isOver) return;
+    this.abandon();
+    this.callbacks.failed(failure);
+  }
+}
+
+function describe({ address }: LoginTarget): string {
+  return 'socketPath' in address ? address.socketPath : `${address.host}:${address.port}`;
+}

@@ -1,0 +1,45 @@
+/** What a client's login needs from the engine that it logs in to. */
+
+import type { UserCredential } from '../../../credential/credentials.ts';
+import type { Stream } from '../../../net/stream.ts';
+import type { ClientCloseReason } from '../../../observe/reasons.ts';
+import type { EngineSettings } from '../../contract.ts';
+import type { ClientSession } from '../client-session.ts';
+import type { EndpointContext } from '../endpoint-context.ts';
+import type { ReportedParameters } from '../parameters.ts';
+import type { SessionSettings } from '../settings.ts';
+import type { UserPool } from '../user-pool.ts';
+
+export interface LoggedIn {
+  readonly stream: Stream;
+  readonly userPool: UserPool;
+  readonly user: string;
+  readonly database: string;
+  readonly settings: SessionSettings;
+  readonly parameters: ReportedParameters;
+  readonly cancelKey: string;
+}
+
+export interface LoginHost {
+  readonly endpoint: EndpointContext;
+  /** Throws `too_many_client_connections`. */
+  admit(): void;
+  /** The credential of `user`, if there is one, and how users of the proxy are asked for passwords. */
+  credentialFor(user: string): {
+    readonly credential: UserCredential | undefined;
+    readonly method: UserCredential['clientPasswordAuthType'];
+  };
+  authenticationFailed(
+    user: string,
+    why: 'unknown_user' | 'wrong_password' | 'malformed_response',
+  ): void;
+  /** The pool is kept until `poolLeft`, or until the session that `loggedIn` makes has ended. */
+  poolFor(user: string, database: string): UserPool;
+  poolLeft(pool: UserPool): void;
+  priorityOf(settings: EngineSettings, user: string, session: SessionSettings): number;
+  loggedIn(login: LoggedIn): ClientSession;
+  /** Passes a cancel on; `done` is called in any case. */
+  cancel(processId: number, key: string, done: () => void): void;
+  /** The login ended without a session. */
+  loginEnded(reason: ClientCloseReason): void;
+}

@@ -1,0 +1,76 @@
+/**
+ * The settings that a session has beyond those a fresh connection of its user has: here, what the
+ * client asked for in its start-up packet. An immutable value, like `ReportedParameters`: a database
+ * connection carries the settings of its last session, and when the next session's differ, a replay
+ * goes out in the same write as its first request.
+ *
+ * The replay runs before any statement of the client and names everything by schema, so that nothing
+ * of one client's settings can steer what is run for another (CVE-2025-12819).
+ */
+
+import { queryMessage } from './wire/frontend.ts';
+
+export class SessionSettings {
+  static readonly NONE = new SessionSettings([]);
+
+  /** Equal keys, equal settings. */
+  readonly key: string;
+  private readonly values: ReadonlyMap<string, string>;
+
+  /** Names are in lower case and each comes once; values are latin1. */
+  constructor(settings: Iterable<readonly [string, string]>) {
+    this.values = new Map([...settings].sort(([a], [b]) => (a < b ? -1 : 1)));
+    this.key = [...this.values].map(([name, value]) => `${name}\0${value}\0`).join('');
+  }
+
+  get isNone(): boolean {
+    return this.values.size === 0;
+  }
+
+  get(name: string): string | undefined {
+    return this.values.get(name);
+  }
+
+  equals(other: SessionSettings): boolean {
+    return this === other || this.key === other.key;
+  }
+
+  /** One simple query that takes a connection from `current` to these settings. */
+  replayFrom(current: SessionSettings): Buffer {
+    const resets: string[] = [];
+    for (const name of current.values.keys()) {
+      if (!this.values.has(name)) resets.push(`RESET ${quoteName(name)};`);
+    }
+    const sets: string[] = [];
+    for (const [name, value] of this.values) {
+      if (current.values.get(name) === value) continue;
+      sets.push(`pg_catalog.set_config(${quoteValue(name)},${quoteValue(value)},false)`);
+    }
+    return queryMessage(resets.join('') + (sets.length === 0 ? '' : `SELECT ${sets.join(',')}`));
+  }
+}
+
+/** A custom setting is `prefix.name`; each part is an identifier. */
+function quoteName(name: string): string {
+  return name
+    .split('.')
+    .map((part) => `"${part.replaceAll('"', '""')}"`)
+    .join('.');
+}
+
+/**
+ * An escape string, which means the same whatever `standard_conforming_strings` says. Bytes beyond
+ * ASCII are written as octal escapes: they reach the server as the bytes of the start-up packet
+ * would, and no client encoding can make a quote out of them.
+ */
+function quoteValue(value: string): string {
+  let quoted = "E'";
+  for (const character of value) {
+    const code = character.charCodeAt(0);
+    if (code < 0x20 || code > 0x7e) quoted += `\\${code.toString(8).padStart(3, '0')}`;
+    else if (character === "'") quoted += "''";
+    else if (character === '\\') quoted += '\\\\';
+    else quoted += character;
+  }
+  return `${quoted}'`;
+}

@@ -1,0 +1,152 @@
+/**
+ * The pool of one user and database, and what a client of it is told at its login: the parameters
+ * that the database reports. They are learnt once per combination of start-up settings; so only the
+ * first client with a combination needs a database connection to log in.
+ */
+
+import type { BerthError } from '../../base/errors.ts';
+import type { Borrower } from '../../pool/contract.ts';
+import type { Pool } from '../../pool/pool.ts';
+import type { ConnectionHolder, DatabaseConnection } from './database-connection.ts';
+import { OURS, OWES_QUERY } from './ledger.ts';
+import type { ReportedParameters } from './parameters.ts';
+import type { SessionSettings } from './settings.ts';
+
+/** Combinations of start-up settings remembered per user and database. */
+const WELCOMES_MAX = 1_000;
+
+export type Welcome =
+  | {
+      readonly isOk: true;
+      readonly settings: SessionSettings;
+      readonly parameters: ReportedParameters;
+    }
+  /** The pool had no connection to give. */
+  | { readonly isOk: false; readonly error: BerthError }
+  /** The database did not take the settings. */
+  | { readonly isOk: false; readonly fields: ReadonlyMap<string, string> };
+
+/** Somebody who logs in. */
+export interface Guest {
+  welcomed(welcome: Welcome): void;
+  stillWaiting(waitedMs: number, position: number): void;
+}
+
+export class UserPool {
+  readonly pool: Pool<DatabaseConnection>;
+  private readonly welcomes = new Map<string, Welcome>();
+  private readonly visits = new Map<string, Visit>();
+
+  constructor(pool: Pool<DatabaseConnection>) {
+    this.pool = pool;
+  }
+
+  /** Tells `guest`, now or later, what a session with `settings` is to be told. */
+  welcome(settings: SessionSettings, priority: number, guest: Guest): void {
+    const known = this.welcomes.get(settings.key);
+    if (known !== undefined) {
+      guest.welcomed(known);
+      return;
+    }
+    let visit = this.visits.get(settings.key);
+    if (visit === undefined) {
+      visit = new Visit(this.pool, settings, (welcome) => this.visited(settings.key, welcome));
+      this.visits.set(settings.key, visit);
+      visit.guests.push(guest);
+      visit.begin(priority);
+    } else {
+      visit.guests.push(guest);
+    }
+  }
+
+  /** What was learnt may no longer be so: the target or its configuration has changed. */
+  forget(): void {
+    this.welcomes.clear();
+  }
+
+  private visited(key: string, welcome: Welcome): void {
+    this.visits.delete(key);
+    if (!welcome.isOk) return;
+    if (this.welcomes.size >= WELCOMES_MAX) this.welcomes.clear();
+    this.welcomes.set(key, welcome);
+  }
+}
+
+/** Borrows a connection, gives it the settings, and reads what the database reports then. */
+class Visit implements Borrower<DatabaseConnection>, ConnectionHolder {
+  readonly guests: Guest[] = [];
+  private readonly pool: Pool<DatabaseConnection>;
+  private readonly settings: SessionSettings;
+  private readonly ended: (welcome: Welcome) => void;
+  private connection: DatabaseConnection | undefined = undefined;
+
+  constructor(
+    pool: Pool<DatabaseConnection>,
+    settings: SessionSettings,
+    ended: (welcome: Welcome) => void,
+  ) {
+    this.pool = pool;
+    this.settings = settings;
+    this.ended = ended;
+  }
+
+  begin(priority: number): void {
+    const connection = this.pool.borrow();
+    if (connection === undefined) this.pool.wait(this, priority);
+    else this.granted(connection);
+  }
+
+  granted(connection: DatabaseConnection): void {
+    if (connection.settings.equals(this.settings)) {
+      const { parameters } = connection;
+      this.pool.release(connection, 'clean');
+      this.end({ isOk: true, settings: this.settings, parameters });
+      return;
+    }
+    this.connection = connection;
+    connection.lentTo(this);
+    connection.ledger.owe(OWES_QUERY | OURS);
+    connection.unnamedStatement = 0;
+    connection.stream.write(this.settings.replayFrom(connection.settings));
+  }
+
+  replayed(error: ReadonlyMap<string, string> | undefined): void {
+    const { connection } = this;
+    if (connection === undefined) return;
+    // A refused replay is undone as a whole, so the connection still has its former settings.
+    if (error === undefined) connection.settings = this.settings;
+    const { parameters } = connection;
+    this.connection = undefined;
+    connection.takenBack();
+    this.pool.release(connection, 'clean');
+    if (error !== undefined) this.end({ isOk: false, fields: error });
+    else this.end({ isOk: true, settings: this.settings, parameters });
+  }
+
+  refused(error: BerthError): void {
+    this.end({ isOk: false, error });
+  }
+
+  stillWaiting(waitedMs: number, position: number): void {
+    for (const guest of this.guests) guest.stillWaiting(waitedMs, position);
+  }
+
+  connectionLost(): void {
+    if (this.connection === undefined) return;
+    // Nothing of a client's was sent, so another connection will do.
+    this.connection = undefined;
+    this.begin(0);
+  }
+
+  private end(welcome: Welcome): void {
+    this.ended(welcome);
+    for (const guest of this.guests) guest.welcomed(welcome);
+  }
+
+  // A visit sends nothing of a client's, so nothing of this can come.
+  deliver(): void {}
+  parametersReported(): void {}
+  answered(): void {}
+  parseLost(): void {}
+  connectionDrained(): void {}
+}

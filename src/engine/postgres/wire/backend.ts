@@ -1,0 +1,106 @@
+/** Messages that a database sends: those that the proxy makes for clients, and those it reads. */
+
+import { type BerthError, ERRORS } from '../../../base/errors.ts';
+import {
+  AUTHENTICATION,
+  BACKEND_KEY_DATA,
+  cString,
+  ERROR_RESPONSE,
+  HEADER_BYTES,
+  int32,
+  message,
+  NEGOTIATE_PROTOCOL_VERSION,
+  NOTICE_RESPONSE,
+  PARAMETER_STATUS,
+  READY_FOR_QUERY,
+  STATUS_IDLE,
+  terminatorAt,
+} from './messages.ts';
+
+export const READY_IDLE = message(READY_FOR_QUERY, Buffer.of(STATUS_IDLE));
+
+export function authenticationMessage(body: Uint8Array): Buffer {
+  return message(AUTHENTICATION, body);
+}
+
+export const AUTHENTICATION_OK = authenticationMessage(int32(0));
+
+export function backendKeyData(processId: number, key: Uint8Array): Buffer {
+  return message(BACKEND_KEY_DATA, int32(processId), key);
+}
+
+/** Name and value are latin1: the bytes as the database, or the client, gave them. */
+export function parameterStatus(name: string, value: string): Buffer {
+  return message(PARAMETER_STATUS, Buffer.from(`${name}\0${value}\0`, 'latin1'));
+}
+
+export function negotiateProtocolVersion(newest: number, unknown: readonly string[]): Buffer {
+  return message(
+    NEGOTIATE_PROTOCOL_VERSION,
+    int32(newest),
+    int32(unknown.length),
+    ...unknown.map((name) => cString(name)),
+  );
+}
+
+export type Severity = 'ERROR' | 'FATAL' | 'NOTICE';
+
+/**
+ * ErrorResponse or NoticeResponse with the fields that a server always sends: S, V, C, M, and D when
+ * there is a detail. https://www.postgresql.org/docs/current/protocol-error-fields.html
+ */
+function fields(severity: Severity, sqlState: string, text: string, detail: string | undefined) {
+  const detailField = detail === undefined ? '' : `D${detail}\0`;
+  return Buffer.from(`S${severity}\0V${severity}\0C${sqlState}\0M${text}\0${detailField}\0`);
+}
+
+/**
+ * The bytes that tell a client of `error`: the database's own message when the error carries one,
+ * with its severity as it stands, else ours.
+ */
+export function errorResponse(severity: 'ERROR' | 'FATAL', error: BerthError): Uint8Array {
+  if (error.databaseMessage !== undefined) return error.databaseMessage;
+  const { sqlState } = ERRORS[error.code];
+  return message(ERROR_RESPONSE, fields(severity, sqlState, error.message, error.detail));
+}
+
+/** A database's error, told to a client with another severity. Every field is kept as it came. */
+export function errorFromFields(
+  severity: 'ERROR' | 'FATAL',
+  fields: ReadonlyMap<string, string>,
+): Buffer {
+  const told = new Map(fields).set('S', severity).set('V', severity);
+  const body = [...told].map(([letter, value]) => `${letter}${value}\0`).join('');
+  return message(ERROR_RESPONSE, Buffer.from(`${body}\0`));
+}
+
+/** SQLSTATE 01000, warning. */
+export function noticeResponse(text: string): Buffer {
+  return message(NOTICE_RESPONSE, fields('NOTICE', '01000', text, undefined));
+}
+
+/** The fields of an ErrorResponse or NoticeResponse, by their letter; tolerant of anything missing. */
+export function readFields(whole: Uint8Array): ReadonlyMap<string, string> {
+  const bytes = Buffer.from(whole.buffer, whole.byteOffset, whole.length);
+  const found = new Map<string, string>();
+  let at = HEADER_BYTES;
+  while (at < bytes.length && bytes[at] !== 0) {
+    const end = terminatorAt(bytes, at + 1, bytes.length);
+    if (end < 0) break;
+    found.set(String.fromCharCode(bytes[at]), bytes.toString('utf8', at + 1, end));
+    at = end + 1;
+  }
+  return found;
+}
+
+/** Name and value of a whole ParameterStatus message; `undefined` when it is malformed. */
+export function readParameterStatus(whole: Uint8Array): readonly [string, string] | undefined {
+  const bytes = Buffer.from(whole.buffer, whole.byteOffset, whole.length);
+  const nameEnd = terminatorAt(bytes, HEADER_BYTES, bytes.length);
+  const valueEnd = nameEnd < 0 ? -1 : terminatorAt(bytes, nameEnd + 1, bytes.length);
+  if (valueEnd < 0) return undefined;
+  return [
+    bytes.toString('latin1', HEADER_BYTES, nameEnd),
+    bytes.toString('latin1', nameEnd + 1, valueEnd),
+  ];
+}

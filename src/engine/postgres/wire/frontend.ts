@@ -1,0 +1,115 @@
+/** Messages that a client sends: those that the proxy itself sends to a database, and start-up. */
+
+import {
+  BIND,
+  CLOSE,
+  COPY_DATA,
+  COPY_DONE,
+  COPY_FAIL,
+  cString,
+  DESCRIBE,
+  EXECUTE,
+  FLUSH,
+  FUNCTION_CALL,
+  int32,
+  int32At,
+  LARGE_MESSAGE_MAX,
+  message,
+  PARSE,
+  PASSWORD,
+  QUERY,
+  SMALL_MESSAGE_MAX,
+  SYNC,
+  TERMINATE,
+  terminatorAt,
+} from './messages.ts';
+
+/** `MAX_STARTUP_PACKET_LENGTH` in src/include/libpq/pqcomm.h. */
+export const STARTUP_PACKET_MAX = 10_000;
+export const SSL_REQUEST = 80877103;
+export const GSSENC_REQUEST = 80877104;
+export const CANCEL_REQUEST = 80877102;
+export const PROTOCOL_3_0 = 3 << 16;
+/** PostgreSQL 18. 3.1 was never used by a server. */
+export const PROTOCOL_3_2 = (3 << 16) | 2;
+
+export const SYNC_MESSAGE = message(SYNC);
+/** Close of the unnamed statement. */
+export const CLOSE_UNNAMED_MESSAGE = message(CLOSE, Buffer.from('S\0'));
+export const TERMINATE_MESSAGE = message(TERMINATE);
+export const SSL_REQUEST_MESSAGE = Buffer.concat([int32(8), int32(SSL_REQUEST)]);
+
+export function queryMessage(sql: string): Buffer {
+  return message(QUERY, cString(sql));
+}
+
+export function passwordMessage(body: Uint8Array): Buffer {
+  return message(PASSWORD, body);
+}
+
+export function copyFailMessage(reason: string): Buffer {
+  return message(COPY_FAIL, cString(reason));
+}
+
+export function startupMessage(parameters: Readonly<Record<string, string>>): Buffer {
+  const pairs = Object.entries(parameters).map(([name, value]) => `${name}\0${value}\0`);
+  const body = Buffer.from(`${pairs.join('')}\0`);
+  return Buffer.concat([int32(8 + body.length), int32(PROTOCOL_3_0), body]);
+}
+
+/** `key` is what the database sent in BackendKeyData: 4 bytes, up to 256 since protocol 3.2. */
+export function cancelRequestMessage(processId: number, key: Uint8Array): Buffer {
+  return Buffer.concat([int32(12 + key.length), int32(CANCEL_REQUEST), int32(processId), key]);
+}
+
+/** The largest `length` field that a server takes for `type`, or 0 for a type that it does not know. */
+export function lengthMaxOf(type: number): number {
+  switch (type) {
+    case QUERY:
+    case PARSE:
+    case BIND:
+    case FUNCTION_CALL:
+    case COPY_DATA:
+      return LARGE_MESSAGE_MAX;
+    case EXECUTE:
+    case DESCRIBE:
+    case CLOSE:
+    case SYNC:
+    case FLUSH:
+    case TERMINATE:
+    case COPY_DONE:
+    case COPY_FAIL:
+      return SMALL_MESSAGE_MAX;
+    default:
+      return 0;
+  }
+}
+
+export interface StartupPacket {
+  readonly protocol: number;
+  /** In the order sent; a repeated name keeps its last value, as in a server. */
+  readonly parameters: ReadonlyMap<string, string>;
+}
+
+/**
+ * Reads the body of a StartupMessage (all after the length). Returns what is wrong as a string.
+ * Values are kept byte for byte (latin1): start-up happens before any encoding is known.
+ */
+export function readStartup(body: Uint8Array): StartupPacket | string {
+  const protocol = int32At(body, 0);
+  const parameters = new Map<string, string>();
+  const bytes = Buffer.from(body.buffer, body.byteOffset, body.length);
+  let at = 4;
+  while (at < body.length && bytes[at] !== 0) {
+    const nameEnd = terminatorAt(bytes, at, body.length);
+    const valueEnd = nameEnd < 0 ? -1 : terminatorAt(bytes, nameEnd + 1, body.length);
+    if (valueEnd < 0) return 'expected terminator as last byte';
+    parameters.set(
+      bytes.toString('latin1', at, nameEnd),
+      bytes.toString('latin1', nameEnd + 1, valueEnd),
+    );
+    at = valueEnd + 1;
+  }
+  if (at !== body.length - 1) return 'invalid startup packet layout';
+  return { protocol, parameters };
+}

@@ -1,0 +1,65 @@
+/** Opens one outgoing connection, with a deadline. */
+
+import type { Socket } from 'bun';
+import { Timer, type TimerWheel } from '../base/timer-wheel.ts';
+import { type NetErrorCode, netErrorCode } from './net-error.ts';
+import { SOCKET_HANDLERS, Stream } from './stream.ts';
+
+export type Address =
+  | { readonly host: string; readonly port: number }
+  | { readonly socketPath: string };
+
+export interface ConnectCallbacks {
+  /** Called once, unless `failed` or `abandon` was. */
+  opened(stream: Stream): void;
+  failed(code: NetErrorCode): void;
+}
+
+/** An attempt under way. */
+export class ConnectAttempt {
+  private readonly callbacks: ConnectCallbacks;
+  private readonly wheel: TimerWheel;
+  private readonly timer: Timer;
+  private isOver = false;
+
+  constructor(address: Address, timeoutMs: number, wheel: TimerWheel, callbacks: ConnectCallbacks) {
+    this.callbacks = callbacks;
+    this.wheel = wheel;
+    this.timer = new Timer(() => this.fail('timed out'));
+    wheel.arm(this.timer, timeoutMs);
+    const socket = {
+      ...SOCKET_HANDLERS,
+      open: (socket: Socket<Stream>) => this.open(socket),
+      connectError: (_socket: Socket<Stream>, error: Error) => this.fail(netErrorCode(error)),
+    };
+    const attempt =
+      'socketPath' in address
+        ? Bun.connect<Stream>({ unix: address.socketPath, socket })
+        : Bun.connect<Stream>({ hostname: address.host, port: address.port, socket });
+    attempt.catch((error: unknown) => this.fail(netErrorCode(error)));
+  }
+
+  /** Gives up; no callback is called any more. */
+  abandon(): void {
+    this.isOver = true;
+    this.wheel.disarm(this.timer);
+  }
+
+  private open(socket: Socket<Stream>): void {
+    const stream = new Stream(socket);
+    socket.data = stream;
+    if (this.isOver) {
+      stream.destroy();
+      return;
+    }
+    this.abandon();
+    socket.setNoDelay(true);
+    this.callbacks.opened(stream);
+  }
+
+  private fail(code: NetErrorCode): void {
+    if (this.isOver) return;
+    this.abandon();
+    this.callbacks.failed(code);
+  }
+}

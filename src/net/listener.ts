@@ -1,0 +1,45 @@
+/** Accepts connections on one address. */
+
+import type { Socket } from 'bun';
+import { type NetErrorCode, netErrorCode } from './net-error.ts';
+import { SOCKET_HANDLERS, Stream } from './stream.ts';
+
+export class ListenError extends Error {
+  readonly code: NetErrorCode;
+
+  constructor(address: string, code: NetErrorCode, cause: unknown) {
+    super(`listen on ${address}: ${code}`, { cause });
+    this.name = 'ListenError';
+    this.code = code;
+  }
+}
+
+export interface Listener {
+  readonly host: string;
+  /** The port that was bound; differs from what was asked for when that was 0. */
+  readonly port: number;
+  /** Stops accepting. Accepted connections live on. */
+  close(): void;
+}
+
+/** Throws `ListenError` when the address cannot be bound. */
+export function listen(host: string, port: number, accepted: (stream: Stream) => void): Listener {
+  try {
+    const listener = Bun.listen<Stream>({
+      hostname: host,
+      port,
+      socket: {
+        ...SOCKET_HANDLERS,
+        open(socket: Socket<Stream>) {
+          socket.setNoDelay(true);
+          const stream = new Stream(socket);
+          socket.data = stream;
+          accepted(stream);
+        },
+      },
+    });
+    return { host, port: listener.port, close: () => listener.stop(false) };
+  } catch (error) {
+    throw new ListenError(`${host}:${port}`, netErrorCode(error), error);
+  }
+}

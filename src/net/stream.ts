@@ -1,0 +1,169 @@
+/**
+ * One byte stream over one socket, plain or (once upgraded) TLS, with flow control.
+ *
+ * Bun's sockets buffer nothing: `write` takes what the kernel takes. The rest is kept here, by
+ * reference, and sent when the socket drains. Whoever produces must look at `isCongested` after a
+ * write and hold its source until `drained`; so a queue is never longer than what one event brought.
+ *
+ * Reading stops while anybody holds the stream. Data that the kernel had already handed over may
+ * still arrive once after `hold`; handlers cope with that.
+ */
+
+import type { Socket } from 'bun';
+import { Timer, type TimerWheel } from '../base/timer-wheel.ts';
+
+/** Who stops a stream from being read; each holds and lets go for itself. */
+export const HOLD_PEER_CONGESTED = 1;
+export const HOLD_OWN_CONGESTED = 2;
+export const HOLD_QUEUED = 4;
+export const HOLD_LEDGER_FULL = 8;
+
+export interface StreamHandler {
+  /** The bytes are the handler's: nobody else writes to them or keeps them. */
+  received(bytes: Buffer): void;
+  /** Everything written has been taken by the kernel. */
+  drained(): void;
+  /** The socket is gone, whoever closed it. Called once; nothing else is called after it. */
+  closed(): void;
+}
+
+/** For a stream whose owner has nothing more to do with it. */
+export const IGNORE: StreamHandler = { received() {}, drained() {}, closed() {} };
+
+export class Stream {
+  handler: StreamHandler = IGNORE;
+  /** Bytes written but not yet taken by the kernel. */
+  queuedBytes = 0;
+  private socket: Socket<Stream>;
+  private queue: Uint8Array[] | undefined = undefined;
+  private holds = 0;
+  private isEnding = false;
+  private disarmLinger: (() => void) | undefined = undefined;
+  private isClosed = false;
+
+  constructor(socket: Socket<Stream>) {
+    this.socket = socket;
+  }
+
+  get isCongested(): boolean {
+    return this.queuedBytes > 0;
+  }
+
+  get remoteAddress(): string {
+    return `${this.socket.remoteAddress}:${this.socket.remotePort}`;
+  }
+
+  get localAddress(): string {
+    return `${this.socket.localAddress}:${this.socket.localPort}`;
+  }
+
+  /** Sends `bytes`, now or when the socket drains. The caller must not change them afterwards. */
+  write(bytes: Uint8Array): void {
+    if (this.queuedBytes > 0) {
+      this.enqueue(bytes);
+      return;
+    }
+    const taken = this.socket.write(bytes);
+    if (taken === bytes.length) return;
+    this.enqueue(taken > 0 ? bytes.subarray(taken) : bytes);
+  }
+
+  /** Stops reading until every holder has let go. */
+  hold(holder: number): void {
+    const holds = this.holds;
+    if (this.isEnding) return;
+    this.holds = holds | holder;
+    if (holds === 0 && !this.isClosed) this.socket.pause();
+  }
+
+  letGo(holder: number): void {
+    const holds = this.holds;
+    if ((holds & holder) === 0) return;
+    this.holds = holds & ~holder;
+    if (this.holds === 0 && !this.isClosed) this.socket.resume();
+  }
+
+  /**
+   * Sends what is queued, then FIN, and waits for the other side's; `handler.closed` is called when
+   * that has come, or after `lingerMs`. To close at once would send a reset when unread bytes are
+   * left, and the other side would lose what was written last.
+   */
+  end(wheel: TimerWheel, lingerMs: number): void {
+    if (this.isClosed || this.isEnding) return;
+    this.isEnding = true;
+    const linger = new Timer(() => this.destroy());
+    wheel.arm(linger, lingerMs);
+    this.disarmLinger = () => wheel.disarm(linger);
+    // A held socket never sees the other side's FIN.
+    if (this.holds !== 0) this.socket.resume();
+    this.holds = 0;
+    if (this.queuedBytes === 0) this.socket.shutdown();
+  }
+
+  /** Closes now, with a reset; what was not taken is lost. `handler.closed` is called before it returns. */
+  destroy(): void {
+    if (this.isClosed) return;
+    this.socket.terminate();
+    this.onClose();
+  }
+
+  private enqueue(bytes: Uint8Array): void {
+    if (this.isClosed) return;
+    this.queue ??= [];
+    this.queue.push(bytes);
+    this.queuedBytes += bytes.length;
+  }
+
+  /** For the socket's handlers only. */
+  onDrain(): void {
+    const queue = this.queue;
+    if (queue !== undefined && !this.flush(queue)) return;
+    if (this.isEnding) this.socket.shutdown();
+    else this.handler.drained();
+  }
+
+  /** Returns whether the queue is empty now. */
+  private flush(queue: Uint8Array[]): boolean {
+    let sent = 0;
+    for (const bytes of queue) {
+      const taken = this.socket.write(bytes);
+      if (taken > 0) this.queuedBytes -= taken;
+      if (taken < bytes.length) {
+        if (taken > 0) queue[sent] = bytes.subarray(taken);
+        queue.splice(0, sent);
+        return false;
+      }
+      sent++;
+    }
+    this.queue = undefined;
+    return true;
+  }
+
+  /** For the socket's handlers only. */
+  onClose(): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.disarmLinger?.();
+    this.queue = undefined;
+    this.queuedBytes = 0;
+    const handler = this.handler;
+    this.handler = IGNORE;
+    handler.closed();
+  }
+}
+
+/** What Bun calls; the same four functions for every socket, so that each stays hot. */
+export const SOCKET_HANDLERS = {
+  data(socket: Socket<Stream>, bytes: Buffer): void {
+    socket.data.handler.received(bytes);
+  },
+  drain(socket: Socket<Stream>): void {
+    socket.data.onDrain();
+  },
+  close(socket: Socket<Stream>): void {
+    socket.data.onClose();
+  },
+  error(socket: Socket<Stream>): void {
+    socket.data.onClose();
+  },
+};

@@ -1,0 +1,192 @@
+/**
+ * One proxy: its endpoints, its engine with the pools, and the monitor of its target. It is told what
+ * it should be (`configure`) and becomes that without disconnecting anybody whom it does not concern.
+ */
+
+import type { TimerWheel } from '../base/timer-wheel.ts';
+import { Credentials } from '../credential/credentials.ts';
+import type { Engine, EngineFactory } from '../engine/contract.ts';
+import { type Listener, listen } from '../net/listener.ts';
+import { EndpointCounters, TargetCounters } from '../observe/counters.ts';
+import type { Observer } from '../observe/events.ts';
+import { Monitor, type TargetFacts } from '../target/monitor.ts';
+import { connectionLimits, engineSettings, targetAddress } from './settings.ts';
+import type { DBProxy, Endpoint, ListenAddress, SecretEntry } from './snapshot.ts';
+
+export interface ProxyDependencies {
+  readonly wheel: TimerWheel;
+  readonly observer: Observer;
+  readonly engines: Readonly<Record<DBProxy['EngineFamily'], EngineFactory>>;
+}
+
+interface OpenEndpoint {
+  readonly listen: ListenAddress;
+  readonly listener: Listener;
+  readonly counters: EndpointCounters;
+}
+
+export class Proxy {
+  readonly targetCounters = new TargetCounters();
+  private readonly dependencies: ProxyDependencies;
+  private spec: DBProxy;
+  private readonly engine: Engine;
+  private readonly monitor: Monitor;
+  private facts: TargetFacts | undefined = undefined;
+  private readonly endpoints = new Map<string, OpenEndpoint>();
+
+  constructor(spec: DBProxy, secrets: readonly SecretEntry[], dependencies: ProxyDependencies) {
+    const { wheel, observer, engines } = dependencies;
+    this.dependencies = dependencies;
+    this.spec = spec;
+    const proxy = spec.DBProxyName;
+    const target = spec.Target.DBInstanceIdentifier;
+    this.engine = engines[spec.EngineFamily]({
+      proxy,
+      target,
+      address: targetAddress(spec.Target),
+      wheel,
+      observer,
+      limits: connectionLimits(spec.ConnectionPoolConfig, undefined),
+      settings: engineSettings(spec),
+      credentials: Credentials.resolve(spec.Auth, secrets).credentials,
+      targetCounters: this.targetCounters,
+    });
+    const prober = this.engine;
+    const learnt = (facts: TargetFacts) => this.learnt(facts);
+    this.monitor = new Monitor({ proxy, target, prober, wheel, observer, learnt });
+  }
+
+  get name(): string {
+    return this.spec.DBProxyName;
+  }
+
+  get target(): string {
+    return this.spec.Target.DBInstanceIdentifier;
+  }
+
+  get clientCount(): number {
+    return this.engine.clientCount;
+  }
+
+  /** Where it listens, with the real ports. */
+  get addresses(): readonly { readonly endpoint: string; readonly address: ListenAddress }[] {
+    return [...this.endpoints].map(([endpoint, { listener }]) => ({
+      endpoint,
+      address: { host: listener.host, port: listener.port },
+    }));
+  }
+
+  /** Why it cannot serve; empty when it can. */
+  get problems(): readonly string[] {
+    const { failure } = this.monitor;
+    return failure === undefined ? [] : [`target ${this.target} is not available`];
+  }
+
+  /** Listens on every endpoint; throws `ListenError`, and then listens on none. */
+  open(): void {
+    try {
+      for (const endpoint of this.spec.Endpoints) this.openEndpoint(endpoint);
+    } catch (error) {
+      this.closeEndpoints();
+      throw error;
+    }
+    this.monitor.start();
+  }
+
+  /** Whether it can become `spec` without being replaced. */
+  canBecome(spec: DBProxy): boolean {
+    return (
+      spec.EngineFamily === this.spec.EngineFamily &&
+      JSON.stringify(spec.Target) === JSON.stringify(this.spec.Target)
+    );
+  }
+
+  /** Takes effect at once. Throws `ListenError` when a new address cannot be listened on. */
+  configure(spec: DBProxy, secrets: readonly SecretEntry[]): void {
+    this.spec = spec;
+    this.engine.configure(
+      engineSettings(spec),
+      Credentials.resolve(spec.Auth, secrets).credentials,
+    );
+    this.engine.limit(connectionLimits(spec.ConnectionPoolConfig, this.facts));
+    for (const [name, open] of this.endpoints) {
+      const wanted = spec.Endpoints.find((each) => each.DBProxyEndpointName === name);
+      if (wanted === undefined || !isSameAddress(wanted.Listen, open.listen)) {
+        this.closeEndpoint(name, open);
+      }
+    }
+    for (const endpoint of spec.Endpoints) {
+      if (!this.endpoints.has(endpoint.DBProxyEndpointName)) this.openEndpoint(endpoint);
+    }
+  }
+
+  /** Stops accepting and lets everybody finish; resolves when the last client is gone. */
+  drain(): Promise<void> {
+    this.closeEndpoints();
+    return this.engine.drain();
+  }
+
+  /** Ends everything now. Returns how many clients were cut. */
+  stop(): number {
+    this.closeEndpoints();
+    this.monitor.stop();
+    return this.engine.stop();
+  }
+
+  *endpointReadings() {
+    for (const [endpoint, { counters }] of this.endpoints) {
+      yield { proxy: this.name, endpoint, counters };
+    }
+  }
+
+  targetReading() {
+    const gauges = this.engine.gauges(this.monitor.isAvailable);
+    return { proxy: this.name, target: this.target, counters: this.targetCounters, gauges };
+  }
+
+  private learnt(facts: TargetFacts): void {
+    this.facts = facts;
+    this.engine.limit(connectionLimits(this.spec.ConnectionPoolConfig, facts));
+  }
+
+  private openEndpoint({ DBProxyEndpointName: name, Listen }: Endpoint): void {
+    const counters = new EndpointCounters();
+    const listener = listen(Listen.host, Listen.port, (stream) => {
+      this.engine.accept(stream, name, counters);
+    });
+    this.endpoints.set(name, { listen: Listen, listener, counters });
+    this.dependencies.observer.emit({
+      event: 'endpoint.listening',
+      proxy: this.name,
+      endpoint: name,
+      address: formatAddress(listener.host, listener.port),
+      isPublic: isPublic(Listen.host),
+    });
+  }
+
+  private closeEndpoints(): void {
+    for (const [name, open] of this.endpoints) this.closeEndpoint(name, open);
+  }
+
+  private closeEndpoint(name: string, { listener }: OpenEndpoint): void {
+    listener.close();
+    this.endpoints.delete(name);
+    this.dependencies.observer.emit({ event: 'endpoint.closed', proxy: this.name, endpoint: name });
+  }
+}
+
+function isSameAddress(a: ListenAddress, b: ListenAddress): boolean {
+  return a.host === b.host && a.port === b.port;
+}
+
+function formatAddress(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** RFC 1918, RFC 4193, RFC 6598, loopback and link-local are not; names other than localhost are. */
+const PRIVATE_HOSTS =
+  /^(localhost$|127\.|10\.|192\.168\.|169\.254\.|172\.(1[6-9]|2\d|3[01])\.|100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.|::1$|f[cd]|fe[89ab])/i;
+
+function isPublic(host: string): boolean {
+  return !PRIVATE_HOSTS.test(host);
+}

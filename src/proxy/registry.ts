@@ -1,0 +1,85 @@
+/** All proxies of this process, reconciled towards desired state. */
+
+import type { MetricsSource } from '../observe/counters.ts';
+import { Proxy, type ProxyDependencies } from './proxy.ts';
+import type { DBProxy, SecretEntry, Snapshot } from './snapshot.ts';
+
+export class ProxyRegistry implements MetricsSource {
+  private readonly dependencies: ProxyDependencies;
+  private readonly proxies = new Map<string, Proxy>();
+
+  constructor(dependencies: ProxyDependencies) {
+    this.dependencies = dependencies;
+  }
+
+  get all(): Iterable<Proxy> {
+    return this.proxies.values();
+  }
+
+  get clientCount(): number {
+    let count = 0;
+    for (const proxy of this.proxies.values()) count += proxy.clientCount;
+    return count;
+  }
+
+  /**
+   * Makes the proxies what `snapshot` says. One that cannot listen is reported, by throwing its
+   * `ListenError` after all others have been brought up to date.
+   */
+  reconcile(snapshot: Snapshot): void {
+    const errors: unknown[] = [];
+    for (const [name, proxy] of this.proxies) {
+      const wanted = snapshot.DBProxies.find((each) => each.DBProxyName === name);
+      if (wanted === undefined || !proxy.canBecome(wanted)) this.retire(name, proxy);
+    }
+    for (const wanted of snapshot.DBProxies) {
+      try {
+        this.bringUp(wanted, snapshot.Secrets);
+      } catch (error) {
+        errors.push(error);
+      }
+    }
+    if (errors.length > 0) throw errors[0];
+    this.dependencies.observer.emit({
+      event: 'configuration.applied',
+      proxies: this.proxies.size,
+    });
+  }
+
+  async drain(): Promise<void> {
+    await Promise.all([...this.proxies.values()].map((proxy) => proxy.drain()));
+  }
+
+  /** Ends everything now. Returns how many clients were cut. */
+  stop(): number {
+    let cut = 0;
+    for (const proxy of this.proxies.values()) cut += proxy.stop();
+    this.proxies.clear();
+    return cut;
+  }
+
+  *endpoints() {
+    for (const proxy of this.proxies.values()) yield* proxy.endpointReadings();
+  }
+
+  *targets() {
+    for (const proxy of this.proxies.values()) yield proxy.targetReading();
+  }
+
+  private bringUp(wanted: DBProxy, secrets: readonly SecretEntry[]): void {
+    const existing = this.proxies.get(wanted.DBProxyName);
+    if (existing !== undefined) {
+      existing.configure(wanted, secrets);
+      return;
+    }
+    const proxy = new Proxy(wanted, secrets, this.dependencies);
+    proxy.open();
+    this.proxies.set(wanted.DBProxyName, proxy);
+  }
+
+  /** Its addresses are free at once; its clients finish what they are at. */
+  private retire(name: string, proxy: Proxy): void {
+    this.proxies.delete(name);
+    void proxy.drain().then(() => proxy.stop());
+  }
+}

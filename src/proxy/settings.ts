@@ -1,0 +1,93 @@
+/** From desired state, in the units of the RDS API, to what the engine and the pools work with. */
+
+import type { EngineSettings } from '../engine/contract.ts';
+import type { Address } from '../net/connect.ts';
+import type { ConnectionLimits } from '../pool/budget.ts';
+import type { TargetFacts } from '../target/monitor.ts';
+import type { ConnectionPoolConfig, DBInstance, DBProxy, PriorityRule } from './snapshot.ts';
+
+const SECOND = 1_000;
+const HOUR = 3_600 * SECOND;
+const CLIENT_LIFETIME_MS = 24 * HOUR;
+const LOGIN_TIMEOUT_MS = 15 * SECOND;
+/** Berth's own connection, see `Monitor`. */
+const MONITOR_CONNECTIONS = 1;
+
+export function engineSettings(proxy: DBProxy): EngineSettings {
+  const config = proxy.ConnectionPoolConfig;
+  return {
+    idleClientTimeoutMs: proxy.IdleClientTimeout * SECOND,
+    borrowedIdleTimeoutMs: config.BorrowedIdleTimeout * SECOND,
+    clientLifetimeMs: CLIENT_LIFETIME_MS,
+    loginTimeoutMs: LOGIN_TIMEOUT_MS,
+    maxClientConnections: proxy.MaxClientConnections,
+    isSessionMode: config.PoolMode === 'SESSION',
+    initQuery: config.InitQuery,
+    priorityOf: priorityOf(config.Priorities),
+    pool: {
+      borrowTimeoutMs: config.ConnectionBorrowTimeout * SECOND,
+      borrowNoticeMs: 5 * SECOND,
+      idleTimeoutMs: config.DatabaseConnectionIdleTimeout * SECOND,
+      idleAgeMs: 300 * SECOND,
+      lifetimeMs: 24 * HOUR,
+      lifetimeJitter: 0.2,
+      probeAfterMs: 30 * SECOND,
+      probeTimeoutMs: 2 * SECOND,
+      resetTimeoutMs: 10 * SECOND,
+      maxConnecting: 4,
+      backoffFirstMs: 100,
+      backoffMaxMs: 5 * SECOND,
+      starvationMs: 500,
+    },
+  };
+}
+
+function priorityOf(rules: readonly PriorityRule[]): EngineSettings['priorityOf'] {
+  return (client) => {
+    const rule = rules.find(
+      ({ UserName, ApplicationName, Endpoint }) =>
+        (UserName === undefined || UserName === client.user) &&
+        (ApplicationName === undefined || ApplicationName === client.applicationName) &&
+        (Endpoint === undefined || Endpoint === client.endpoint),
+    );
+    return rule?.Priority ?? 0;
+  };
+}
+
+/**
+ * `MaxConnectionsPercent` is a share of what the database says it allows, and never so much that the
+ * connections it keeps for administrators, or our own to watch it, would be refused. Until the
+ * database has been asked, `MaxConnections` alone holds.
+ */
+export function connectionLimits(
+  config: ConnectionPoolConfig,
+  facts: TargetFacts | undefined,
+): ConnectionLimits {
+  const { MaxConnections, MaxConnectionsPercent, MaxIdleConnectionsPercent } = config;
+  if (facts === undefined) {
+    const maxIdleConnections = percent(MaxConnections, MaxIdleConnectionsPercent);
+    return { maxConnections: MaxConnections, limitedBy: 'MaxConnections', maxIdleConnections };
+  }
+  const ordinary = facts.maxConnections - facts.reservedConnections - MONITOR_CONNECTIONS;
+  const share = Math.min(percent(facts.maxConnections, MaxConnectionsPercent), ordinary);
+  const allowed = Math.max(1, share);
+  const maxConnections = Math.min(MaxConnections, allowed);
+  return {
+    maxConnections,
+    limitedBy: MaxConnections <= allowed ? 'MaxConnections' : 'MaxConnectionsPercent',
+    maxIdleConnections: Math.min(
+      maxConnections,
+      percent(facts.maxConnections, MaxIdleConnectionsPercent),
+    ),
+  };
+}
+
+function percent(whole: number, share: number): number {
+  return Math.floor((whole * share) / 100);
+}
+
+export function targetAddress({ Endpoint: { Address, Port } }: DBInstance): Address {
+  return Address.startsWith('/')
+    ? { socketPath: `${Address}/.s.PGSQL.${Port}` }
+    : { host: Address, port: Port };
+}
