@@ -1,0 +1,142 @@
+/**
+ * The credentials of one proxy: which password belongs to a user, and how the user's clients prove
+ * that they have it. Built whole from desired state and replaced whole when that changes; it never
+ * changes itself. Whatever is wrong with the input is returned as problems, not thrown, and a user
+ * whose password is in doubt is not found.
+ */
+
+import type { Secret } from './secret.ts';
+import { identityOf, type SecretIdentity } from './secret-identity.ts';
+
+/** The quota of RDS Proxy, "secrets per proxy". */
+export const SECRETS_PER_PROXY_MAX = 200;
+
+export type ClientPasswordAuthType = 'POSTGRES_SCRAM_SHA_256' | 'POSTGRES_MD5';
+
+/** What is needed of an entry of `Secrets`. */
+export interface SecretSource {
+  readonly Name: string;
+  readonly username: string;
+  readonly password: Secret;
+}
+
+/** What is needed of an entry of a proxy's `Auth`. */
+export interface AuthSource {
+  /** The `Name` of a secret. */
+  readonly SecretArn: string;
+  readonly ClientPasswordAuthType: ClientPasswordAuthType;
+}
+
+export interface UserCredential {
+  readonly user: string;
+  readonly password: Secret;
+  readonly clientPasswordAuthType: ClientPasswordAuthType;
+  /** Equal while the password is; see `secret-identity.ts`. */
+  readonly version: SecretIdentity;
+}
+
+export interface CredentialProblem {
+  readonly kind: 'duplicate_user' | 'secret_missing' | 'too_many_secrets';
+  /** Position in `Auth` of the entry that is to blame. */
+  readonly authIndex: number;
+  /** For whoever wrote the configuration; names users and secrets, never a password. */
+  readonly text: string;
+}
+
+export interface ResolvedCredentials {
+  readonly credentials: Credentials;
+  readonly problems: readonly CredentialProblem[];
+}
+
+export class Credentials {
+  readonly #byUser: ReadonlyMap<string, UserCredential>;
+
+  private constructor(byUser: ReadonlyMap<string, UserCredential>) {
+    this.#byUser = byUser;
+  }
+
+  /** Reads `auth` in order; names of `secrets` must be unique. Users in two entries are left out. */
+  static resolve(
+    auth: readonly AuthSource[],
+    secrets: readonly SecretSource[],
+  ): ResolvedCredentials {
+    const byName = new Map(secrets.map((secret) => [secret.Name, secret]));
+    const byUser = new Map<string, UserCredential>();
+    const ambiguous = new Set<string>();
+    const problems: CredentialProblem[] = [];
+    if (auth.length > SECRETS_PER_PROXY_MAX) problems.push(tooManySecrets(auth.length));
+    for (const [authIndex, entry] of auth.slice(0, SECRETS_PER_PROXY_MAX).entries()) {
+      const secret = byName.get(entry.SecretArn);
+      if (secret === undefined) {
+        problems.push(secretMissing(authIndex, entry.SecretArn));
+      } else if (byUser.has(secret.username)) {
+        problems.push(duplicateUser(authIndex, secret.username));
+        ambiguous.add(secret.username);
+      } else {
+        byUser.set(secret.username, credentialOf(secret, entry));
+      }
+    }
+    for (const user of ambiguous) byUser.delete(user);
+    return { credentials: new Credentials(byUser), problems };
+  }
+
+  /** User names are compared byte for byte, as PostgreSQL does. */
+  find(user: string): UserCredential | undefined {
+    return this.#byUser.get(user);
+  }
+
+  /**
+   * How to ask `user` for a password. A user that is not known is asked as most users are (SCRAM
+   * when in doubt), so that the question does not tell which users exist.
+   */
+  authTypeFor(user: string): ClientPasswordAuthType {
+    const credential = this.#byUser.get(user);
+    return credential?.clientPasswordAuthType ?? this.#mostCommonAuthType;
+  }
+
+  get size(): number {
+    return this.#byUser.size;
+  }
+
+  [Symbol.iterator](): IterableIterator<UserCredential> {
+    return this.#byUser.values();
+  }
+
+  get #mostCommonAuthType(): ClientPasswordAuthType {
+    let md5Count = 0;
+    for (const credential of this.#byUser.values()) {
+      if (credential.clientPasswordAuthType === 'POSTGRES_MD5') md5Count++;
+    }
+    return md5Count * 2 > this.#byUser.size ? 'POSTGRES_MD5' : 'POSTGRES_SCRAM_SHA_256';
+  }
+}
+
+function credentialOf(secret: SecretSource, auth: AuthSource): UserCredential {
+  return {
+    user: secret.username,
+    password: secret.password,
+    clientPasswordAuthType: auth.ClientPasswordAuthType,
+    version: identityOf(secret.password),
+  };
+}
+
+function tooManySecrets(count: number): CredentialProblem {
+  return {
+    kind: 'too_many_secrets',
+    authIndex: SECRETS_PER_PROXY_MAX,
+    text: `A proxy has at most ${SECRETS_PER_PROXY_MAX} secrets, not ${count}.`,
+  };
+}
+
+function secretMissing(authIndex: number, name: string): CredentialProblem {
+  return { kind: 'secret_missing', authIndex, text: `There is no secret named "${name}".` };
+}
+
+/** RDS Proxy's text, word for word. */
+function duplicateUser(authIndex: number, user: string): CredentialProblem {
+  return {
+    kind: 'duplicate_user',
+    authIndex,
+    text: `Credentials couldn't be retrieved. The database user "${user}" was found in multiple DB proxy authentication entries`,
+  };
+}
