@@ -24,6 +24,12 @@ export class IdleStack<C extends PooledConnection> {
     return this.connections[0]?.placedAt ?? Number.POSITIVE_INFINITY;
   }
 
+  /** When the most recently used one came back; -Infinity without one. */
+  get newestSince(): number {
+    const { length } = this.connections;
+    return this.connections[length - 1]?.placedAt ?? Number.NEGATIVE_INFINITY;
+  }
+
   push(connection: C): void {
     this.connections.push(connection);
     this.budget.idle++;

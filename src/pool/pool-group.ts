@@ -111,6 +111,8 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
         pool.configurationChanged(this.connectorFor(pool.key, pool));
       }
     }
+    // It may have been what the last attempts failed for.
+    this.backoff.succeeded();
     this.openWhereWanted();
   }
 

@@ -181,6 +181,8 @@ export class Pool<C extends PooledConnection> {
     this.resetting--;
     if (this.probing.delete(connection)) this.areProbesTrusted = true;
     this.settle(connection);
+    // If it was closed instead, whoever relied on it needs another.
+    this.serve();
     // It may be idle now while another pool's waiters lack a permit.
     this.host.openWhereWanted();
   }
@@ -197,6 +199,8 @@ export class Pool<C extends PooledConnection> {
     this.members.delete(connection);
     if (reason === 'probe_failed') this.doubtIdle();
     this.budget.returnFromPool();
+    // Whoever relied on its probe needs another.
+    if (this.queue.length > 0) this.serve();
   }
 
   /** The socket of a closing connection is gone. Idempotent. */
@@ -436,6 +440,13 @@ export class Pool<C extends PooledConnection> {
     return isCurrent ? 'lifetime' : 'configuration_changed';
   }
 
+  /** Somebody waits, and an idle connection can be lent, or proven for one who has no probe yet. */
+  private get mayServe(): boolean {
+    if (this.queue.length === 0 || this.idle.size === 0) return false;
+    if (this.probing.size < this.queue.length) return true;
+    return this.wheel.now - this.idle.newestSince <= this.host.settings.probeAfterMs;
+  }
+
   /**
    * Hands idle connections to waiters. Borrowers that come back at once do not recurse: the outer
    * call goes on with what they have returned.
@@ -444,15 +455,12 @@ export class Pool<C extends PooledConnection> {
     if (this.isServing) return;
     this.isServing = true;
     try {
-      while (this.queue.length > 0 && this.idle.size > 0) {
+      while (this.mayServe) {
         const connection = this.takeIdle();
-        if (connection !== undefined) {
-          const borrower = this.queue.shift();
-          this.lend(connection);
-          borrower?.granted(connection);
-        } else if (this.probing.size >= this.queue.length) {
-          break;
-        }
+        if (connection === undefined) continue;
+        const borrower = this.queue.shift();
+        this.lend(connection);
+        borrower?.granted(connection);
       }
     } finally {
       this.isServing = false;

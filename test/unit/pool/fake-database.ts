@@ -73,6 +73,8 @@ export class FakeConnection implements PooledConnection {
 export class FakeOpening {
   readonly pool: Pool<FakeConnection>;
   readonly user: string;
+  /** Which of the connectors that were ever made; counted from 1. */
+  readonly connector: number;
   private readonly opened: (connection: FakeConnection) => void;
   private readonly failed: (failure: OpenFailure) => void;
   private readonly database: FakeDatabase;
@@ -80,11 +82,13 @@ export class FakeOpening {
   constructor(
     pool: Pool<FakeConnection>,
     database: FakeDatabase,
+    connector: number,
     opened: (connection: FakeConnection) => void,
     failed: (failure: OpenFailure) => void,
   ) {
     this.pool = pool;
     this.user = pool.key.user;
+    this.connector = connector;
     this.database = database;
     this.opened = opened;
     this.failed = failed;
@@ -110,11 +114,13 @@ export class FakeDatabase {
   openingsMax = 0;
   socketsMax = 0;
   attempts = 0;
+  connectors = 0;
 
   connector(pool: Pool<FakeConnection>): Connector<FakeConnection> {
+    const connector = ++this.connectors;
     return {
       open: (opened, failed) => {
-        const opening = new FakeOpening(pool, this, opened, failed);
+        const opening = new FakeOpening(pool, this, connector, opened, failed);
         this.openings.push(opening);
         this.attempts++;
         this.openingsMax = Math.max(this.openingsMax, this.openings.length);

@@ -58,6 +58,16 @@ test('PG-76: while the database is down there is one attempt per growing delay, 
   expect(fixture.database.attempts).toBe(attempts);
 });
 
+test('PG-76: while the database is down, many users make no more attempts than one', () => {
+  const fixture = new Fixture({ limit: 40 });
+  for (let user = 0; user < 50; user++) fixture.client(fixture.poolOf(`user${user}`)).ask();
+  while (fixture.wheel.now < 20_000) {
+    for (const opening of fixture.database.openings) opening.fail(DOWN);
+    fixture.pass(100);
+  }
+  expect(fixture.database.attempts).toBeLessThanOrEqual(4 + 9);
+});
+
 test('PG-76: on recovery the number of connections opening grows from one', () => {
   const fixture = new Fixture({ limit: 40, settings: { maxConnecting: 8 } });
   for (let index = 0; index < 500; index++) fixture.client().ask();
@@ -104,6 +114,33 @@ test('a user whose logins fail for a while does not hold up the others', () => {
   expect(others.every((each) => each.connection !== undefined)).toBe(true);
   expect(refused.connection).toBeUndefined();
   expect(fixture.wheel.now).toBeLessThan(2_000);
+});
+
+test('the success of others does not hurry the attempts of a user whose logins fail', () => {
+  const fixture = new Fixture({ limit: 10 });
+  fixture.client().ask();
+  const reports = fixture.poolOf('reporting');
+  let successes = 0;
+  let failures = 0;
+  while (fixture.wheel.now < 20_000) {
+    const other = fixture.client(reports).ask();
+    for (let round = 0; round < 3; round++) {
+      for (const opening of fixture.database.openings) {
+        if (opening.user === 'app') {
+          opening.fail(DOWN);
+          failures++;
+        } else {
+          opening.succeed();
+          successes++;
+        }
+      }
+    }
+    if (other.connection === undefined) other.waiter?.abandon();
+    else other.give('destroy').finishClosing();
+    fixture.pass(100);
+  }
+  expect(failures).toBeLessThanOrEqual(10);
+  expect(successes).toBeGreaterThan(150);
 });
 
 test('the database never sees more connections than the limit, over all pools', () => {
@@ -183,6 +220,37 @@ test('a limit of 0 closes everything and lets nobody in, until it is raised', ()
   fixture.audit();
 });
 
+test('a free permit goes to the highest priority, then to the longest wait', () => {
+  const fixture = new Fixture({ limit: 0, settings: { maxConnecting: 1 } });
+  const early = fixture.client(fixture.poolOf('a')).ask();
+  fixture.pass(100);
+  const middle = fixture.client(fixture.poolOf('b')).ask();
+  fixture.pass(100);
+  // The first user's pool is still the first that came, but its waiter is now the last.
+  const late = fixture.client(fixture.poolOf('a')).ask();
+  early.waiter?.abandon();
+  fixture.pass(100);
+  const vip = fixture.client(fixture.poolOf('vip')).ask(5);
+  fixture.limit(3);
+  const order: string[] = [];
+  while (fixture.database.openings[0] !== undefined) {
+    order.push(fixture.database.openings[0].user);
+    fixture.database.open();
+  }
+  expect(order).toEqual(['vip', 'b', 'a']);
+  for (const client of [middle, late, vip]) client.loan;
+});
+
+test('a connection that has been cleaned makes room for another pool at once', () => {
+  const fixture = new Fixture({ limit: 1 });
+  const [holder] = fixture.borrowed(1) as [Client];
+  const connection = holder.give('cleanable');
+  fixture.client(fixture.poolOf('reporting')).ask();
+  connection.succeed();
+  expect(connection.closeReason).toBe('evicted');
+  fixture.audit();
+});
+
 test("another pool's least recently used idle connection makes room for a waiter", () => {
   const fixture = new Fixture({ limit: 3 });
   const reports = fixture.poolOf('reporting');
@@ -233,6 +301,11 @@ test('nothing is evicted while the target cannot be reached', () => {
   expect(fixture.counters.closes.evicted).toBe(0);
   expect(fixture.counters.closes.connect_failed).toBe(1);
   expect(waiters.map((each) => each.connection)).toEqual([undefined, undefined]);
+  fixture.client(fixture.poolOf('third')).ask();
+  const [again] = fixture.borrowed(1) as [Client];
+  fixture.limit(1);
+  fixture.pass(2_000);
+  expect(again.give().placement).toBe('idle');
   fixture.audit();
 });
 
@@ -297,6 +370,15 @@ test('under lasting overload, where everybody waits for long, nobody is left wit
   expect(fixture.counters.borrowTimeouts).toBe(0);
 });
 
+test('a lowered starvationMs holds for those who wait already', () => {
+  const fixture = new Fixture({ limit: 1, settings: { starvationMs: 60_000 } });
+  const [holder] = fixture.borrowed(1) as [Client];
+  fixture.client(fixture.poolOf('reporting')).ask();
+  fixture.pass(2_000);
+  fixture.configure({ starvationMs: 1_000 });
+  expect(holder.give().closeReason).toBe('evicted');
+});
+
 test('a higher priority of another pool has the better claim, a lower one has none', () => {
   for (const [priority, reason] of [
     [5, 'evicted'],
@@ -358,6 +440,15 @@ test('a changed configuration closes idle connections at once', () => {
   fixture.group.configurationChanged(() => true);
   expect(idle?.closeReason).toBe('configuration_changed');
   fixture.audit();
+});
+
+test('a changed configuration is tried at once, by a new connector', () => {
+  const fixture = new Fixture({ settings: { backoffFirstMs: 5_000 } });
+  fixture.client().ask();
+  expect(fixture.database.openings[0]?.connector).toBe(1);
+  fixture.database.fail(DOWN);
+  fixture.group.configurationChanged(() => true);
+  expect(fixture.database.openings[0]?.connector).toBe(2);
 });
 
 test('a pool that nobody uses is forgotten, one with users or connections is not', () => {

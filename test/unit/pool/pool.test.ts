@@ -53,6 +53,18 @@ test('a returned connection goes to the longest waiter, and nobody overtakes', (
   fixture.audit();
 });
 
+test('nobody overtakes a waiter to whom an idle connection is about to be handed', async () => {
+  const fixture = new Fixture({ limit: 1 });
+  fixture.idle(1);
+  const first = fixture.client();
+  first.waiter = fixture.pool.wait(first, 0);
+  expect(fixture.pool.borrow()).toBeUndefined();
+  // Nor does another pool take it away.
+  fixture.client(fixture.poolOf('reporting')).ask();
+  await fixture.settle();
+  first.loan;
+});
+
 test('a higher priority is served first, first-in-first-out within it', () => {
   const fixture = new Fixture({ limit: 1 });
   const [holder] = fixture.borrowed(1) as [Client];
@@ -265,6 +277,7 @@ test('PG-32: a connection not proven alive for a while is probed before it is le
   expect(client.connection).toBeUndefined();
   expect([older?.asked, newer?.asked]).toEqual(['nothing', 'probe']);
   await fixture.settle();
+  expect(older?.asked).toBe('nothing');
   expect(fixture.database.openings.length).toBe(0);
   // The next client needs one too, and there is another one to prove.
   const another = fixture.client().ask();
@@ -275,6 +288,25 @@ test('PG-32: a connection not proven alive for a while is probed before it is le
   older?.succeed();
   expect(another.loan).toBe(older as never);
   fixture.audit();
+});
+
+test('PG-32: when a probed connection ends otherwise, the next one is probed for the waiter', () => {
+  for (const end of ['die', 'expire'] as const) {
+    const fixture = new Fixture({ limit: 2, settings: { probeAfterMs: 30_000 } });
+    const [older, newer] = fixture.idle(2);
+    fixture.pass(31_000);
+    const client = fixture.client().ask();
+    if (end === 'die') {
+      newer?.die();
+    } else if (newer !== undefined) {
+      newer.expiresAt = fixture.wheel.now;
+      newer.succeed();
+    }
+    expect(older?.asked).toBe('probe');
+    older?.succeed();
+    client.loan;
+    fixture.audit();
+  }
 });
 
 test('PG-32: after one failed probe all that rested as long are probed, and a new one is opened', async () => {
@@ -382,6 +414,17 @@ test('an expired idle connection is closed instead of lent', () => {
   expect(fixture.pool.borrow()).toBeUndefined();
   expect(connection?.closeReason).toBe('lifetime');
   fixture.audit();
+});
+
+test('when what a waiter was promised turns out to be expired, another one is opened', async () => {
+  const fixture = new Fixture({ limit: 2 });
+  const [connection] = fixture.idle(1);
+  if (connection !== undefined) connection.expiresAt = fixture.wheel.now;
+  const client = fixture.client();
+  client.waiter = fixture.pool.wait(client, 0);
+  await fixture.settle();
+  expect(connection?.closeReason).toBe('lifetime');
+  expect(fixture.database.openings.length).toBe(1);
 });
 
 test('an unused connection is closed after the idle timeout', () => {
