@@ -6,7 +6,7 @@
  */
 
 /** A set of code points as sorted, disjoint ranges. */
-export class CodePointSet {
+class CodePointSet {
   readonly #text: string;
   #bounds: Uint32Array | undefined;
 

@@ -14,7 +14,7 @@ import { encodeBase64 } from './base64.ts';
 import { ScramKeys } from './scram-keys.ts';
 
 /** About 2 MiB when full: 20 proxies with all their secrets. */
-export const SCRAM_KEY_CACHE_ENTRIES_MAX = 4096;
+const SCRAM_KEY_CACHE_ENTRIES_MAX = 4096;
 
 export interface ScramKeyCacheOptions {
   readonly entriesMax?: number;

@@ -12,9 +12,9 @@ import type { Secret } from '../../../credential/secret.ts';
 import { ScramKeyCache } from './scram-key-cache.ts';
 import { ScramKeys } from './scram-keys.ts';
 
-export const SCRAM_ITERATIONS = 4096;
+const SCRAM_ITERATIONS = 4096;
 /** PostgreSQL's SCRAM_DEFAULT_SALT_LEN. */
-export const SCRAM_SALT_BYTES = 16;
+const SCRAM_SALT_BYTES = 16;
 
 export interface ScramVerifier {
   readonly salt: Uint8Array;
