@@ -87,6 +87,7 @@ export type Event =
       readonly isPublic: boolean;
     }
   | { readonly event: 'endpoint.closed'; readonly proxy: string; readonly endpoint: string }
+  | { readonly event: 'api.listening'; readonly address: string }
   | { readonly event: 'configuration.applied'; readonly proxies: number }
   | { readonly event: 'configuration.refused'; readonly detail: string }
   | { readonly event: 'process.started'; readonly version: string; readonly pid: number }

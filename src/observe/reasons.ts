@@ -11,6 +11,7 @@ export const PIN_REASONS = [
   'listen',
   'sql_prepare',
   'named_statement',
+  'large_statement',
   'hold_cursor',
   'advisory_lock',
   'load',

@@ -25,7 +25,7 @@ interface OpenEndpoint {
   readonly counters: EndpointCounters;
 }
 
-export class Proxy {
+export class DatabaseProxy {
   readonly targetCounters = new TargetCounters();
   private readonly dependencies: ProxyDependencies;
   private spec: DBProxy;

@@ -1,18 +1,18 @@
 /** All proxies of this process, reconciled towards desired state. */
 
 import type { MetricsSource } from '../observe/counters.ts';
-import { Proxy, type ProxyDependencies } from './proxy.ts';
+import { DatabaseProxy, type ProxyDependencies } from './proxy.ts';
 import type { DBProxy, SecretEntry, Snapshot } from './snapshot.ts';
 
 export class ProxyRegistry implements MetricsSource {
   private readonly dependencies: ProxyDependencies;
-  private readonly proxies = new Map<string, Proxy>();
+  private readonly proxies = new Map<string, DatabaseProxy>();
 
   constructor(dependencies: ProxyDependencies) {
     this.dependencies = dependencies;
   }
 
-  get all(): Iterable<Proxy> {
+  get all(): Iterable<DatabaseProxy> {
     return this.proxies.values();
   }
 
@@ -72,13 +72,13 @@ export class ProxyRegistry implements MetricsSource {
       existing.configure(wanted, secrets);
       return;
     }
-    const proxy = new Proxy(wanted, secrets, this.dependencies);
+    const proxy = new DatabaseProxy(wanted, secrets, this.dependencies);
     proxy.open();
     this.proxies.set(wanted.DBProxyName, proxy);
   }
 
   /** Its addresses are free at once; its clients finish what they are at. */
-  private retire(name: string, proxy: Proxy): void {
+  private retire(name: string, proxy: DatabaseProxy): void {
     this.proxies.delete(name);
     void proxy.drain().then(() => proxy.stop());
   }
