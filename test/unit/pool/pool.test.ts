@@ -290,6 +290,17 @@ test('PG-32: a connection not proven alive for a while is probed before it is le
   fixture.audit();
 });
 
+test('PG-32: a waiter who has a probe does not also have a connection opened', () => {
+  const fixture = new Fixture({ limit: 2, settings: { probeAfterMs: 30_000 } });
+  fixture.idle(1);
+  fixture.pass(31_000);
+  fixture.client().ask();
+  fixture.pass(500);
+  expect(fixture.database.openings.length).toBe(0);
+  fixture.client().ask();
+  expect(fixture.database.openings.length).toBe(1);
+});
+
 test('PG-32: when a probed connection ends otherwise, the next one is probed for the waiter', () => {
   for (const end of ['die', 'expire'] as const) {
     const fixture = new Fixture({ limit: 2, settings: { probeAfterMs: 30_000 } });
