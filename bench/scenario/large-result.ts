@@ -22,6 +22,8 @@ const READ_DEADLINE_MS = 120_000;
 interface Outcome {
   readonly subject: Subject;
   readonly readGrowth: number;
+  /** At the end of the stall: what the proxy holds for a reader that does not read. */
+  readonly stalledGrowth: number;
   readonly copyGrowth: number;
   readonly readSeconds: number;
   readonly copySeconds: number;
@@ -41,7 +43,7 @@ export async function largeResult(bench: Bench): Promise<Report> {
     for (const subject of subjects) outcomes.push(await measure(bench, subject));
     return {
       title: `${size} MiB to a reader that stalls, then ${size} MiB of COPY in`,
-      columns: ['subject', 'growth MiB reading', 's', 'growth MiB copying', 's', 'complete'],
+      columns: ['subject', 'growth MiB stalled', 'reading', 's', 'copying', 's', 'complete'],
       rows: outcomes.map(rowOf),
       remarks: [`The reader stops for ${STALL_MS / 1000} s after the first bytes.`],
       bars: outcomes.flatMap(barsOf),
@@ -57,14 +59,19 @@ async function measure(bench: Bench, subject: Subject): Promise<Outcome> {
   if (pid === undefined) throw new Error('large-result needs a proxy');
   const size = bench.options.mebibytes;
   const warmUp = await RawClient.connect(address, bench.database.credentials);
-  await readStalling(warmUp, 64, 0);
+  await readStalling(warmUp, { size: 64, stallMs: 0, stalled: () => undefined });
   warmUp.terminate();
   await Bun.sleep(SETTLE_MS);
 
   bench.say(`${subject.name}: reading ${size} MiB`);
+  const before = residentBytesOf(pid);
+  let stalledBytes = before;
   const reading = await growthDuring(pid, async () => {
     const client = await RawClient.connect(address, bench.database.credentials);
-    const received = await readStalling(client, size, STALL_MS);
+    const stalled = () => {
+      stalledBytes = residentBytesOf(pid);
+    };
+    const received = await readStalling(client, { size, stallMs: STALL_MS, stalled });
     client.terminate();
     return received;
   });
@@ -87,6 +94,7 @@ async function measure(bench: Bench, subject: Subject): Promise<Outcome> {
   const isCopyComplete = rows === (size * MIB) / COPY_ROW_LENGTH;
   return {
     subject,
+    stalledGrowth: stalledBytes - before,
     readGrowth: reading.growth,
     copyGrowth: copying.growth,
     readSeconds: reading.seconds,
@@ -107,8 +115,17 @@ async function growthDuring<Result>(
   return { growth: peakResidentBytesOf(pid) - before, seconds, result };
 }
 
+interface StallingRead {
+  /** Mebibytes. */
+  readonly size: number;
+  readonly stallMs: number;
+  /** Called at the end of the stall. */
+  stalled(): void;
+}
+
 /** Asks for rows of a mebibyte, stops after the first bytes, then reads on; returns bytes received. */
-function readStalling(client: RawClient, size: number, stallMs: number): Promise<number> {
+function readStalling(client: RawClient, request: StallingRead): Promise<number> {
+  const { size, stallMs, stalled } = request;
   // ReadyForQuery is the last message and never part of a row of the letter x.
   const ready = Buffer.from([0x5a, 0, 0, 0, 5, 0x49]);
   return new Promise((resolve, reject) => {
@@ -121,7 +138,10 @@ function readStalling(client: RawClient, size: number, stallMs: number): Promise
     client.onBytes = (chunk) => {
       if (received === 0 && stallMs > 0) {
         client.pause();
-        setTimeout(() => client.resume(), stallMs);
+        setTimeout(() => {
+          stalled();
+          client.resume();
+        }, stallMs);
       }
       received += chunk.length;
       tail = Buffer.concat([tail, chunk.subarray(-ready.length)]).subarray(-ready.length);
@@ -157,6 +177,7 @@ async function receiveUntil(client: RawClient, type: string): Promise<void> {
 function rowOf(outcome: Outcome): string[] {
   return [
     outcome.subject.name,
+    mebibytes(outcome.stalledGrowth),
     mebibytes(outcome.readGrowth),
     outcome.readSeconds.toFixed(1),
     mebibytes(outcome.copyGrowth),

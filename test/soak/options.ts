@@ -7,6 +7,8 @@ export interface Options {
   readonly seed: number;
   readonly actors: number;
   readonly pool: number;
+  /** False leaves out what a pool has to pin for. */
+  readonly pinning: boolean;
   readonly subject: 'berth' | 'pgbouncer';
   readonly pgbouncer: string;
   readonly postgresBin: string | undefined;
@@ -27,6 +29,7 @@ export function parseOptions(argv: readonly string[]): Options {
     .option('--seed <n>', 'chooses what every actor does', positive)
     .option('--actors <n>', 'clients at once', positive, 40)
     .option('--pool <n>', 'database connections', positive, 4)
+    .option('--no-pinning', 'leave out what a pool has to pin for')
     .addOption(
       new Option('--subject <name>', 'what to abuse')
         .choices(['berth', 'pgbouncer'])

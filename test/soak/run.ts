@@ -56,7 +56,7 @@ async function abuse(
     credentials: database.credentials,
     findings,
     cancelKeys,
-    isPinning: options.subject === 'berth',
+    isPinning: options.pinning && options.subject === 'berth',
     seed: options.seed,
     isOver,
   };
