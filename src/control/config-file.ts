@@ -1,0 +1,230 @@
+/**
+ * The configuration file: read, checked as a whole, and turned into the snapshot that the data plane
+ * takes. Either everything is right, or a `ConfigurationError` says everything that is wrong; there
+ * is no half a configuration.
+ */
+
+import { readFile } from 'node:fs/promises';
+import { Secret } from '../credential/secret.ts';
+import type {
+  ConnectionPoolConfig,
+  DBInstance,
+  DBProxy,
+  Endpoint,
+  ListenAddress,
+  SecretEntry,
+  Snapshot,
+  UserAuth,
+} from '../proxy/snapshot.ts';
+import { ConfigurationError, formatPath, type Problem } from './configuration-error.ts';
+import { crossCheck } from './cross-check.ts';
+import { type Environment, substitute } from './environment.ts';
+import { type Explained, explain, explainConflict, typeAt } from './explain.ts';
+import { type File, fileSchema } from './schema.ts';
+import { matchesArn } from './secret-arn.ts';
+import { readYaml } from './yaml-source.ts';
+
+/** A thousand proxies fit well within it. */
+const FILE_BYTES_MAX = 4 * 1024 * 1024;
+
+export interface ApiConfiguration {
+  readonly listen: ListenAddress;
+  readonly allowAnonymous: boolean;
+}
+
+export interface Configuration {
+  readonly snapshot: Snapshot;
+  /** Undefined: nothing listens for the management API, metrics and health. */
+  readonly api: ApiConfiguration | undefined;
+  readonly drainTimeoutMs: number;
+}
+
+/** Reads and checks `file`. Throws `ConfigurationError`, and nothing else. */
+export async function loadConfiguration(
+  file: string,
+  environment: Environment,
+): Promise<Configuration> {
+  return parseConfiguration(await readText(file), { file, environment });
+}
+
+/** Checks `text`, which is what `file` holds. */
+export function parseConfiguration(
+  text: string,
+  { file, environment }: { readonly file: string; readonly environment: Environment },
+): Configuration {
+  const source = readYaml(text);
+  if ('problems' in source) throw new ConfigurationError(file, source.problems);
+  if (source.value === undefined) throw refused(file, 'the file is empty');
+
+  const { value, fromEnvironment, problems } = substitute(
+    openSecretStrings(source.value),
+    source,
+    environment,
+    typeAt,
+  );
+  const input = openSecretStrings(value);
+  const parsed = fileSchema.safeParse(input);
+  const found = [
+    ...problems,
+    ...findProblems(
+      parsed.error?.issues ?? [],
+      { value: input, source, fromEnvironment },
+      problems,
+    ),
+  ];
+  if (found.length > 0 || !parsed.success) throw new ConfigurationError(file, found);
+  return toConfiguration(parsed.data);
+}
+
+/** What the schema and the cross-check say, but for what already has a problem of its own. */
+function findProblems(
+  issues: Parameters<typeof explain>[0],
+  file: Explained,
+  earlier: readonly Problem[],
+): readonly Problem[] {
+  const known = new Set(earlier.map(({ path = [] }) => formatPath(path)));
+  const conflicts = crossCheck(file.value).map((conflict) => explainConflict(conflict, file));
+  return [...explain(issues, file), ...conflicts].filter(
+    ({ path = [] }) => !known.has(formatPath(path)),
+  );
+}
+
+async function readText(file: string): Promise<string> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await readFile(file);
+  } catch (error) {
+    throw refused(file, whyUnreadable(error));
+  }
+  if (bytes.length > FILE_BYTES_MAX) {
+    throw refused(file, `the file is larger than ${FILE_BYTES_MAX / 1024 / 1024} MiB`);
+  }
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    throw refused(file, 'the file is not UTF-8 text');
+  }
+}
+
+function whyUnreadable(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  switch (code) {
+    case 'ENOENT':
+    case 'ENOTDIR':
+      return 'there is no such file';
+    case 'EACCES':
+    case 'EPERM':
+      return 'the file cannot be read: permission denied';
+    case 'EISDIR':
+      return 'this is a folder, not a file';
+    default:
+      return `the file cannot be read${code === undefined ? '' : `: ${String(code)}`}`;
+  }
+}
+
+function refused(file: string, text: string): ConfigurationError {
+  return new ConfigurationError(file, [{ line: undefined, path: undefined, text }]);
+}
+
+/**
+ * A `SecretString` may be JSON in text, as AWS Secrets Manager keeps it. It is opened before the
+ * environment goes in, so that a password with a quote cannot break the JSON around it, and again
+ * after, because all of it may come from a variable. Text that is no JSON stays, for the schema.
+ */
+function openSecretStrings(input: unknown): unknown {
+  if (typeof input !== 'object' || input === null || !('Secrets' in input)) return input;
+  const { Secrets } = input;
+  if (!Array.isArray(Secrets)) return input;
+  return { ...input, Secrets: Secrets.map(openSecretString) };
+}
+
+function openSecretString(secret: unknown): unknown {
+  if (typeof secret !== 'object' || secret === null || !('SecretString' in secret)) return secret;
+  if (typeof secret.SecretString !== 'string') return secret;
+  try {
+    const opened: unknown = JSON.parse(secret.SecretString);
+    const isMapping = typeof opened === 'object' && opened !== null && !Array.isArray(opened);
+    return isMapping ? { ...secret, SecretString: opened } : secret;
+  } catch {
+    return secret;
+  }
+}
+
+function toConfiguration(file: File): Configuration {
+  return {
+    snapshot: {
+      Secrets: file.Secrets.map(toSecret),
+      DBProxies: file.DBProxies.map((proxy) => toProxy(proxy, file)),
+    },
+    api:
+      file.Api === undefined
+        ? undefined
+        : { listen: file.Api.Listen, allowAnonymous: file.Api.AllowAnonymous },
+    drainTimeoutMs: file.DrainTimeout * 1000,
+  };
+}
+
+type FileProxy = File['DBProxies'][number];
+
+function toSecret({ Name, SecretString }: File['Secrets'][number]): SecretEntry {
+  return {
+    Name,
+    username: SecretString.username,
+    password: new Secret(SecretString.password),
+  };
+}
+
+function toProxy(proxy: FileProxy, file: File): DBProxy {
+  return {
+    DBProxyName: proxy.DBProxyName,
+    EngineFamily: proxy.EngineFamily,
+    IdleClientTimeout: proxy.IdleClientTimeout,
+    MaxClientConnections: proxy.MaxClientConnections,
+    Auth: proxy.Auth.map((auth) => toAuth(auth, file)),
+    Target: findTarget(proxy, file),
+    ConnectionPoolConfig: toPoolConfig(proxy.TargetGroup.ConnectionPoolConfig),
+    Endpoints: toEndpoints(proxy),
+  };
+}
+
+function toAuth(auth: FileProxy['Auth'][number], file: File): UserAuth {
+  const owner = { region: file.Region, accountId: file.AccountId };
+  const secret = file.Secrets.find(({ Name }) => matchesArn(Name, auth.SecretArn, owner));
+  return { ...auth, SecretArn: checked(secret).Name };
+}
+
+function findTarget({ TargetGroup }: FileProxy, file: File): DBInstance {
+  const [identifier] = TargetGroup.DBInstanceIdentifiers;
+  return checked(file.DBInstances.find((each) => each.DBInstanceIdentifier === identifier));
+}
+
+function toPoolConfig(
+  config: FileProxy['TargetGroup']['ConnectionPoolConfig'],
+): ConnectionPoolConfig {
+  const half = Math.ceil(config.MaxConnectionsPercent / 2);
+  return {
+    ...config,
+    MaxIdleConnectionsPercent: config.MaxIdleConnectionsPercent ?? half,
+    InitQuery: config.InitQuery,
+    Priorities: config.Priorities.map(({ UserName, ApplicationName, Endpoint, Priority }) => ({
+      ...(UserName === undefined ? {} : { UserName }),
+      ...(ApplicationName === undefined ? {} : { ApplicationName }),
+      ...(Endpoint === undefined ? {} : { Endpoint }),
+      Priority,
+    })),
+  };
+}
+
+function toEndpoints(proxy: FileProxy): readonly Endpoint[] {
+  const extra = proxy.Endpoints.map(({ DBProxyEndpointName, Listen }) => ({
+    DBProxyEndpointName,
+    Listen,
+  }));
+  return [{ DBProxyEndpointName: 'default', Listen: proxy.Listen }, ...extra];
+}
+
+/** What the cross-check has already found to exist. */
+function checked<Value>(value: Value | undefined): Value {
+  if (value === undefined) throw new Error('the cross-check let a missing reference pass');
+  return value;
+}

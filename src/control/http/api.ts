@@ -1,0 +1,76 @@
+/**
+ * The HTTP side of the control plane: metrics, health and readiness; the management API comes here
+ * later. It is built from small functions, so it knows neither pools nor sockets. Health and
+ * readiness are open to everybody who can reach the address, because those who ask (load balancers,
+ * orchestrators) have no credentials; everything else is refused unless anonymous use is allowed.
+ */
+
+import { type Context, Hono } from 'hono';
+
+/** Whether one proxy can serve, and what stands in the way. */
+export interface ProxyReadiness {
+  readonly proxy: string;
+  /** Empty when it can. For anybody's eyes: no addresses, no text from a database. */
+  readonly reasons: readonly string[];
+}
+
+export interface HttpApiParts {
+  readonly metrics: () => Promise<{ readonly contentType: string; readonly body: string }>;
+  /** What is wrong with the process as a whole; undefined while it works. */
+  readonly health: () => string | undefined;
+  readonly readiness: () => readonly ProxyReadiness[];
+  /** Called with what a route threw; the client only learns that something did. */
+  readonly onError: (error: unknown) => void;
+  readonly allowAnonymous: boolean;
+}
+
+export interface HttpApi {
+  fetch(request: Request): Response | Promise<Response>;
+}
+
+export function httpApi(parts: HttpApiParts): HttpApi {
+  const app = new Hono();
+  app.get('/healthz', (context) => health(context, parts));
+  app.get('/readyz', (context) => readiness(context, parts));
+  app.use('*', async (context, next) => {
+    if (parts.allowAnonymous) return next();
+    return context.json(MISSING_AUTHENTICATION, 403);
+  });
+  app.get('/metrics', async (context) => {
+    const { contentType, body } = await parts.metrics();
+    return context.body(body, 200, { 'Content-Type': contentType });
+  });
+  app.notFound((context) => context.json({ error: 'there is nothing at this path' }, 404));
+  app.onError((error, context) => {
+    parts.onError(error);
+    return context.json({ error: 'internal error' }, 500);
+  });
+  return { fetch: (request) => app.fetch(request) };
+}
+
+/** The code is the one that AWS's APIs answer a request without a signature with. */
+const MISSING_AUTHENTICATION = {
+  code: 'MissingAuthenticationToken',
+  error:
+    'requests have to be authenticated, which is not supported yet; on a loopback address, Api.AllowAnonymous: true allows them all',
+};
+
+function health(context: Context, parts: HttpApiParts): Response {
+  const problem = parts.health();
+  if (problem === undefined) return context.json({ healthy: true });
+  return context.json({ healthy: false, reason: problem }, 503);
+}
+
+function readiness(context: Context, parts: HttpApiParts): Response {
+  const proxies = parts.readiness();
+  const isReady = proxies.every(({ reasons }) => reasons.length === 0);
+  const body = {
+    ready: isReady,
+    proxies: proxies.map(({ proxy, reasons }) => ({
+      proxy,
+      ready: reasons.length === 0,
+      reasons,
+    })),
+  };
+  return context.json(body, isReady ? 200 : 503);
+}

@@ -1,0 +1,141 @@
+/**
+ * What is well-formed in a file that may be wrong elsewhere: the parts that `cross-check.ts` compares,
+ * each with its place. A part that is malformed is left out here, and reported by the schema.
+ */
+
+import { z } from 'zod';
+import type { ListenAddress } from '../proxy/snapshot.ts';
+import type { Path } from './configuration-error.ts';
+import {
+  connectionPoolConfigSchema,
+  dbInstanceSchema,
+  dbProxySchema,
+  fileSchema,
+  prioritySchema,
+  secretSchema,
+} from './schema.ts';
+import type { SecretOwner } from './secret-arn.ts';
+
+/** A value and where it stands. */
+export interface Placed<Value> {
+  readonly value: Value;
+  readonly path: Path;
+}
+
+export interface SecretParts {
+  readonly name: Placed<string>;
+  readonly username: string | undefined;
+}
+
+export interface PlacedProxy {
+  /** None or one. */
+  readonly name: readonly Placed<string>[];
+  readonly secretArns: readonly Placed<string>[];
+  readonly targets: readonly Placed<string>[];
+  readonly pool: Placed<{
+    readonly MaxConnectionsPercent: number | undefined;
+    readonly MaxIdleConnectionsPercent: number | undefined;
+  }>;
+  readonly priorities: readonly Placed<z.output<typeof prioritySchema>>[];
+  /** Without the default endpoint. */
+  readonly endpointNames: readonly Placed<string>[];
+}
+
+export interface Parts {
+  readonly owner: SecretOwner;
+  readonly instanceNames: readonly Placed<string>[];
+  readonly instanceAddresses: ReadonlyMap<string, ListenAddress>;
+  readonly secrets: readonly SecretParts[];
+  readonly proxies: readonly PlacedProxy[];
+  readonly listeners: readonly Placed<ListenAddress>[];
+}
+
+const text = z.string();
+const pool = connectionPoolConfigSchema.shape;
+
+export function salvage(input: unknown): Parts {
+  const file: Placed<unknown> = { value: input, path: [] };
+  const instances = items(child(file, 'DBInstances'));
+  const proxies = items(child(file, 'DBProxies'));
+  return {
+    owner: {
+      region: sound(fileSchema.shape.Region, child(file, 'Region'))[0]?.value ?? '',
+      accountId: sound(fileSchema.shape.AccountId, child(file, 'AccountId'))[0]?.value ?? '',
+    },
+    instanceNames: instances.flatMap((each) => sound(text, child(each, 'DBInstanceIdentifier'))),
+    instanceAddresses: new Map(instances.flatMap(addressOf)),
+    secrets: items(child(file, 'Secrets')).flatMap(secretParts),
+    proxies: proxies.map(proxyParts),
+    listeners: [
+      child(file, 'Api'),
+      ...proxies.flatMap((proxy) => [proxy, ...endpointsOf(proxy)]),
+    ].flatMap((each) => sound(dbProxySchema.shape.Listen, child(each, 'Listen'))),
+  };
+}
+
+function addressOf({ value }: Placed<unknown>): readonly (readonly [string, ListenAddress])[] {
+  const instance = dbInstanceSchema.safeParse(value).data;
+  if (instance === undefined) return [];
+  const { Address: host, Port: port } = instance.Endpoint;
+  return [[instance.DBInstanceIdentifier, { host, port }]];
+}
+
+function secretParts(secret: Placed<unknown>): readonly SecretParts[] {
+  const { username } = secretSchema.shape.SecretString.shape;
+  const user = sound(username, child(child(secret, 'SecretString'), 'username'))[0]?.value;
+  return sound(text, child(secret, 'Name')).map((name) => ({ name, username: user }));
+}
+
+function proxyParts(proxy: Placed<unknown>): PlacedProxy {
+  const group = child(proxy, 'TargetGroup');
+  const config = child(group, 'ConnectionPoolConfig');
+  const { MaxConnectionsPercent, MaxIdleConnectionsPercent } = pool;
+  return {
+    name: sound(text, child(proxy, 'DBProxyName')),
+    secretArns: items(child(proxy, 'Auth')).flatMap((auth) =>
+      sound(text, child(auth, 'SecretArn')),
+    ),
+    targets: items(child(group, 'DBInstanceIdentifiers')).flatMap((each) => sound(text, each)),
+    pool: {
+      value: {
+        MaxConnectionsPercent: sound(
+          MaxConnectionsPercent,
+          child(config, 'MaxConnectionsPercent'),
+        )[0]?.value,
+        MaxIdleConnectionsPercent: sound(
+          MaxIdleConnectionsPercent,
+          child(config, 'MaxIdleConnectionsPercent'),
+        )[0]?.value,
+      },
+      path: config.path,
+    },
+    priorities: items(child(config, 'Priorities')).flatMap((rule) => sound(prioritySchema, rule)),
+    endpointNames: endpointsOf(proxy).flatMap((each) =>
+      sound(text, child(each, 'DBProxyEndpointName')),
+    ),
+  };
+}
+
+function endpointsOf(proxy: Placed<unknown>): readonly Placed<unknown>[] {
+  return items(child(proxy, 'Endpoints'));
+}
+
+function child({ value, path }: Placed<unknown>, key: string): Placed<unknown> {
+  const isMapping = typeof value === 'object' && value !== null && Object.hasOwn(value, key);
+  const inner = isMapping ? (value as Record<string, unknown>)[key] : undefined;
+  return { value: inner, path: [...path, key] };
+}
+
+function items({ value, path }: Placed<unknown>): readonly Placed<unknown>[] {
+  if (!Array.isArray(value)) return [];
+  return value.map((item: unknown, index) => ({ value: item, path: [...path, index] }));
+}
+
+/** The value as the schema reads it, or nothing. */
+function sound<Schema extends z.ZodType>(
+  schema: Schema,
+  { value, path }: Placed<unknown>,
+): readonly Placed<z.output<Schema>>[] {
+  const parsed = schema.safeParse(value);
+  return parsed.success ? [{ value: parsed.data, path }] : [];
+}

@@ -1,0 +1,241 @@
+/**
+ * The shape of the configuration file: every key, its type, range and default. Names are those of
+ * the RDS API; the extensions are marked. Keys that are not here are refused, so what comes out of
+ * this schema is what the proxy does. What depends on two places of the file is in `cross-check.ts`.
+ *
+ * Each text is what a person reads after the path: "must be 1 to 100". `explain.ts` adds the rest.
+ */
+
+import { isIPv6 } from 'node:net';
+import { z } from 'zod';
+import { isHost, isLoopback, parseListenAddress } from './listen-address.ts';
+
+/** The RDS API's own rule for the names of proxies, endpoints and target groups. */
+const NAME = /^[a-zA-Z](?:-?[a-zA-Z0-9]+)*$/;
+/** The longest path of a Unix socket that Linux takes, without the zero byte at its end. */
+const SOCKET_PATH_MAX = 107;
+const POSTGRES_PORT = 5432;
+const DAY_S = 86_400;
+
+function integer(min: number, max: number) {
+  const range = `must be ${min} to ${max}`;
+  const error = (issue: { readonly code?: string }) =>
+    issue.code === 'invalid_type' ? `must be a whole number, ${min} to ${max}` : range;
+  return z.int({ error }).min(min, { error: range }).max(max, { error: range });
+}
+
+function text(what: string, max: number) {
+  const error = `must be ${what}`;
+  return z
+    .string({ error })
+    .min(1, { error: 'must not be empty' })
+    .max(max, {
+      error: `must be at most ${max} characters`,
+    });
+}
+
+function name() {
+  const error =
+    'must be 1 to 63 letters, digits and single hyphens, beginning with a letter and not ending with a hyphen';
+  return z.string({ error }).max(63, { error }).regex(NAME, { error });
+}
+
+/** One of `values`. `unsupported` says why RDS's other values are refused. */
+function oneOf<const Value extends string>(
+  values: readonly Value[],
+  unsupported: Readonly<Record<string, string>> = {},
+) {
+  return z.enum(values, {
+    error: ({ input }) => {
+      const why = typeof input === 'string' ? unsupported[input] : undefined;
+      const choice = values.length === 1 ? 'must be' : 'must be one of';
+      return `${choice} ${values.join(', ')}${why === undefined ? '' : ` (${why})`}`;
+    },
+  });
+}
+
+function listOf<Item extends z.ZodType>(item: Item, min: number, max: number) {
+  const range = min === max ? `must have exactly ${min} item` : `must have ${min} to ${max} items`;
+  return z
+    .array(item, { error: 'must be a list' })
+    .min(min, { error: range })
+    .max(max, { error: range });
+}
+
+function mapping<Shape extends z.ZodRawShape>(shape: Shape) {
+  return z.strictObject(shape, {
+    error: ({ code }) => (code === 'invalid_type' ? 'must be a mapping' : undefined),
+  });
+}
+
+function flag() {
+  return z.boolean({ error: 'must be true or false' });
+}
+
+const listen = z
+  .string({ error: 'must be host:port, for example 127.0.0.1:6432 or "[::1]:6432"' })
+  .transform((value, context) => {
+    const address = parseListenAddress(value);
+    if (address !== undefined) return address;
+    context.addIssue({
+      code: 'custom',
+      message: 'must be host:port, for example 127.0.0.1:6432 or "[::1]:6432"',
+    });
+    return z.NEVER;
+  });
+
+const address = text('a host name, an IP address or the folder of a Unix socket', 253).refine(
+  (value) => value.startsWith('/') || isHost(value) || isIPv6(value),
+  {
+    error:
+      'must be a host name, an IP address without brackets or the folder of a Unix socket; the port is a setting of its own',
+  },
+);
+
+const endpointAddress = mapping({
+  Address: address,
+  Port: integer(1, 65_535).default(POSTGRES_PORT),
+}).refine(
+  ({ Address, Port }) =>
+    !Address.startsWith('/') || Buffer.byteLength(`${Address}/.s.PGSQL.${Port}`) <= SOCKET_PATH_MAX,
+  {
+    path: ['Address'],
+    error: `must be shorter: a Unix socket's path has at most ${SOCKET_PATH_MAX} bytes`,
+  },
+);
+
+const api = mapping({
+  Listen: listen,
+  AllowAnonymous: flag().default(false),
+}).refine(({ Listen, AllowAnonymous }) => !AllowAnonymous || isLoopback(Listen.host), {
+  path: ['AllowAnonymous'],
+  error: 'may be true only when Listen is a loopback address, such as 127.0.0.1',
+});
+
+export const dbInstanceSchema = mapping({
+  DBInstanceIdentifier: name(),
+  Engine: oneOf(['postgres'], {
+    mysql: 'MySQL is not supported yet',
+    mariadb: 'MariaDB is not supported yet',
+  }),
+  Endpoint: endpointAddress,
+});
+
+const SECRET_STRING = 'must be a mapping, or JSON, with username and password';
+
+export const secretSchema = mapping({
+  Name: z
+    .string({ error: 'must be text' })
+    .regex(/^[\w/+=.@-]{1,512}$/, { error: 'must be 1 to 512 letters, digits and /_+=.@-' }),
+  // As in RDS Proxy, a secret may hold more than it takes: what Secrets Manager keeps beside the two.
+  SecretString: z.object(
+    {
+      username: text('text', 128),
+      // PostgreSQL and its clients send passwords up to this length.
+      password: text('text (put a number in quotes)', 65_535),
+    },
+    { error: SECRET_STRING },
+  ),
+});
+
+export const authSchema = mapping({
+  AuthScheme: oneOf(['SECRETS']).default('SECRETS'),
+  SecretArn: text('the Name or the ARN of a secret', 2048),
+  IAMAuth: oneOf(['DISABLED'], {
+    REQUIRED: 'IAM authentication is not supported yet',
+    ENABLED: 'RDS Proxy has it for SQL Server only',
+  }).default('DISABLED'),
+  ClientPasswordAuthType: oneOf(['POSTGRES_SCRAM_SHA_256', 'POSTGRES_MD5']).default(
+    'POSTGRES_SCRAM_SHA_256',
+  ),
+});
+
+/** An extension. */
+export const prioritySchema = mapping({
+  UserName: text('text', 128).optional(),
+  ApplicationName: text('text', 128).optional(),
+  Endpoint: name().optional(),
+  Priority: integer(-100, 100),
+});
+
+export const connectionPoolConfigSchema = mapping({
+  MaxConnectionsPercent: integer(1, 100).default(100),
+  /** An extension. */
+  MaxConnections: integer(1, 100_000).default(1000),
+  MaxIdleConnectionsPercent: integer(0, 100).optional(),
+  ConnectionBorrowTimeout: integer(0, 300).default(120),
+  /** An extension. */
+  BorrowedIdleTimeout: integer(1, DAY_S).default(300),
+  /** An extension. */
+  DatabaseConnectionIdleTimeout: integer(1, DAY_S).default(1800),
+  /** An extension. */
+  PoolMode: oneOf(['TRANSACTION', 'SESSION']).default('TRANSACTION'),
+  InitQuery: text('text', 16_384).optional(),
+  /** An extension. */
+  Priorities: listOf(prioritySchema, 0, 1000).default([]),
+});
+
+export const endpointSchema = mapping({
+  DBProxyEndpointName: name(),
+  TargetRole: oneOf(['READ_WRITE'], {
+    READ_ONLY: 'READ_ONLY endpoints need a DB cluster, and clusters are not supported yet',
+  }).default('READ_WRITE'),
+  Listen: listen,
+});
+
+export const dbProxySchema = mapping({
+  DBProxyName: name(),
+  EngineFamily: oneOf(['POSTGRESQL'], { MYSQL: 'MYSQL is not supported yet' }),
+  Listen: listen,
+  RequireTLS: z
+    .literal(false, { error: 'must be false (TLS is not supported yet)' })
+    .default(false),
+  IdleClientTimeout: integer(1, 28_800).default(1800),
+  /** An extension. */
+  MaxClientConnections: integer(1, 1_000_000).default(10_000),
+  Auth: listOf(authSchema, 1, 200),
+  TargetGroup: mapping({
+    DBInstanceIdentifiers: listOf(name(), 1, 1),
+    ConnectionPoolConfig: connectionPoolConfigSchema.prefault({}),
+  }),
+  Endpoints: listOf(endpointSchema, 0, 20).default([]),
+});
+
+export const fileSchema = mapping({
+  Region: z
+    .string({ error: 'must be text' })
+    .regex(/^[a-z]{2}(?:-[a-z0-9]+)+$/, { error: 'must look like us-east-1' })
+    .default('us-east-1'),
+  AccountId: z
+    .string({ error: 'must be 12 digits in quotes' })
+    .regex(/^\d{12}$/, { error: 'must be 12 digits in quotes' })
+    .default('000000000000'),
+  Api: api.optional(),
+  /** An extension: seconds that a stopping proxy waits for open transactions. */
+  DrainTimeout: integer(0, 3600).default(30),
+  DBInstances: listOf(dbInstanceSchema, 1, 10_000),
+  Secrets: listOf(secretSchema, 1, 10_000),
+  DBProxies: listOf(dbProxySchema, 1, 1000),
+});
+
+export type File = z.output<typeof fileSchema>;
+
+/**
+ * Keys that somebody who knows RDS, or Berth's manual of a later version, may write, and what to
+ * tell them. Paths are without indexes.
+ */
+export const UNSUPPORTED_KEYS: Readonly<Record<string, string>> = {
+  Tls: 'TLS is not supported yet',
+  DBClusters: 'DB clusters are not supported yet',
+  'DBInstances.Tls': 'TLS is not supported yet',
+  'DBProxies.Tls': 'TLS is not supported yet',
+  'DBProxies.DefaultAuthScheme': 'IAM authentication is not supported yet',
+  'DBProxies.DebugLogging': 'use --log-level debug',
+  'DBProxies.RoleArn': 'there is no IAM role to take: secrets are in this file',
+  'DBProxies.VpcSubnetIds': 'there is no VPC: Listen says where the proxy is reached',
+  'DBProxies.VpcSecurityGroupIds': 'there is no VPC: Listen says where the proxy is reached',
+  'DBProxies.Tags': 'tags are not supported yet',
+  'DBProxies.TargetGroup.DBClusterIdentifiers': 'DB clusters are not supported yet',
+  'DBProxies.TargetGroup.ConnectionPoolConfig.SessionPinningFilters':
+    'as in RDS Proxy, the filters are for MYSQL, and MYSQL is not supported yet',
+};

@@ -1,0 +1,55 @@
+/**
+ * Parses the command line and runs one command. Commands are loaded when they are run, so that
+ * `berth --help` does not wait for a data plane.
+ */
+
+import packageJson from '../package.json' with { type: 'json' };
+import { type Commands, EXIT, type Output, runCommandLine } from './cli/command-line.ts';
+
+const output: Output = {
+  out: (text) => process.stdout.write(text),
+  err: (text) => process.stderr.write(text),
+};
+
+const commands: Commands = {
+  async serve(options) {
+    const { serve } = await import('./cli/serve.ts');
+    return serve(options);
+  },
+  async demo(options) {
+    const { demo } = await load('./cli/demo.ts');
+    return demo(options);
+  },
+  async check(options) {
+    const { check } = await import('./cli/check.ts');
+    const { probeTarget } = await import('./compose.ts');
+    return check(options, { probe: probeTarget, environment: process.env, output });
+  },
+};
+
+/** Until the file is there, its name must not be a literal, or nothing compiles. */
+async function load(path: string): Promise<Pick<Commands, 'demo'>> {
+  const module: Pick<Commands, 'demo'> = await import(path);
+  return module;
+}
+
+async function run(): Promise<number> {
+  try {
+    const args = process.argv.slice(2);
+    return await runCommandLine(args, { version: packageJson.version, commands, output });
+  } catch (error) {
+    const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    output.err(`berth: an internal error\n${detail}\n`);
+    return EXIT.failed;
+  }
+}
+
+/** Leaves once the last output is written: leaving at once would cut what still waits for a pipe. */
+async function leave(code: number): Promise<never> {
+  for (const stream of [process.stdout, process.stderr]) {
+    await new Promise<void>((written) => stream.write('', () => written()));
+  }
+  process.exit(code);
+}
+
+await leave(await run());

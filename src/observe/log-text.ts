@@ -1,0 +1,218 @@
+/**
+ * What the log says about an event: a level and a sentence. Both are exhaustive over the events and
+ * their reasons, so a new one does not compile until it has its words. Where RDS Proxy has a text it
+ * is RDS Proxy's, word for word, so that log searches made for it keep working.
+ *
+ * Levels: error, a person must look; warn, unexpected, but we went on; info, a state changed; debug,
+ * what happens all the time; trace, what happens all the time and means nothing.
+ */
+
+import type { Event } from './events.ts';
+import type { ClientCloseReason, DatabaseCloseReason, PinReason } from './reasons.ts';
+
+export const LOG_LEVELS = ['error', 'warn', 'info', 'debug', 'trace'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** The reason in a pin's line. `digest` is the statement without its literals. */
+export function pinText(reason: PinReason, digest: string): string {
+  const shown = digest === '' ? '' : ` Digest: "${digest}".`;
+  return `${PIN_TEXTS[reason]}${shown}`;
+}
+
+const PIN_TEXTS: Readonly<Record<PinReason, string>> = {
+  session_mode: 'The pool mode of the target group is SESSION.',
+  set: "SQL changed session settings that the proxy doesn't track. Consider moving session configuration to the proxy's initialization query.",
+  temporary_object: 'SQL created a temporary table, view or sequence.',
+  listen: 'SQL subscribed the session to notifications with LISTEN.',
+  sql_prepare: 'SQL prepared, ran or deallocated a prepared statement.',
+  named_statement: 'A named prepared statement was created.',
+  hold_cursor: 'SQL declared a cursor that outlives its transaction (WITH HOLD).',
+  advisory_lock: 'SQL took an advisory lock for the session.',
+  load: 'SQL loaded a library.',
+  sequence: 'SQL used nextval or setval, and the session may ask for the value later.',
+  snapshot: 'SQL exported a snapshot or changed what the session sees.',
+  discard: 'SQL discarded session state.',
+  large_statement: 'The connection ran a SQL query which exceeded the byte limit.',
+  unknown: "SQL ran a statement whose effect on the session the proxy doesn't know.",
+};
+
+const CLIENT_CLOSE_TEXTS: Readonly<Record<ClientCloseReason, string>> = {
+  client_request: 'The client requested that the connection close.',
+  client_gone: 'The TCP channel was closed by either the client or the proxy.',
+  login_failed: 'The login failed.',
+  login_timeout: 'The login did not complete in time.',
+  too_many_connections: 'The proxy has as many client connections as MaxClientConnections allows.',
+  protocol_violation: 'The client sent something that is not the protocol.',
+  borrow_failed: 'No database connection could be borrowed.',
+  database_lost: 'The database closed the connection that the session was using.',
+  idle_timeout: 'The client connection was idle for longer than IdleClientTimeout.',
+  borrowed_idle_timeout: 'The open transaction was idle for longer than BorrowedIdleTimeout.',
+  lifetime: 'The client connection reached its maximum age.',
+  shutdown: 'The proxy is stopping.',
+  cancel_request: 'The client connection carried a cancel request.',
+  probe: 'The client sent nothing.',
+  internal_error: 'An internal error.',
+};
+
+const DATABASE_CLOSE_TEXTS: Readonly<Record<DatabaseCloseReason, string>> = {
+  connect_failed: 'The connection could not be completed.',
+  database_closed: 'The database closed the connection.',
+  client_gone_in_request:
+    'The client connection that borrowed this database connection from the connection pool was closed in the middle of a request.',
+  reset_failed: 'The session could not be reset.',
+  probe_failed: 'The database did not answer when the connection was tried before it was lent.',
+  protocol_violation: 'The database sent something that is not the protocol.',
+  idle_timeout: 'The connection was idle for longer than DatabaseConnectionIdleTimeout.',
+  idle_ceiling: 'More connections were idle than MaxIdleConnectionsPercent allows.',
+  lifetime: 'The connection reached its maximum age.',
+  limit_lowered: 'The limit of connections to the target was lowered.',
+  evicted: 'Another pool of the same target needed the connection.',
+  configuration_changed: 'The configuration changed.',
+  shutdown: 'The proxy is stopping.',
+  internal_error: 'An internal error.',
+};
+
+export function levelOf(event: Event): LogLevel {
+  switch (event.event) {
+    case 'internal.failed':
+    case 'configuration.refused':
+      return 'error';
+    case 'connection.open_failed':
+      return event.isTemporary ? 'warn' : 'error';
+    case 'session.pinned':
+    case 'client.authentication_failed':
+    case 'borrow.failed':
+      return 'warn';
+    case 'target.health_changed':
+      return event.state === 'AVAILABLE' ? 'info' : 'error';
+    case 'endpoint.listening':
+      return event.isPublic ? 'warn' : 'info';
+    case 'client.closed':
+      return clientCloseLevel(event.reason);
+    case 'connection.closed':
+      return databaseCloseLevel(event.reason);
+    case 'api.listening':
+    case 'endpoint.closed':
+    case 'configuration.applied':
+    case 'process.started':
+    case 'process.draining':
+    case 'process.stopped':
+      return 'info';
+    case 'client.connected':
+    case 'client.authenticated':
+    case 'cancel.forwarded':
+    case 'connection.opened':
+    case 'connection.reset':
+      return 'debug';
+  }
+}
+
+function clientCloseLevel(reason: ClientCloseReason): LogLevel {
+  switch (reason) {
+    case 'too_many_connections':
+    case 'protocol_violation':
+    case 'database_lost':
+    case 'borrowed_idle_timeout':
+    case 'login_timeout':
+      return 'warn';
+    case 'idle_timeout':
+    case 'lifetime':
+      return 'info';
+    // Each of these has told its story in a line of its own: the failed login, borrow or assertion.
+    case 'login_failed':
+    case 'borrow_failed':
+    case 'internal_error':
+    case 'client_request':
+    case 'client_gone':
+    case 'shutdown':
+    case 'cancel_request':
+      return 'debug';
+    // Load balancers knock like this every few seconds.
+    case 'probe':
+      return 'trace';
+  }
+}
+
+function databaseCloseLevel(reason: DatabaseCloseReason): LogLevel {
+  switch (reason) {
+    case 'database_closed':
+    case 'client_gone_in_request':
+    case 'reset_failed':
+    case 'probe_failed':
+    case 'protocol_violation':
+      return 'warn';
+    case 'connect_failed':
+    case 'internal_error':
+    case 'idle_timeout':
+    case 'idle_ceiling':
+    case 'lifetime':
+    case 'limit_lowered':
+    case 'evicted':
+    case 'configuration_changed':
+    case 'shutdown':
+      return 'debug';
+  }
+}
+
+export function textOf(event: Event): string {
+  switch (event.event) {
+    case 'client.connected':
+      return `A new client connected from ${event.address}.`;
+    case 'client.authenticated':
+      return `The client logged in as user "${event.user}" to database "${event.database}".`;
+    case 'client.authentication_failed':
+      return `Proxy authentication with PostgreSQL native password authentication failed for user "${event.user}". Reason: ${AUTHENTICATION_TEXTS[event.why]}`;
+    case 'client.closed':
+      return `The client connection closed. Reason: ${CLIENT_CLOSE_TEXTS[event.reason]}`;
+    case 'borrow.failed':
+      return `${BORROW_TEXTS[event.why]} The client waited ${event.waitedMs} ms. ${event.detail}`.trimEnd();
+    case 'session.pinned':
+      return `The client session was pinned to the database connection [dbConnection=${event.databaseConnection}] for the remainder of the session. The proxy can't reuse this connection until the session ends. Reason: ${pinText(event.reason, event.digest)}`;
+    case 'cancel.forwarded':
+      return `A cancel request was forwarded to the database connection [dbConnection=${event.databaseConnection}].`;
+    case 'connection.opened':
+      return `A TCP connection was established from the proxy at ${event.from} to the database at ${event.to}.`;
+    case 'connection.open_failed':
+      return `A connection to the database "${event.database}" as user "${event.user}" could not be opened${event.isTemporary ? ', the proxy tries again' : ''}. ${event.detail}`;
+    case 'connection.closed':
+      return `The database connection closed. Reason: ${DATABASE_CLOSE_TEXTS[event.reason]}`;
+    case 'connection.reset':
+      return 'The database connection was released to the connection pool upon session reset.';
+    case 'target.health_changed':
+      return `The target is ${event.state}${event.reason === undefined ? '' : ` (${event.reason})`}. ${event.detail}`.trimEnd();
+    case 'endpoint.listening':
+      return `The endpoint listens on ${event.address}${event.isPublic ? ', which is neither a loopback nor a private address: anyone who can reach it can try to log in' : ''}.`;
+    case 'api.listening':
+      return `Metrics and health are served on ${event.address}.`;
+    case 'endpoint.closed':
+      return 'The endpoint no longer listens.';
+    case 'configuration.applied':
+      return `The configuration was applied: ${count(event.proxies, 'proxy', 'proxies')}.`;
+    case 'configuration.refused':
+      return `The configuration was refused, and the one before stays in force. ${event.detail}`;
+    case 'process.started':
+      return `Berth ${event.version} started with process id ${event.pid}.`;
+    case 'process.draining':
+      return `${event.signal}: no new clients, and ${count(event.clients, 'client', 'clients')} may finish their transactions within ${event.deadlineMs / 1000} s.`;
+    case 'process.stopped':
+      return `Berth stopped. ${count(event.clientsCut, 'client', 'clients')} had to be cut in the middle of a transaction.`;
+    case 'internal.failed':
+      return `An internal error while ${event.doing}.`;
+  }
+}
+
+const AUTHENTICATION_TEXTS = {
+  unknown_user: 'The proxy has no credentials for the role.',
+  wrong_password: 'Invalid credentials.',
+  malformed_response: "The client's answer is not what the authentication method asks for.",
+} as const;
+
+const BORROW_TEXTS = {
+  timeout: 'Timed-out waiting to acquire database connection.',
+  refused: 'A database connection could not be borrowed.',
+  no_target: "The target group doesn't have any associated read/write instances.",
+} as const;
+
+function count(amount: number, one: string, many: string): string {
+  return `${amount} ${amount === 1 ? one : many}`;
+}

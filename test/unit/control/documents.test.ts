@@ -1,0 +1,61 @@
+/** The manual and the examples against the schema. */
+
+import { describe, expect, test } from 'bun:test';
+import { readdirSync, readFileSync } from 'node:fs';
+import { parse } from 'yaml';
+import { loadConfiguration } from '../../../src/control/config-file.ts';
+import { everyKey } from '../../../src/control/explain.ts';
+
+const ROOT = new URL('../../../', import.meta.url);
+const ENVIRONMENT = {
+  APP_PASSWORD: 'hunter2',
+  REPORTS_SECRET: '{"username":"reports","password":"hunter3"}',
+};
+
+describe('docs/configuration.md', () => {
+  const manual = readFileSync(new URL('docs/configuration.md', ROOT), 'utf8');
+  const headings = [...manual.matchAll(/^#{2,4} `([\w.]+)`$/gm)].map(([, key = '']) => key);
+
+  test('has a heading for every key, and for nothing else', () => {
+    const keys = everyKey().map(String);
+    expect(keys.length).toBeGreaterThan(40);
+    const summary = 'ConnectionPoolConfig';
+    expect(headings.filter((key) => key !== summary).toSorted()).toEqual(keys.toSorted());
+  });
+
+  test('has an example that works', async () => {
+    const example = /```yaml\n([\s\S]*?)```/.exec(manual)?.[1] ?? '';
+    const { parseConfiguration } = await import('../../../src/control/config-file.ts');
+    const options = { file: 'manual', environment: ENVIRONMENT };
+    expect(parseConfiguration(example, options).snapshot.DBProxies).toHaveLength(1);
+  });
+});
+
+describe('examples', () => {
+  const files = readdirSync(new URL('examples', ROOT)).filter((file) => file.endsWith('.yaml'));
+
+  test('are there', () => {
+    expect(files).toContain('postgres.yaml');
+    expect(files).toContain('postgres-full.yaml');
+  });
+
+  test.each(files)('%s is right', async (file) => {
+    const path = new URL(`examples/${file}`, ROOT).pathname;
+    expect((await loadConfiguration(path, ENVIRONMENT)).snapshot.DBProxies).not.toBeEmpty();
+  });
+
+  test('postgres-full.yaml has every setting', () => {
+    const text = readFileSync(new URL('examples/postgres-full.yaml', ROOT), 'utf8');
+    const used = keysOf(parse(text));
+    for (const key of everyKey()) expect(used).toContain(key);
+  });
+});
+
+function keysOf(value: unknown, path = ''): readonly string[] {
+  if (Array.isArray(value)) return value.flatMap((item) => keysOf(item, path));
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([key, item]) => {
+    const here = path === '' ? key : `${path}.${key}`;
+    return [here, ...keysOf(item, here)];
+  });
+}
