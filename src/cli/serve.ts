@@ -88,7 +88,16 @@ class Service {
   }
 
   private handleSignals(): () => void {
+    // A broken invariant of something that all clients share. To go on could give one client's data
+    // to another.
+    const broken = (error: unknown) => {
+      this.log.emit({ event: 'internal.failed', doing: 'serve', error });
+      this.log.flush();
+      process.exit(EXIT.failed);
+    };
     const handlers = {
+      uncaughtException: broken,
+      unhandledRejection: broken,
       SIGTERM: () => this.stop('SIGTERM'),
       SIGINT: () => this.stop('SIGINT'),
       SIGHUP: () => void this.reload(),

@@ -12,6 +12,7 @@ import { BerthError } from '../../base/errors.ts';
 import type { ClientConnectionId } from '../../base/ids.ts';
 import { Timer } from '../../base/timer-wheel.ts';
 import {
+  HOLD_LEDGER_FULL,
   HOLD_OWN_CONGESTED,
   HOLD_PEER_CONGESTED,
   HOLD_QUEUED,
@@ -63,6 +64,9 @@ import {
 
 /** A message up to this size is kept until it is whole; a larger one streams through. */
 const HELD_MESSAGE_MAX = 256 * 1024;
+const PIECES_MAX = 64;
+/** Replies owed to one client; beyond this its pipeline stays in its socket until some have come. */
+const PIPELINE_MAX = 32 * 1024;
 /** What a client may send while it waits for a connection; more stays in its socket. */
 const HELD_WHILE_QUEUED_MAX = 64 * 1024;
 /** An unnamed statement that sits in a larger chunk is copied out of it before the session idles. */
@@ -169,7 +173,12 @@ export class ClientSession
   private assemble(bytes: Buffer): void {
     this.pieces?.push(bytes);
     this.piecesBytes += bytes.length;
-    if (this.piecesBytes < this.piecesWanted) return;
+    if (this.piecesBytes < this.piecesWanted) {
+      // A message that trickles in must not cost an object for each byte.
+      if ((this.pieces?.length ?? 0) >= PIECES_MAX)
+        this.pieces = [Buffer.concat(this.pieces ?? [])];
+      return;
+    }
     const whole = Buffer.concat(this.pieces ?? []);
     this.pieces = undefined;
     this.process(whole);
@@ -422,6 +431,7 @@ export class ClientSession
       connection.stream.write(Buffer.concat([prefix, bytes]));
     }
     if (connection.stream.isCongested) this.stream.hold(HOLD_PEER_CONGESTED);
+    if (connection.ledger.depth > PIPELINE_MAX) this.stream.hold(HOLD_LEDGER_FULL);
   }
 
   private violation(type: number, length: number): void {
@@ -560,7 +570,9 @@ export class ClientSession
 
   answered(): void {
     const { connection } = this;
-    if (connection === undefined || !connection.ledger.isEmpty) return;
+    if (connection === undefined) return;
+    if (connection.ledger.depth < PIPELINE_MAX) this.stream.letGo(HOLD_LEDGER_FULL);
+    if (!connection.ledger.isEmpty) return;
     this.activeAt = this.endpoint.wheel.now;
     this.measure(connection);
     this.giveBackIfSettled();
@@ -719,11 +731,13 @@ export class ClientSession
     return this.waiter === undefined && (this.connection === undefined || this.isIdlePinned);
   }
 
-  /** Holds a connection, the database owes nothing (or cannot deliver it), and the client is silent. */
+  /** Holds a connection that can only go on when the client sends, or takes, something. */
   private get isStuck(): boolean {
     const { connection } = this;
     if (this.stream.isCongested) return true;
-    return connection?.ledger.isEmpty === true && !this.isIdlePinned;
+    if (connection === undefined || this.isIdlePinned) return false;
+    const { ledger } = connection;
+    return ledger.isEmpty || ledger.isCopyIn || this.bodyLeft > 0;
   }
 
   private nextLook(): number {

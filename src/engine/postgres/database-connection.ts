@@ -282,11 +282,13 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   }
 
   closed(): void {
-    const { holder } = this;
+    const { holder, own } = this;
     this.holder = undefined;
-    this.reset?.stop();
-    this.own?.lost();
     this.own = undefined;
+    this.reset?.stop();
+    own?.lost();
+    // Its InitQuery was still running: the pool does not have it yet.
+    if (this.placement === 'connecting') return;
     const reason = this.closeReason ?? 'database_closed';
     this.target.observer.emit({ ...this.scope, event: 'connection.closed', reason });
     if (this.placement === 'closing') this.pool.closed(this);

@@ -17,6 +17,7 @@ import { PoolGroup } from '../../pool/pool-group.ts';
 import type { PoolKey } from '../../pool/pool-host.ts';
 import type { Observation } from '../../target/monitor.ts';
 import type { Engine, EngineOptions, EngineSettings } from '../contract.ts';
+import { sharedVerifiers } from './auth/scram-verifiers.ts';
 import { Canceller } from './cancel.ts';
 import { ClientSession } from './client-session.ts';
 import type { DatabaseConnection } from './database-connection.ts';
@@ -39,7 +40,9 @@ export class PostgresEngine implements Engine {
   private readonly budget: ConnectionBudget;
   private readonly group: PoolGroup<DatabaseConnection>;
   private readonly endpoints = new Map<string, PostgresEndpoint>();
-  private readonly userPools = new Map<Pool<DatabaseConnection>, UserPool>();
+  private readonly userPools = new WeakMap<Pool<DatabaseConnection>, UserPool>();
+  /** Goes up when what clients are told at login may have changed. */
+  private generation = 0;
   private readonly sessions = new Map<number, ClientSession>();
   private readonly logins = new Set<ClientLogin>();
   private drained: (() => void) | undefined = undefined;
@@ -69,6 +72,7 @@ export class PostgresEngine implements Engine {
       random: Math.random,
       connectorFor: (key, pool) => this.connectorFor(key, pool),
     });
+    this.warmCredentials();
   }
 
   accept(stream: Stream, name: string, counters: EndpointCounters): void {
@@ -85,11 +89,20 @@ export class PostgresEngine implements Engine {
     this.settings = settings;
     this.credentials = credentials;
     this.group.configure(settings.pool);
+    this.warmCredentials();
     const isInitChanged = before.settings.initQuery !== settings.initQuery;
     // A changed password is for the next login; open connections stay.
-    if (isInitChanged) this.group.configurationChanged(() => true);
-    else this.group.configurationChanged((key) => credentials.find(key.user) === undefined);
-    if (isInitChanged) for (const pool of this.userPools.values()) pool.forget();
+    if (isInitChanged) this.generation++;
+    this.group.configurationChanged(
+      (key) => isInitChanged || credentials.find(key.user) === undefined,
+    );
+  }
+
+  /** So that the first login of a user takes no longer than that of one who does not exist. */
+  private warmCredentials(): void {
+    sharedVerifiers.warm(this.credentials).catch((error: unknown) => {
+      this.observer.emit({ event: 'internal.failed', doing: 'derive SCRAM keys', error });
+    });
   }
 
   limit(limits: ConnectionLimits): void {
@@ -164,14 +177,12 @@ export class PostgresEngine implements Engine {
       userPool = new UserPool(pool);
       this.userPools.set(pool, userPool);
     }
+    userPool.useGeneration(this.generation);
     return userPool;
   }
 
   leavePool(userPool: UserPool): void {
     this.group.leave(userPool.pool);
-    if (userPool.pool.users === 0 && !userPool.pool.hasConnections) {
-      this.userPools.delete(userPool.pool);
-    }
   }
 
   loginBegan(login: ClientLogin): void {

@@ -4,7 +4,7 @@
  * first client with a combination needs a database connection to log in.
  */
 
-import type { BerthError } from '../../base/errors.ts';
+import { BerthError } from '../../base/errors.ts';
 import type { Borrower } from '../../pool/contract.ts';
 import type { Pool } from '../../pool/pool.ts';
 import type { ConnectionHolder, DatabaseConnection } from './database-connection.ts';
@@ -14,6 +14,9 @@ import type { SessionSettings } from './settings.ts';
 
 /** Combinations of start-up settings remembered per user and database. */
 const WELCOMES_MAX = 1_000;
+
+/** A login gives up when this many connections were lost while they were asked. */
+const CONNECTIONS_LOST_MAX = 3;
 
 export type Welcome =
   | {
@@ -36,6 +39,7 @@ export class UserPool {
   readonly pool: Pool<DatabaseConnection>;
   private readonly welcomes = new Map<string, Welcome>();
   private readonly visits = new Map<string, Visit>();
+  private generation = 0;
 
   constructor(pool: Pool<DatabaseConnection>) {
     this.pool = pool;
@@ -59,8 +63,10 @@ export class UserPool {
     }
   }
 
-  /** What was learnt may no longer be so: the target or its configuration has changed. */
-  forget(): void {
+  /** Forgets what was learnt when the configuration is of another `generation` than it was then. */
+  useGeneration(generation: number): void {
+    if (this.generation === generation) return;
+    this.generation = generation;
     this.welcomes.clear();
   }
 
@@ -79,6 +85,7 @@ class Visit implements Borrower<DatabaseConnection>, ConnectionHolder {
   private readonly settings: SessionSettings;
   private readonly ended: (welcome: Welcome) => void;
   private connection: DatabaseConnection | undefined = undefined;
+  private lost = 0;
 
   constructor(
     pool: Pool<DatabaseConnection>,
@@ -133,9 +140,10 @@ class Visit implements Borrower<DatabaseConnection>, ConnectionHolder {
 
   connectionLost(): void {
     if (this.connection === undefined) return;
-    // Nothing of a client's was sent, so another connection will do.
     this.connection = undefined;
-    this.begin(0);
+    // Nothing of a client's was sent, so another connection will do.
+    if (++this.lost < CONNECTIONS_LOST_MAX) this.begin(0);
+    else this.end({ isOk: false, error: new BerthError('connection_lost') });
   }
 
   private end(welcome: Welcome): void {

@@ -33,6 +33,7 @@ import {
 
 const CONNECT_TIMEOUT_MS = 5_000;
 const LOGIN_TIMEOUT_MS = 15_000;
+const INIT_QUERY_TIMEOUT_MS = 15_000;
 /** No message of a login is longer; a certificate request of an unknown method might lie about it. */
 const LOGIN_MESSAGE_MAX = 64 * 1024;
 
@@ -76,15 +77,11 @@ export class DatabaseConnector implements Connector<DatabaseConnection> {
       this.tellFailure(failure);
       failed(failure);
     };
-    return new DatabaseLogin(target, identity, {
+    return new Opening(target, pool, identity, {
       failed: refuse,
-      opened: (stream, facts) => {
-        const connection = new DatabaseConnection(stream, target, pool, facts);
-        const ready = () => {
-          connection.tellOpened();
-          opened(connection);
-        };
-        runInitQuery(connection, identity?.initQuery, ready, refuse);
+      opened: (connection) => {
+        connection.tellOpened();
+        opened(connection);
       },
     });
   }
@@ -97,30 +94,72 @@ export class DatabaseConnector implements Connector<DatabaseConnection> {
   }
 }
 
-function runInitQuery(
-  connection: DatabaseConnection,
-  initQuery: string | undefined,
-  done: () => void,
-  failed: (failure: OpenFailure) => void,
-): void {
-  if (initQuery === undefined) {
-    done();
-    return;
-  }
-  const statement = new OwnStatement((outcome) => {
-    if (outcome.isOk) {
-      done();
-      return;
-    }
-    connection.abandon();
-    const said = outcome.fields.get('M') ?? 'the connection was lost';
-    failed({
-      isTemporary: false,
-      detail: `the InitQuery failed: ${said}`,
-      error: new BerthError('init_query_failed', { detail: said }),
+interface OpeningCallbacks {
+  opened(connection: DatabaseConnection): void;
+  failed(failure: OpenFailure): void;
+}
+
+/** A login and the InitQuery after it. */
+class Opening implements OpeningHandle {
+  private readonly target: TargetContext;
+  private readonly callbacks: OpeningCallbacks;
+  private readonly login: DatabaseLogin;
+  private readonly deadline: Timer;
+  private connection: DatabaseConnection | undefined = undefined;
+
+  constructor(
+    target: TargetContext,
+    pool: Pool<DatabaseConnection>,
+    identity: LoginIdentity | undefined,
+    callbacks: OpeningCallbacks,
+  ) {
+    this.target = target;
+    this.callbacks = callbacks;
+    this.deadline = new Timer(() =>
+      this.initFailed(`it took longer than ${INIT_QUERY_TIMEOUT_MS} ms`),
+    );
+    this.login = new DatabaseLogin(target, identity, {
+      failed: callbacks.failed,
+      opened: (stream, facts) => {
+        const connection = new DatabaseConnection(stream, target, pool, facts);
+        if (facts.initQuery === undefined) callbacks.opened(connection);
+        else this.runInitQuery(connection, facts.initQuery);
+      },
     });
-  });
-  connection.run(initQuery, statement);
+  }
+
+  abandon(): void {
+    this.login.abandon();
+    this.target.wheel.disarm(this.deadline);
+    const { connection } = this;
+    this.connection = undefined;
+    connection?.abandon();
+  }
+
+  private runInitQuery(connection: DatabaseConnection, initQuery: string): void {
+    this.connection = connection;
+    this.target.wheel.arm(this.deadline, INIT_QUERY_TIMEOUT_MS);
+    const statement = new OwnStatement((outcome) => {
+      if (this.connection === undefined) return;
+      if (!outcome.isOk) {
+        this.initFailed(outcome.fields.get('M') ?? 'the connection was lost');
+        return;
+      }
+      this.connection = undefined;
+      this.target.wheel.disarm(this.deadline);
+      this.callbacks.opened(connection);
+    });
+    connection.run(initQuery, statement);
+  }
+
+  private initFailed(why: string): void {
+    this.abandon();
+    this.callbacks.failed({
+      isTemporary: false,
+      detail: `the InitQuery failed: ${why}`,
+      error: new BerthError('init_query_failed', { detail: `The InitQuery failed: ${why}.` }),
+    });
+  }
 }
 
 export interface LoginCallbacks {
