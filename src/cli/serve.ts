@@ -3,6 +3,7 @@
  * SIGINT drain, a second one or the deadline stops at once, SIGHUP reloads the file.
  */
 
+import { isDeepStrictEqual } from 'node:util';
 import packageJson from '../../package.json' with { type: 'json' };
 import { dataPlane, managementApi } from '../compose.ts';
 import { type Configuration, loadConfiguration } from '../control/config-file.ts';
@@ -33,7 +34,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   try {
     return await new Service(options.config, configuration, log).run();
   } finally {
-    log.flush();
+    await log.flush();
   }
 }
 
@@ -61,7 +62,7 @@ class Service {
     this.log.emit({ event: 'process.started', version, pid: process.pid });
     try {
       this.registry.reconcile(this.configuration.snapshot);
-      this.listenForManagement(version);
+      this.listenForManagement();
     } catch (error) {
       if (!(error instanceof ListenError) && !(error instanceof HttpListenError)) throw error;
       process.stderr.write(`${error.message}\n`);
@@ -77,9 +78,10 @@ class Service {
     return EXIT.ok;
   }
 
-  private listenForManagement(version: string): void {
+  private listenForManagement(): void {
     const { api } = this.configuration;
     if (api === undefined) return;
+    const { version } = packageJson;
     const { allowAnonymous, listen } = api;
     const { registry, log: observer } = this;
     this.http = serveHttp(managementApi({ registry, observer, version, allowAnonymous }), listen);
@@ -92,8 +94,7 @@ class Service {
     // to another.
     const broken = (error: unknown) => {
       this.log.emit({ event: 'internal.failed', doing: 'serve', error });
-      this.log.flush();
-      process.exit(EXIT.failed);
+      void this.log.flush().then(() => process.exit(EXIT.failed));
     };
     const handlers = {
       uncaughtException: broken,
@@ -135,10 +136,18 @@ class Service {
     if (this.isDraining) return;
     try {
       const configuration = await loadConfiguration(this.file, process.env);
-      this.registry.reconcile(configuration.snapshot);
+      const isApiChanged = !isDeepStrictEqual(configuration.api, this.configuration.api);
       this.configuration = configuration;
+      this.registry.reconcile(configuration.snapshot);
+      if (!isApiChanged) return;
+      await this.http?.stop();
+      this.http = undefined;
+      this.listenForManagement();
     } catch (error) {
-      const isExpected = error instanceof ConfigurationError || error instanceof ListenError;
+      const isExpected =
+        error instanceof ConfigurationError ||
+        error instanceof ListenError ||
+        error instanceof HttpListenError;
       if (isExpected) this.log.emit({ event: 'configuration.refused', detail: error.message });
       else this.log.emit({ event: 'internal.failed', doing: 'reload the configuration', error });
     }

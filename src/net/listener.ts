@@ -8,9 +8,16 @@ export class ListenError extends Error {
   readonly code: NetErrorCode;
 
   constructor(address: string, code: NetErrorCode, cause: unknown) {
-    super(`listen on ${address}: ${code}`, { cause });
+    super(`cannot listen on ${address}: ${code}`, { cause });
     this.name = 'ListenError';
     this.code = code;
+  }
+
+  /** Says which setting the address came from. */
+  at(path: string): this {
+    const separator = this.message.startsWith('cannot') ? ': ' : '.';
+    this.message = `${path}${separator}${this.message}`;
+    return this;
   }
 }
 

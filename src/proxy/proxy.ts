@@ -6,12 +6,16 @@
 import type { TimerWheel } from '../base/timer-wheel.ts';
 import { Credentials } from '../credential/credentials.ts';
 import type { Engine, EngineFactory } from '../engine/contract.ts';
-import { type Listener, listen } from '../net/listener.ts';
+import { ListenError, type Listener, listen } from '../net/listener.ts';
+import type { Stream } from '../net/stream.ts';
 import { EndpointCounters, TargetCounters } from '../observe/counters.ts';
 import type { Observer } from '../observe/events.ts';
 import { Monitor, type TargetFacts } from '../target/monitor.ts';
 import { connectionLimits, engineSettings, targetAddress } from './settings.ts';
 import type { DBProxy, Endpoint, ListenAddress, SecretEntry } from './snapshot.ts';
+
+/** The endpoint that every proxy has. */
+const DEFAULT_ENDPOINT = 'default';
 
 export interface ProxyDependencies {
   readonly wheel: TimerWheel;
@@ -151,7 +155,7 @@ export class DatabaseProxy {
 
   private openEndpoint({ DBProxyEndpointName: name, Listen }: Endpoint): void {
     const counters = new EndpointCounters();
-    const listener = listen(Listen.host, Listen.port, (stream) => {
+    const listener = this.listen(name, Listen, (stream) => {
       this.engine.accept(stream, name, counters);
     });
     this.endpoints.set(name, { listen: Listen, listener, counters });
@@ -162,6 +166,15 @@ export class DatabaseProxy {
       address: formatAddress(listener.host, listener.port),
       isPublic: isPublic(Listen.host),
     });
+  }
+
+  private listen(name: string, { host, port }: ListenAddress, accepted: (stream: Stream) => void) {
+    try {
+      return listen(host, port, accepted);
+    } catch (error) {
+      if (!(error instanceof ListenError)) throw error;
+      throw error.at(name === DEFAULT_ENDPOINT ? 'Listen' : `Endpoints (${name}).Listen`);
+    }
   }
 
   private closeEndpoints(): void {

@@ -1,5 +1,6 @@
 /** All proxies of this process, reconciled towards desired state. */
 
+import { ListenError } from '../net/listener.ts';
 import type { MetricsSource } from '../observe/counters.ts';
 import { DatabaseProxy, type ProxyDependencies } from './proxy.ts';
 import type { DBProxy, SecretEntry, Snapshot } from './snapshot.ts';
@@ -32,11 +33,11 @@ export class ProxyRegistry implements MetricsSource {
       const wanted = snapshot.DBProxies.find((each) => each.DBProxyName === name);
       if (wanted === undefined || !proxy.canBecome(wanted)) this.retire(name, proxy);
     }
-    for (const wanted of snapshot.DBProxies) {
+    for (const [index, wanted] of snapshot.DBProxies.entries()) {
       try {
         this.bringUp(wanted, snapshot.Secrets);
       } catch (error) {
-        errors.push(error);
+        errors.push(error instanceof ListenError ? error.at(`DBProxies[${index}]`) : error);
       }
     }
     if (errors.length > 0) throw errors[0];
