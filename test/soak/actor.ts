@@ -12,7 +12,7 @@ import {
   ServerError,
 } from '../../bench/wire/raw-client.ts';
 import type { CancelKeys } from './chaos.ts';
-import { ENDINGS } from './endings.ts';
+import type { Ending } from './endings.ts';
 import type { Findings } from './findings.ts';
 import { OPERATIONS, type Operation, type RowLedger } from './operations.ts';
 import { Random } from './random.ts';
@@ -30,6 +30,7 @@ export interface Stage {
   readonly findings: Findings;
   readonly cancelKeys: CancelKeys;
   readonly isPinning: boolean;
+  readonly endings: readonly Ending[];
   readonly seed: number;
   isOver(): boolean;
 }
@@ -68,7 +69,7 @@ async function live(stage: Stage, session: Session, life: Life): Promise<void> {
       findings.count(`operation ${operation.name}`);
       if (random.chance(0.4)) await sleep(random.between(0, PAUSE_MAX_MS));
     }
-    const ending = random.pickWeighted(ENDINGS);
+    const ending = random.pickWeighted(stage.endings);
     await watched(session, ending.name, () => ending.run(session, random, ledger));
     findings.count(`ending ${ending.name}`);
   } catch (error) {

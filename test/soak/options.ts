@@ -1,6 +1,7 @@
 /** The command line of the soak. PgBouncer as a subject tests the soak itself. */
 
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { ENDINGS } from './endings.ts';
 
 export interface Options {
   readonly minutes: number;
@@ -9,6 +10,8 @@ export interface Options {
   readonly pool: number;
   /** False leaves out what a pool has to pin for. */
   readonly pinning: boolean;
+  /** The only way in which actors leave. */
+  readonly ending: string | undefined;
   readonly subject: 'berth' | 'pgbouncer';
   readonly pgbouncer: string;
   readonly postgresBin: string | undefined;
@@ -31,6 +34,11 @@ export function parseOptions(argv: readonly string[]): Options {
     .option('--pool <n>', 'database connections', positive, 4)
     .option('--no-pinning', 'leave out what a pool has to pin for')
     .addOption(
+      new Option('--ending <name>', 'let every actor leave in this way').choices(
+        ENDINGS.map(({ name }) => name),
+      ),
+    )
+    .addOption(
       new Option('--subject <name>', 'what to abuse')
         .choices(['berth', 'pgbouncer'])
         .default('berth'),
@@ -42,6 +50,7 @@ export function parseOptions(argv: readonly string[]): Options {
   return {
     ...given,
     postgresBin: given.postgresBin,
+    ending: given.ending,
     seed: given.seed ?? Math.floor(Math.random() * SEED_MAX) + 1,
     pgbouncer: given.pgbouncer ?? 'pgbouncer',
   };

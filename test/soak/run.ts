@@ -12,6 +12,7 @@ import { makeWorkDirectory } from '../../bench/work-directory.ts';
 import { act, FIRST_VALUE, type Stage } from './actor.ts';
 import { judgeAftermath } from './aftermath.ts';
 import { type CancelKeys, cancelStrangers, terminateConnections } from './chaos.ts';
+import { ENDINGS } from './endings.ts';
 import { Findings } from './findings.ts';
 import { type Growth, MemoryWatch } from './memory.ts';
 import { COPY_TABLE } from './operations-copy.ts';
@@ -57,6 +58,7 @@ async function abuse(
     findings,
     cancelKeys,
     isPinning: options.pinning && options.subject === 'berth',
+    endings: ENDINGS.filter(({ name }) => name === (options.ending ?? name)),
     seed: options.seed,
     isOver,
   };
