@@ -159,6 +159,11 @@ export class ClientLogin implements StreamHandler, Guest {
   }
 
   private startupReceived(packet: Buffer): boolean {
+    // What follows the version is for that version to say.
+    if (int32At(packet, 0) >> 16 !== 3) {
+      this.refuse('login_failed', new BerthError('protocol_version_unsupported'));
+      return false;
+    }
     const startup = readStartup(packet);
     if (typeof startup === 'string') {
       const error = new BerthError('startup_packet_invalid', { params: { what: startup } });
@@ -169,14 +174,14 @@ export class ClientLogin implements StreamHandler, Guest {
       this.acceptStartup(startup);
     } catch (error) {
       if (!(error instanceof BerthError)) throw error;
-      this.refuse('login_failed', error);
+      const isFull = error.code === 'too_many_client_connections';
+      this.refuse(isFull ? 'too_many_connections' : 'login_failed', error);
       return false;
     }
     return true;
   }
 
   private acceptStartup({ protocol, parameters }: StartupPacket): void {
-    if (protocol >> 16 !== 3) throw new BerthError('protocol_version_unsupported');
     const user = parameters.get('user') ?? '';
     if (user === '') throw new BerthError('user_missing');
     if (isReplication(parameters.get('replication'))) {

@@ -24,8 +24,8 @@ import {
   terminatorAt,
 } from './messages.ts';
 
-/** `MAX_STARTUP_PACKET_LENGTH` in src/include/libpq/pqcomm.h. */
-export const STARTUP_PACKET_MAX = 10_000;
+/** `MAX_STARTUP_PACKET_LENGTH` in src/include/libpq/pqcomm.h, and the length itself. */
+export const STARTUP_PACKET_MAX = 10_004;
 export const SSL_REQUEST = 80877103;
 export const GSSENC_REQUEST = 80877104;
 export const CANCEL_REQUEST = 80877102;
