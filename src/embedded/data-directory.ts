@@ -165,10 +165,12 @@ export function quoteName(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }
 
-/** An SQL string, whatever standard_conforming_strings says. */
+/** An SQL string in one line: an empty line would end the statement. */
 export function quoteText(text: string): string {
   const quoted = text.replaceAll("'", "''");
-  return text.includes('\\') ? `E'${quoted.replaceAll('\\', '\\\\')}'` : `'${quoted}'`;
+  if (!/[\\\r\n]/.test(text)) return `'${quoted}'`;
+  const escaped = quoted.replaceAll('\\', '\\\\').replaceAll('\n', '\\n').replaceAll('\r', '\\r');
+  return `E'${escaped}'`;
 }
 
 /** Text of a settings file of PostgreSQL. */

@@ -1,20 +1,26 @@
 /**
  * A folder that cannot outlive us. A keeper is a tiny shell that waits on a pipe which only we hold.
- * When we end, in whatever way (SIGKILL included), the kernel closes the pipe; the keeper then stops
- * the PostgreSQL whose data is in the folder, if one runs, and removes the folder.
- * It reads the process id from the data directory at that moment, so a restart needs no notice.
+ * When we end, in whatever way (SIGKILL included), the kernel closes the pipe; the keeper then ends
+ * the processes that are named in the folder and removes it. They are named by the first line of
+ * `data/postmaster.pid`, which PostgreSQL keeps itself, and of `process.pid`, for any other program.
+ * Both are read at that moment, so a restart needs no notice.
  */
 
 import { spawn } from 'node:child_process';
+import { Writable } from 'node:stream';
 
+/** The shell leaves a copy of itself behind, so that nobody who ends our children ends the keeper. */
 const SCRIPT = `
-read -r word && [ "$word" = release ] && exit 0
-pid_file="$1/data/postmaster.pid"
-pid=$(head -n 1 "$pid_file" 2>/dev/null) && kill -QUIT "$pid" 2>/dev/null
-turn=0
-while [ -f "$pid_file" ] && [ "$turn" -lt 100 ]; do sleep 0.05; turn=$((turn + 1)); done
-[ -f "$pid_file" ] && kill -KILL "$pid" 2>/dev/null
-rm -rf "$1"
+{
+  read -r word <&3 && [ "$word" = release ] && exit 0
+  other=$(head -n 1 "$1/process.pid" 2>/dev/null) && kill -KILL "$other" 2>/dev/null
+  pid_file="$1/data/postmaster.pid"
+  pid=$(head -n 1 "$pid_file" 2>/dev/null) && kill -QUIT "$pid" 2>/dev/null
+  turn=0
+  while [ -f "$pid_file" ] && [ "$turn" -lt 100 ]; do sleep 0.05; turn=$((turn + 1)); done
+  [ -f "$pid_file" ] && kill -KILL "$pid" 2>/dev/null
+  rm -rf "$1"
+} &
 `;
 
 export interface Keeper {
@@ -22,14 +28,18 @@ export interface Keeper {
   release(): void;
 }
 
-/** Starts a keeper for a folder that we made. */
+/** Starts a keeper for a folder that we made. The pipe is not its standard input, which ends with the first shell. */
 export function keepFolder(folder: string): Keeper {
   const child = spawn('sh', ['-c', SCRIPT, 'keeper', folder], {
     cwd: '/',
     detached: true,
-    stdio: ['pipe', 'ignore', 'ignore'],
+    stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
   });
-  child.stdin.on('error', () => undefined);
+  const pipe = child.stdio[3];
+  if (!(pipe instanceof Writable)) throw new Error('no pipe to the keeper of a folder');
+  pipe.on('error', () => undefined);
   child.unref();
-  return { release: () => void child.stdin.end('release\n') };
+  // A pipe is a socket to Node.js, and an open socket keeps a process running.
+  if ('unref' in pipe && typeof pipe.unref === 'function') pipe.unref();
+  return { release: () => void pipe.end('release\n') };
 }
