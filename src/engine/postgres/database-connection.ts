@@ -174,7 +174,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
         if (isOurs) this.ownEnded();
         else isAnswered = true;
       } else if (type !== DATA_ROW || ledger.isEmpty || isOurs) {
-        this.note(type, bytes, at, next, isOurs);
+        this.note(type, bytes, at, next, isOurs ? head : 0);
       }
       if (isOurs && !this.isForClient(type, head)) {
         if (at > from) this.forward(bytes, from, at);
@@ -204,17 +204,17 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     return true;
   }
 
-  /** Everything but rows and ReadyForQuery. */
-  private note(type: number, bytes: Buffer, at: number, next: number, isOurs: boolean): void {
+  /** Everything but rows and ReadyForQuery. `ours` is the head of the ledger if that is ours, else 0. */
+  private note(type: number, bytes: Buffer, at: number, next: number, ours: number): void {
     switch (type) {
       case PARAMETER_STATUS:
-        this.parameterReported(bytes.subarray(at, next), isOurs);
+        this.parameterReported(bytes.subarray(at, next), ours);
         return;
       case NOTICE_RESPONSE:
       case NOTIFICATION_RESPONSE:
         return;
       case ERROR_RESPONSE:
-        this.errorReported(bytes.subarray(at, next), isOurs);
+        this.errorReported(bytes.subarray(at, next), ours);
         return;
       case DATA_ROW:
         this.ledger.replied(type, 0);
@@ -225,14 +225,14 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     }
   }
 
-  private parameterReported(whole: Uint8Array, isOurs: boolean): void {
+  private parameterReported(whole: Uint8Array, ours: number): void {
     const parameter = readParameterStatus(whole);
     if (parameter === undefined) throw new LedgerViolation(PARAMETER_STATUS, -3);
     this.parameters = this.parameters.with(...parameter);
-    if (!isOurs) this.holder?.parametersReported(this.parameters);
+    if (ours === 0) this.holder?.parametersReported(this.parameters);
   }
 
-  private errorReported(whole: Uint8Array, isOurs: boolean): void {
+  private errorReported(whole: Uint8Array, ours: number): void {
     const { ledger } = this;
     ledger.replied(ERROR_RESPONSE, 0);
     const fields = readFields(whole);
@@ -247,7 +247,8 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
       this.unnamedStatement = -1;
       this.holder?.parseLost();
     }
-    if (!isOurs) return;
+    // What we put into a client's batch fails in the client's name, see `isForClient`.
+    if ((ours & KIND) !== OWES_QUERY) return;
     if (this.holder === undefined) this.own?.failed(Buffer.from(whole), fields);
     else this.replayError = fields;
   }

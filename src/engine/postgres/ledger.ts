@@ -71,11 +71,16 @@ export class ReplyLedger {
   isSkipping = false;
   /** The server reads COPY data; CopyDone or CopyFail was not yet sent. */
   isCopyIn = false;
-  /** Syncs that were on their way when COPY IN began: discarded, unless the COPY failed before. */
+  /** Syncs that were sent before the end of a COPY IN: discarded, unless the COPY failed before. */
   private uncertainSyncs = 0;
+  /** The head, a simple query or a function call, has been answered but for its ReadyForQuery. */
+  private isHeadAnswered = false;
   /** A Parse failed or was skipped since this was last looked at. */
   hasLostParse = false;
-  /** It can no longer be said for sure what is owed. */
+  /**
+   * A COPY IN failed and it is not known how many of the uncertain Syncs are answered. Any reply to
+   * something that was sent later ends the doubt.
+   */
   isDoubtful = false;
 
   /** How many replies are owed. */
@@ -94,7 +99,14 @@ export class ReplyLedger {
 
   /** Nothing is owed, nothing half done, no transaction: the connection may be lent to another. */
   get isSettled(): boolean {
-    return this.status === STATUS_IDLE && this.isQuiet;
+    return this.status === STATUS_IDLE && this.isQuiet && !this.isDoubtful;
+  }
+
+  /** A ReadyForQuery that came now would answer an uncertain Sync, not the head. */
+  get isReadyLate(): boolean {
+    if (this.uncertainSyncs === 0 || this.isHeadAnswered) return false;
+    const kind = this.head & KIND;
+    return kind !== OWES_SYNC;
   }
 
   /** The entry that comes next (a kind, perhaps with `OURS`); 0 when nothing is owed. */
@@ -146,8 +158,11 @@ export class ReplyLedger {
         return;
       case COMMAND_COMPLETE:
       case EMPTY_QUERY_RESPONSE:
+        // A COPY IN that went well has discarded every Sync before its end.
+        if (this.uncertainSyncs > 0) this.becomeCertain();
         if (head === OWES_EXECUTE) this.pop();
-        else if (head !== OWES_QUERY) throw new LedgerViolation(type, head);
+        else if (head === OWES_QUERY) this.isHeadAnswered = true;
+        else throw new LedgerViolation(type, head);
         return;
       case PORTAL_SUSPENDED:
         this.expect(type, head, OWES_EXECUTE);
@@ -179,6 +194,7 @@ export class ReplyLedger {
       default:
         // Rows, COPY OUT and the rest belong to the head and do not end it.
         if (head === 0) throw new LedgerViolation(type, head);
+        if (head === OWES_FUNCTION_CALL) this.isHeadAnswered = true;
     }
   }
 
@@ -188,13 +204,16 @@ export class ReplyLedger {
   }
 
   private ready(head: number, status: number): void {
-    if (head === OWES_QUERY || head === OWES_SYNC || head === OWES_FUNCTION_CALL) {
-      this.pop();
-    } else if (head === 0 && this.uncertainSyncs > 0) {
+    if (this.isReadyLate) {
       // The COPY failed before it read the Sync, which then ended the skipping.
       this.uncertainSyncs--;
-      this.isSkipping = false;
-      this.isBatchOpen = false;
+      if (this.uncertainSyncs === 0) this.isDoubtful = false;
+      if (head === 0) {
+        this.isSkipping = false;
+        this.isBatchOpen = false;
+      }
+    } else if (head === OWES_QUERY || head === OWES_SYNC || head === OWES_FUNCTION_CALL) {
+      this.pop();
     } else {
       throw new LedgerViolation(READY_FOR_QUERY, head);
     }
@@ -203,12 +222,12 @@ export class ReplyLedger {
   }
 
   private failed(head: number): void {
-    if (this.isCopyIn || this.uncertainSyncs > 0) {
-      this.isCopyIn = false;
-      this.isDoubtful ||= this.uncertainSyncs > 0;
-    }
+    this.isCopyIn = false;
+    if (this.isDoubtful) this.becomeCertain();
+    else this.isDoubtful = this.uncertainSyncs > 0;
     // A simple query or a Sync still gets its ReadyForQuery. An error that nobody asked for is the
     // database's last word before it closes.
+    if (head === OWES_QUERY || head === OWES_FUNCTION_CALL) this.isHeadAnswered = true;
     if (head === 0 || head === OWES_QUERY || head === OWES_SYNC || head === OWES_FUNCTION_CALL)
       return;
     while (this.count > 0) {
@@ -248,12 +267,14 @@ export class ReplyLedger {
     this.count++;
   }
 
+  private becomeCertain(): void {
+    this.uncertainSyncs = 0;
+    this.isDoubtful = false;
+  }
+
   private pop(): void {
     this.drop();
-    if (this.count === 0) {
-      this.uncertainSyncs = this.isBatchOpen ? this.uncertainSyncs : 0;
-      return;
-    }
+    this.isHeadAnswered = false;
     // A CopyDone that nobody waited for, such as one sent after the COPY had failed.
     while (this.count > 0 && (this.ring[this.first] & KIND) === COPY_END) this.drop();
   }
