@@ -3,10 +3,11 @@
  * names the database process, not the statement; so while one is on its way its connection must not
  * be lent to another client (`DatabaseConnection.cancelsInFlight`). The database has signalled its
  * process by the time it closes the cancel connection, and a process that is idle by then ignores the
- * signal (`ProcessInterrupts` in src/backend/tcop/postgres.c).
+ * signal (`ProcessInterrupts` in src/backend/tcop/postgres.c). When it never closes, the signal may
+ * still come at any time, so what it is meant for must not serve anybody else: it is doubtful.
  */
 
-import type { TimerWheel } from '../../base/timer-wheel.ts';
+import { Timer, type TimerWheel } from '../../base/timer-wheel.ts';
 import { type Address, ConnectAttempt } from '../../net/connect.ts';
 import type { Stream, StreamHandler } from '../../net/stream.ts';
 import type { DatabaseConnection } from './database-connection.ts';
@@ -67,26 +68,43 @@ export class Canceller {
     const key = connection.cancelKey;
     // What was running when this was asked may be over by now.
     if (key === undefined || connection.ledger.isEmpty) ended();
-    else this.send(cancelRequestMessage(key.processId, key.key), ended);
+    else this.send(connection, cancelRequestMessage(key.processId, key.key), ended);
   }
 
-  private send(request: Uint8Array, ended: () => void): void {
+  private send(connection: DatabaseConnection, request: Uint8Array, ended: () => void): void {
+    const timedOut = () => {
+      connection.ledger.isDoubtful = true;
+    };
     new ConnectAttempt(this.address, CANCEL_TIMEOUT_MS, this.wheel, {
-      opened: (stream) => new CancelExchange(stream, request, this.wheel, ended),
+      opened: (stream) => new CancelExchange(stream, request, this.wheel, { ended, timedOut }),
       failed: ended,
     });
   }
 }
 
+interface CancelCallbacks {
+  /** The request was sent and nobody knows whether it arrived; `ended` follows. */
+  timedOut(): void;
+  ended(): void;
+}
+
 /** Sends the request and waits until the database closes. */
 class CancelExchange implements StreamHandler {
-  private readonly ended: () => void;
+  private readonly wheel: TimerWheel;
+  private readonly deadline: Timer;
+  private readonly callbacks: CancelCallbacks;
 
-  constructor(stream: Stream, request: Uint8Array, wheel: TimerWheel, ended: () => void) {
-    this.ended = ended;
+  constructor(stream: Stream, request: Uint8Array, wheel: TimerWheel, callbacks: CancelCallbacks) {
+    this.wheel = wheel;
+    this.callbacks = callbacks;
+    this.deadline = new Timer(() => {
+      callbacks.timedOut();
+      stream.destroy();
+    });
+    wheel.arm(this.deadline, CANCEL_TIMEOUT_MS);
     stream.handler = this;
     stream.write(request);
-    stream.end(wheel, CANCEL_TIMEOUT_MS);
+    stream.end(wheel, 2 * CANCEL_TIMEOUT_MS);
   }
 
   received(): void {}
@@ -94,6 +112,7 @@ class CancelExchange implements StreamHandler {
   drained(): void {}
 
   closed(): void {
-    this.ended();
+    this.wheel.disarm(this.deadline);
+    this.callbacks.ended();
   }
 }
