@@ -65,7 +65,16 @@ export class Stream {
     }
     const taken = this.socket.write(bytes);
     if (taken === bytes.length) return;
-    this.enqueue(taken > 0 ? bytes.subarray(taken) : bytes);
+    if (taken < 0) this.broken();
+    else this.enqueue(taken > 0 ? bytes.subarray(taken) : bytes);
+  }
+
+  /**
+   * The other side has reset the connection: Bun's `write` returns -1. It would never call `close` for
+   * a socket that is paused then, so the end is ours to make; not now, in the middle of a write.
+   */
+  private broken(): void {
+    setImmediate(() => this.destroy());
   }
 
   /** Stops reading until every holder has let go. */
@@ -127,7 +136,11 @@ export class Stream {
     let sent = 0;
     for (const bytes of queue) {
       const taken = this.socket.write(bytes);
-      if (taken > 0) this.queuedBytes -= taken;
+      if (taken < 0) {
+        this.broken();
+        return false;
+      }
+      this.queuedBytes -= taken;
       if (taken < bytes.length) {
         if (taken > 0) queue[sent] = bytes.subarray(taken);
         queue.splice(0, sent);
