@@ -132,9 +132,9 @@ export class Classifier implements TokenSink {
 
   word(id: WordId): void {
     const isFirst = this.phase === Phase.start || (this.isBlock && this.followsOpener());
-    if (this.isBlock && id === EXECUTE) this.execute(isFirst);
-    if (isFirst) this.firstWord(id);
-    else this.token(id);
+    const token = this.isBlock && id === EXECUTE ? this.execute(isFirst) : id;
+    if (isFirst) this.firstWord(token);
+    else this.token(token);
   }
 
   name(id: WordId): void {
@@ -170,20 +170,25 @@ export class Classifier implements TokenSink {
   symbol(byte: number): void {
     switch (byte) {
       case 0x3b: // ;
-        return this.semicolon();
+        this.semicolon();
+        return;
       case 0x28: // (
-        return this.openParenthesis();
+        this.openParenthesis();
+        return;
       case 0x5b: // [
         this.laterToken(SYMBOL);
         this.depth += 1;
         return;
       case 0x29: // )
       case 0x5d: // ]
-        return this.closeParenthesis();
+        this.closeParenthesis();
+        return;
       case 0x2c: // ,
-        return this.comma();
+        this.comma();
+        return;
       case 0x2e: // .
-        return this.laterToken(DOT);
+        this.laterToken(DOT);
+        return;
       default:
         this.laterToken(SYMBOL);
     }
@@ -215,9 +220,11 @@ export class Classifier implements TokenSink {
     return this.previous > OTHER && opensBlock[this.previous] === 1;
   }
 
-  /** EXECUTE runs a text that is not here, unless it is a privilege or a trigger's clause. */
-  private execute(isFirst: boolean): void {
-    if (isFirst || !mentionsExecute(this.keyword)) this.reasons |= PINS_UNKNOWN;
+  /** In a block EXECUTE runs a text that is not here, unless it is a privilege or in a trigger. */
+  private execute(isFirst: boolean): WordId {
+    if (!isFirst && mentionsExecute(this.keyword)) return EXECUTE;
+    this.reasons |= PINS_UNKNOWN;
+    return OTHER;
   }
 
   private beginStatement(): void {
@@ -254,7 +261,10 @@ export class Classifier implements TokenSink {
 
   /** Semicolons within CREATE RULE ... DO (...; ...) end no statement. */
   private semicolon(): void {
-    if (this.depth > 0) return this.token(SYMBOL);
+    if (this.depth > 0) {
+      this.token(SYMBOL);
+      return;
+    }
     this.endStatement();
   }
 
@@ -289,27 +299,37 @@ export class Classifier implements TokenSink {
         if (token === INTO && !isInsertion(this.previous)) this.phase = Phase.queryInto;
         return;
       case Phase.queryInto:
-        return this.followInto(token);
+        this.followInto(token);
+        return;
       case Phase.set:
-        return this.followSet(token);
+        this.followSet(token);
+        return;
       case Phase.setScope:
-        return this.followSetScope(token);
+        this.followSetScope(token);
+        return;
       case Phase.prepare:
       case Phase.prepareTransaction:
-        return this.followPrepare(token);
+        this.followPrepare(token);
+        return;
       case Phase.declare:
-        return this.followDeclare(token);
+        this.followDeclare(token);
+        return;
       case Phase.create:
-        return this.followCreate(token);
+        this.followCreate(token);
+        return;
       case Phase.createObject:
-        return this.followCreateObject(token);
+        this.followCreateObject(token);
+        return;
       case Phase.createOnCommit:
-        return this.followOnCommit(token);
+        this.followOnCommit(token);
+        return;
       case Phase.explain:
-        return this.followExplain(token);
+        this.followExplain(token);
+        return;
       case Phase.do:
       case Phase.doLanguage:
-        return this.followDo(token);
+        this.followDo(token);
+        return;
     }
   }
 

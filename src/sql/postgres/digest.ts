@@ -62,18 +62,27 @@ class DigestWriter implements TokenSink {
     this.firstWord ??= id;
     if (this.endsInNumber && !this.lexer.gap) return;
     if (id === SET && (this.firstWord === SET || this.firstWord === ALTER)) this.isSetting = true;
-    if (this.isValue && id !== DEFAULT) return this.literal();
+    if (this.isValue && id !== DEFAULT) {
+      this.literal();
+      return;
+    }
     this.put(this.tokenText(), true);
     if (this.isSetting && id === TO) this.isValue = true;
   }
 
   name(): void {
-    if (this.isValue) return this.literal();
+    if (this.isValue) {
+      this.literal();
+      return;
+    }
     this.put(`"${this.tokenText().replaceAll('"', '""')}"`, true);
   }
 
   unicodeName(): void {
-    if (this.isValue) return this.literal();
+    if (this.isValue) {
+      this.literal();
+      return;
+    }
     this.put(`u&"${this.tokenText().replaceAll('"', '""')}"`, true);
   }
 

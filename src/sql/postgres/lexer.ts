@@ -281,10 +281,12 @@ export class Lexer {
   private beginSpecial(byte: number): void {
     switch (byte) {
       case Byte.quote:
-        return this.beginString('plain');
+        this.beginString('plain');
+        return;
       case Byte.doubleQuote:
         this.isUnicode = false;
-        return this.beginText(State.name);
+        this.beginText(State.name);
+        return;
       case Byte.dollar:
         this.state = State.dollar;
         return;
