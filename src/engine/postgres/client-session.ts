@@ -29,6 +29,7 @@ import { StatementScanner } from '../../sql/postgres/scanner.ts';
 import type { ConnectionHolder, DatabaseConnection } from './database-connection.ts';
 import type { EndpointContext } from './endpoint-context.ts';
 import {
+  CHANGES_UNNAMED,
   OURS,
   OWES_BIND,
   OWES_CLOSE,
@@ -208,9 +209,13 @@ export class ClientSession
       }
       const next = at + 1 + length;
       const isWhole = next <= end;
-      if (!isWhole && length < HELD_MESSAGE_MAX && type !== COPY_DATA) {
-        this.keepPiece(bytes, at, 1 + length);
-        break;
+      if (!isWhole && type !== COPY_DATA) {
+        // Of a large message too the beginning must be there: it says what the message is about.
+        const kept = Math.min(1 + length, HELD_MESSAGE_MAX);
+        if (end - at < kept) {
+          this.keepPiece(bytes, at, kept);
+          break;
+        }
       }
       if (this.connection === undefined) {
         if (type === TERMINATE) {
@@ -265,8 +270,7 @@ export class ClientSession
     switch (type) {
       case QUERY:
         this.countRequest();
-        this.unnamed = undefined;
-        connection.unnamedStatement = 0;
+        this.setUnnamed(connection, undefined);
         this.apply(
           classify(bytes, at + HEADER_BYTES, next - 1),
           bytes,
@@ -276,8 +280,7 @@ export class ClientSession
         ledger.owe(OWES_QUERY);
         return;
       case PARSE:
-        this.noteParse(bytes, at, next);
-        ledger.owe(OWES_PARSE);
+        ledger.owe(OWES_PARSE | this.noteParse(bytes, at, next));
         return;
       case BIND:
         ledger.owe(OWES_BIND);
@@ -290,8 +293,7 @@ export class ClientSession
         ledger.owe(OWES_EXECUTE);
         return;
       case CLOSE:
-        this.noteClose(bytes, at);
-        ledger.owe(OWES_CLOSE);
+        ledger.owe(OWES_CLOSE | this.noteClose(bytes, at));
         return;
       case SYNC:
         ledger.owe(OWES_SYNC);
@@ -309,25 +311,36 @@ export class ClientSession
     }
   }
 
-  private noteParse(bytes: Buffer, at: number, next: number): void {
+  /** Returns `CHANGES_UNNAMED` for the unnamed statement. */
+  private noteParse(bytes: Buffer, at: number, next: number): number {
+    const { connection } = this;
     const nameEnd = bytes.indexOf(0, at + HEADER_BYTES);
     const textEnd = nameEnd < 0 || nameEnd >= next ? -1 : bytes.indexOf(0, nameEnd + 1);
-    if (textEnd < 0 || textEnd >= next) return; // The server says what is wrong with it.
-    if (nameEnd > at + HEADER_BYTES) {
+    const isNamed = nameEnd > at + HEADER_BYTES;
+    const change = isNamed ? 0 : CHANGES_UNNAMED;
+    if (textEnd < 0 || textEnd >= next) return change; // The server says what is wrong with it.
+    if (isNamed) {
       this.pin('named_statement', bytes, nameEnd + 1, textEnd);
-    } else if (this.connection !== undefined) {
-      const id = ++lastUnnamedStatement;
-      this.unnamed = { id, bytes, at, end: next };
-      this.connection.unnamedStatement = id;
+    } else if (connection !== undefined) {
+      this.setUnnamed(connection, { id: ++lastUnnamedStatement, bytes, at, end: next });
     }
     this.apply(classify(bytes, nameEnd + 1, textEnd), bytes, nameEnd + 1, textEnd);
+    return change;
   }
 
-  private noteClose(bytes: Buffer, at: number): void {
+  /** Returns `CHANGES_UNNAMED` for the unnamed statement. */
+  private noteClose(bytes: Buffer, at: number): number {
     const isUnnamedStatement = bytes[at + HEADER_BYTES] === STATEMENT && bytes[at + 6] === 0;
-    if (!isUnnamedStatement || this.connection === undefined) return;
-    this.unnamed = undefined;
-    this.connection.unnamedStatement = 0;
+    if (!isUnnamedStatement || this.connection === undefined) return 0;
+    this.setUnnamed(this.connection, undefined);
+    return CHANGES_UNNAMED;
+  }
+
+  /** What the database makes of the unnamed statement, unless it discards the message. */
+  private setUnnamed(connection: DatabaseConnection, unnamed: UnnamedStatement | undefined): void {
+    if (connection.ledger.isSkipping) return;
+    this.unnamed = unnamed;
+    connection.unnamedStatement = unnamed?.id ?? 0;
   }
 
   /**
@@ -338,15 +351,15 @@ export class ClientSession
     const { connection } = this;
     if (connection === undefined || !usesUnnamedStatement(type, bytes, at)) return from;
     const wanted = this.unnamed?.id ?? 0;
-    if (connection.unnamedStatement === wanted) return from;
+    if (connection.unnamedStatement === wanted || connection.ledger.isSkipping) return from;
     this.forward(bytes, from, at);
     connection.unnamedStatement = wanted;
     if (this.unnamed === undefined) {
-      connection.ledger.owe(OWES_CLOSE | OURS);
+      connection.ledger.owe(OWES_CLOSE | OURS | CHANGES_UNNAMED);
       this.send(CLOSE_UNNAMED_MESSAGE);
     } else {
       const { bytes: chunk, at: begin, end } = this.unnamed;
-      connection.ledger.owe(OWES_PARSE | OURS);
+      connection.ledger.owe(OWES_PARSE | OURS | CHANGES_UNNAMED);
       this.send(chunk.subarray(begin, end));
     }
     return at;
@@ -365,15 +378,12 @@ export class ClientSession
       // It cannot be kept, so it cannot be sent again to another connection.
       this.pin('large_statement', EMPTY, 0, 0);
     }
-    if (type === QUERY || type === PARSE) {
-      this.unnamed = undefined;
-      if (this.connection !== undefined) this.connection.unnamedStatement = 0;
-    }
     const { connection } = this;
     if (connection === undefined) return;
+    if (type === QUERY || type === PARSE) this.setUnnamed(connection, undefined);
     if (type === QUERY || type === FUNCTION_CALL) this.countRequest();
     if (type === QUERY) connection.ledger.owe(OWES_QUERY);
-    else if (type === PARSE) connection.ledger.owe(OWES_PARSE);
+    else if (type === PARSE) connection.ledger.owe(OWES_PARSE | CHANGES_UNNAMED);
     else if (type === BIND) connection.ledger.owe(OWES_BIND);
     else if (type === FUNCTION_CALL) connection.ledger.owe(OWES_FUNCTION_CALL);
   }
@@ -411,6 +421,8 @@ export class ClientSession
 
   private countRequest(): void {
     const { counters } = this.endpoint;
+    // A pinned session borrows nothing.
+    if (this.requestedAt === 0) this.requestedAt = performance.now();
     counters.queryRequests++;
     counters.queryRequestsNoTls++;
   }
@@ -575,10 +587,13 @@ export class ClientSession
     if (!connection.ledger.isEmpty) return;
     this.activeAt = this.endpoint.wheel.now;
     this.measure(connection);
+    // The reply to it tells what has been answered and what not.
+    if (connection.ledger.isDoubtful && connection.ledger.isQuiet) connection.ask('');
     this.giveBackIfSettled();
   }
 
   private measure(connection: DatabaseConnection): void {
+    if (this.requestedAt === 0) return;
     const micros = (performance.now() - this.requestedAt) * 1000;
     const { counters } = this.endpoint;
     counters.queryResponses++;
@@ -624,9 +639,7 @@ export class ClientSession
     }
     this.retainUnnamed();
     this.detach(connection);
-    const { ledger, cancelsInFlight } = connection;
-    const verdict = ledger.isDoubtful ? 'destroy' : cancelsInFlight > 0 ? 'cleanable' : 'clean';
-    this.userPool.pool.release(connection, verdict);
+    this.userPool.pool.release(connection, connection.cancelsInFlight > 0 ? 'cleanable' : 'clean');
     if (this.isDraining) this.close('shutdown', new BerthError('shutting_down'));
   }
 
@@ -754,7 +767,8 @@ export class ClientSession
   /** Ends the session from this side, after telling the client why. */
   close(reason: ClientCloseReason, error?: BerthError): void {
     if (this.isClosed) return;
-    if (error !== undefined) this.stream.write(errorResponse('FATAL', error));
+    const canBeTold = this.connection?.isMidMessage !== true;
+    if (error !== undefined && canBeTold) this.stream.write(errorResponse('FATAL', error));
     this.stream.handler = IGNORE;
     this.stream.end(this.endpoint.wheel, CLOSE_LINGER_MS);
     this.leave(reason);
@@ -802,7 +816,8 @@ function usesUnnamedStatement(type: number, bytes: Buffer, at: number): boolean 
   if (type === DESCRIBE) return bytes[body] === STATEMENT && bytes[body + 1] === 0;
   if (bytes[body] === 0) return bytes[body + 1] === 0;
   const portalEnd = bytes.indexOf(0, body);
-  return portalEnd >= 0 && bytes[portalEnd + 1] === 0;
+  // A name longer than what is kept of a message: to be on the safe side.
+  return portalEnd < 0 || bytes[portalEnd + 1] === 0;
 }
 
 export interface SessionOptions {

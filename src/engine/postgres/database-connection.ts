@@ -56,7 +56,7 @@ export interface ConnectionHolder {
   parseLost(): void;
   /** The database takes bytes again. */
   connectionDrained(): void;
-  /** The connection is gone. `wasTold`: the client has already seen the database's last word. */
+  /** The connection is gone. `wasTold`: the client has seen the last word, or cannot be told any. */
   connectionLost(wasTold: boolean): void;
 }
 
@@ -127,6 +127,11 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     return false;
   }
 
+  /** The holder has the beginning of a message, so nothing else may be said to the client. */
+  get isMidMessage(): boolean {
+    return this.bodyLeft > 0 && !this.isBodyOurs;
+  }
+
   // --- What the database sends
 
   received(chunk: Buffer): void {
@@ -168,11 +173,12 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
       const next = at + 1 + length;
       if (next > end && this.isHeldBack(type, length)) break;
       const head = ledger.head;
-      const isOurs = (head & OURS) !== 0 && type !== NOTIFICATION_RESPONSE;
+      let isOurs = (head & OURS) !== 0 && type !== NOTIFICATION_RESPONSE;
       if (type === READY_FOR_QUERY) {
+        isOurs &&= !ledger.isReadyLate;
         ledger.replied(type, bytes[at + HEADER_BYTES]);
         if (isOurs) this.ownEnded();
-        else isAnswered = true;
+        isAnswered ||= !isOurs || ledger.isEmpty;
       } else if (type !== DATA_ROW || ledger.isEmpty || isOurs) {
         this.note(type, bytes, at, next, isOurs ? head : 0);
       }
@@ -242,10 +248,11 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
       // An idle connection must not be lent between the last word and the FIN.
       if (this.holder === undefined) this.fail('database_closed');
     }
-    if (ledger.hasLostParse) {
-      ledger.hasLostParse = false;
+    if (ledger.isUnnamedUnknown) {
+      ledger.isUnnamedUnknown = false;
       this.unnamedStatement = -1;
-      this.holder?.parseLost();
+      if (ledger.hasLostParse) this.holder?.parseLost();
+      ledger.hasLostParse = false;
     }
     // What we put into a client's batch fails in the client's name, see `isForClient`.
     if ((ours & KIND) !== OWES_QUERY) return;
@@ -294,7 +301,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     this.target.observer.emit({ ...this.scope, event: 'connection.closed', reason });
     if (this.placement === 'closing') this.pool.closed(this);
     else this.pool.lost(this, reason);
-    holder?.connectionLost(this.hasFatal);
+    holder?.connectionLost(this.hasFatal || this.isMidMessage);
   }
 
   /** Where it is, for events. */
@@ -372,7 +379,13 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   /** Runs `sql` as the proxy's own, with nobody holding the connection. */
   run(sql: string, statement: OwnStatement): void {
     this.own = statement;
+    this.ask(sql);
+  }
+
+  /** Sends `sql` as the proxy's own; whoever holds the connection does not see the reply. */
+  ask(sql: string): void {
     this.ledger.owe(OWES_QUERY | OURS);
+    this.unnamedStatement = 0;
     this.stream.write(queryMessage(sql));
   }
 

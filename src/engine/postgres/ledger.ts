@@ -45,6 +45,8 @@ const COPY_END = 9;
 export const KIND = 0x0f;
 /** The proxy sent it; the client must not see the reply. */
 export const OURS = 0x10;
+/** A Parse or Close of the unnamed statement; every simple query drops it, so it needs no mark. */
+export const CHANGES_UNNAMED = 0x20;
 
 const FIRST_CAPACITY = 16;
 
@@ -56,6 +58,15 @@ export class LedgerViolation extends Error {
     );
     this.name = 'LedgerViolation';
   }
+}
+
+function changesUnnamed(entry: number): boolean {
+  return (entry & CHANGES_UNNAMED) !== 0 || (entry & KIND) === OWES_QUERY;
+}
+
+function endsBatch(entry: number): boolean {
+  const kind = entry & KIND;
+  return kind === OWES_SYNC || kind === OWES_QUERY || kind === OWES_FUNCTION_CALL;
 }
 
 export class ReplyLedger {
@@ -75,7 +86,9 @@ export class ReplyLedger {
   private uncertainSyncs = 0;
   /** The head, a simple query or a function call, has been answered but for its ReadyForQuery. */
   private isHeadAnswered = false;
-  /** A Parse failed or was skipped since this was last looked at. */
+  /** What is in the unnamed statement is not known: its last change failed or was skipped. */
+  isUnnamedUnknown = false;
+  /** The client's own Parse was among what was lost. */
   hasLostParse = false;
   /**
    * A COPY IN failed and it is not known how many of the uncertain Syncs are answered. Any reply to
@@ -230,14 +243,30 @@ export class ReplyLedger {
     if (head === OWES_QUERY || head === OWES_FUNCTION_CALL) this.isHeadAnswered = true;
     if (head === 0 || head === OWES_QUERY || head === OWES_SYNC || head === OWES_FUNCTION_CALL)
       return;
+    let areChangesLost = false;
+    let isParseLost = false;
     while (this.count > 0) {
-      const kind = this.ring[this.first] & KIND;
-      if (kind === OWES_SYNC) return;
-      if (kind === OWES_PARSE) this.hasLostParse = true;
+      const entry = this.ring[this.first];
+      if ((entry & KIND) === OWES_SYNC) break;
+      areChangesLost ||= changesUnnamed(entry);
+      isParseLost ||= (entry & (CHANGES_UNNAMED | OURS | KIND)) === (CHANGES_UNNAMED | OWES_PARSE);
       this.drop();
     }
+    if (areChangesLost && !this.hasChangeOfUnnamed()) {
+      this.isUnnamedUnknown = true;
+      this.hasLostParse = isParseLost;
+    }
+    if (this.count > 0) return;
     this.isSkipping = true;
     this.isBatchOpen = true;
+  }
+
+  /** A later batch says what the unnamed statement is, whatever became of an earlier one. */
+  private hasChangeOfUnnamed(): boolean {
+    for (let i = 0; i < this.count; i++) {
+      if (changesUnnamed(this.ring[(this.first + i) & (this.ring.length - 1)])) return true;
+    }
+    return false;
   }
 
   /** Syncs sent before the end of the COPY are being discarded by the server. */
@@ -255,10 +284,9 @@ export class ReplyLedger {
     this.count = entries.length;
     this.ring.set(entries);
     this.isCopyIn = !isEndSent;
-    // The Sync that was discarded did not end the batch; the one after the COPY will.
-    if (this.uncertainSyncs > 0 && !entries.some((entry) => (entry & KIND) === OWES_SYNC)) {
-      this.isBatchOpen = (entries[0] & KIND) === OWES_EXECUTE;
-    }
+    // The Sync that was discarded did not end the batch; what comes after the COPY will.
+    const [head, ...rest] = entries;
+    if ((head & KIND) === OWES_EXECUTE && !rest.some(endsBatch)) this.isBatchOpen = true;
   }
 
   private push(entry: number): void {
