@@ -29,9 +29,7 @@ export type {
   EmbeddedDatabase,
   EmbeddedTls,
   EmbeddedUser,
-  HbaMethod,
   Settings,
-  SettingValue,
 } from './data-directory.ts';
 export type { StopMode } from './postmaster.ts';
 

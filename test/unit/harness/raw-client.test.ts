@@ -49,8 +49,8 @@ test('large answers arrive whole', async () => {
 
 test('a statement can be cancelled', async () => {
   using client = await login();
-  client.send(frontend.query("select 'started'"), frontend.query('select pg_sleep(60)'));
-  await client.untilReady();
+  client.send(frontend.query("do $$ begin raise notice 'runs'; perform pg_sleep(60); end $$"));
+  await client.until('N');
   await client.cancel();
   expect(sqlStates(await client.untilReady())).toEqual(['57014']);
 });
