@@ -23,6 +23,7 @@ export class ScriptedDatabase {
   readonly #server: Server;
   readonly #script: Script;
   readonly #sockets = new Set<Socket>();
+  #isStopped = false;
   /** The connections that the script has played, in their order. */
   readonly sessions: ScriptedSession[] = [];
   /** The bodies of the CancelRequests that came, without their code. */
@@ -50,6 +51,7 @@ export class ScriptedDatabase {
   }
 
   async stop(): Promise<void> {
+    this.#isStopped = true;
     for (const socket of this.#sockets) socket.destroy();
     await new Promise<void>((resolve) => this.#server.close(() => resolve()));
     const [error] = this.errors;
@@ -61,6 +63,10 @@ export class ScriptedDatabase {
   }
 
   #accept(socket: Socket): void {
+    if (this.#isStopped) {
+      socket.destroy();
+      return;
+    }
     socket.setNoDelay(true);
     this.#sockets.add(socket);
     socket.on('close', () => this.#sockets.delete(socket));
