@@ -94,7 +94,6 @@ class DigestWriter implements TokenSink {
   content(): void {}
 
   number(): void {
-    if (!this.lexer.gap && this.text.endsWith('.')) this.text = this.text.slice(0, -1);
     this.literal();
     this.endsInNumber = true;
   }

@@ -80,9 +80,10 @@ const State = {
   number: 12,
   minus: 13,
   slash: 14,
-  lineComment: 15,
-  blockComment: 16,
-  lost: 17,
+  dot: 15,
+  lineComment: 16,
+  blockComment: 17,
+  lost: 18,
 } as const;
 type State = (typeof State)[keyof typeof State];
 
@@ -90,12 +91,13 @@ type State = (typeof State)[keyof typeof State];
 const NumberPart = {
   leadingZero: 0,
   integer: 1,
-  fraction: 2,
-  exponentMark: 3,
-  exponentPlus: 4,
-  exponentMinus: 5,
-  exponent: 6,
-  radix: 7,
+  point: 2,
+  fraction: 3,
+  exponentMark: 4,
+  exponentPlus: 5,
+  exponentMinus: 6,
+  exponent: 7,
+  radix: 8,
 } as const;
 type NumberPart = (typeof NumberPart)[keyof typeof NumberPart];
 
@@ -122,9 +124,12 @@ folded[Byte.dollar] = Byte.dollar;
 fill(starts, 0x30, 0x39, () => Start.digit);
 fill(starts, 0x09, 0x0d, () => Start.space);
 starts[0x20] = Start.space;
-for (const byte of [Byte.doubleQuote, Byte.dollar, Byte.quote, Byte.minus, Byte.slash]) {
-  starts[byte] = Start.special;
-}
+starts[Byte.doubleQuote] = Start.special;
+starts[Byte.dollar] = Start.special;
+starts[Byte.quote] = Start.special;
+starts[Byte.minus] = Start.special;
+starts[Byte.dot] = Start.special;
+starts[Byte.slash] = Start.special;
 
 function isDigit(byte: number): boolean {
   return starts[byte] === Start.digit;
@@ -199,6 +204,9 @@ export class Lexer {
       case State.slash:
         this.symbol(Byte.slash);
         break;
+      case State.dot:
+        this.symbol(Byte.dot);
+        break;
       case State.dollar:
       case State.tag:
         this.symbol(Byte.dollar);
@@ -243,6 +251,8 @@ export class Lexer {
         return this.afterMinus(bytes, at);
       case State.slash:
         return this.afterSlash(bytes, at);
+      case State.dot:
+        return this.afterDot(bytes, at);
       case State.lineComment:
         return this.inLineComment(bytes, at, to);
       case State.blockComment:
@@ -266,7 +276,7 @@ export class Lexer {
           if (this.state !== State.base) return at + 1;
           break;
         case Start.digit:
-          this.beginNumber(byte);
+          this.beginNumber(byte === Byte.zero ? NumberPart.leadingZero : NumberPart.integer);
           return at + 1;
         case Start.special:
           this.beginSpecial(byte);
@@ -289,6 +299,9 @@ export class Lexer {
         return;
       case Byte.dollar:
         this.state = State.dollar;
+        return;
+      case Byte.dot:
+        this.state = State.dot;
         return;
       case Byte.minus:
         this.state = State.minus;
@@ -559,9 +572,9 @@ export class Lexer {
 
   // Numbers.
 
-  private beginNumber(byte: number): void {
+  private beginNumber(part: NumberPart): void {
     this.state = State.number;
-    this.numberPart = byte === Byte.zero ? NumberPart.leadingZero : NumberPart.integer;
+    this.numberPart = part;
     this.sink.number();
     this.finishToken();
   }
@@ -572,7 +585,7 @@ export class Lexer {
       const byte = bytes[at] ?? 0;
       const part = this.nextNumberPart(byte);
       if (part === undefined) {
-        this.finishNumber();
+        this.finishNumber(byte);
         return at;
       }
       this.numberPart = part;
@@ -590,6 +603,7 @@ export class Lexer {
       case NumberPart.integer:
         return this.afterDigits(byte, NumberPart.integer);
       case NumberPart.fraction:
+      case NumberPart.point:
         return byte === Byte.dot ? undefined : this.afterDigits(byte, NumberPart.fraction);
       case NumberPart.exponentMark:
         if (byte === Byte.plus) return NumberPart.exponentPlus;
@@ -609,14 +623,18 @@ export class Lexer {
 
   private afterDigits(byte: number, same: NumberPart): NumberPart | undefined {
     if (isDigit(byte) || byte === Byte.underscore) return same;
-    if (byte === Byte.dot) return NumberPart.fraction;
+    if (byte === Byte.dot) return NumberPart.point;
     return folded[byte] === Byte.e ? NumberPart.exponentMark : undefined;
   }
 
-  /** What looked like an exponent may be a word: `then 1else 2`, or even `1e--comment`. */
-  private finishNumber(): void {
+  /**
+   * What looked like an exponent may be a word: `then 1else 2`, or even `1e--comment`. What looked
+   * like a decimal point may be a range: `1..2`.
+   */
+  private finishNumber(next: number): void {
     const part = this.numberPart;
     this.state = State.base;
+    if (part === NumberPart.point && next === Byte.dot) this.state = State.dot;
     if (part < NumberPart.exponentMark || part > NumberPart.exponentMinus) return;
     this.beginText(State.word);
     this.append(Byte.e);
@@ -624,6 +642,19 @@ export class Lexer {
     this.finishWord();
     if (part === NumberPart.exponentPlus) this.symbol(Byte.plus);
     else this.state = State.minus;
+  }
+
+  private afterDot(bytes: Uint8Array, at: number): number {
+    const byte = bytes[at] ?? 0;
+    this.state = State.base;
+    if (isDigit(byte)) {
+      this.beginNumber(NumberPart.fraction);
+      return at + 1;
+    }
+    this.symbol(Byte.dot);
+    if (byte !== Byte.dot) return at;
+    this.symbol(Byte.dot);
+    return at + 1;
   }
 
   // Comments.
