@@ -14,30 +14,41 @@ const NONE = -1;
 const DUE = -2;
 export const TICK_MS = 100;
 
-/** A timer that its owner keeps and arms again and again. */
-export class Timer {
-  readonly fire: () => void;
+/** A timer that its owner keeps and arms again and again. What there are many of has a kind of its own. */
+export abstract class WheelTimer {
   /** Milliseconds on the wheel's clock; 0 while not armed. */
   deadline = 0;
-  next: Timer | undefined;
-  previous: Timer | undefined;
+  next: WheelTimer | undefined;
+  previous: WheelTimer | undefined;
   slot = NONE;
 
-  constructor(fire: () => void) {
-    this.fire = fire;
-  }
+  abstract fire(): void;
 
   get isArmed(): boolean {
     return this.slot !== NONE;
   }
 }
 
+/** A timer that calls a function. */
+export class Timer extends WheelTimer {
+  private readonly callback: () => void;
+
+  constructor(callback: () => void) {
+    super();
+    this.callback = callback;
+  }
+
+  fire(): void {
+    this.callback();
+  }
+}
+
 export class TimerWheel {
   /** Milliseconds of a monotonic clock, as of the last tick. */
   now: number;
-  private readonly slots: (Timer | undefined)[] = new Array<Timer | undefined>(SLOTS).fill(
-    undefined,
-  );
+  private readonly slots: (WheelTimer | undefined)[] = new Array<WheelTimer | undefined>(
+    SLOTS,
+  ).fill(undefined);
   /** The last tick whose slot has been emptied. */
   private tick: number;
   private interval: ReturnType<typeof setInterval> | undefined;
@@ -59,13 +70,13 @@ export class TimerWheel {
   }
 
   /** Arms `timer` to fire `delayMs` from now, rounded up to a tick; an armed timer is moved. */
-  arm(timer: Timer, delayMs: number): void {
+  arm(timer: WheelTimer, delayMs: number): void {
     this.disarm(timer);
     timer.deadline = this.now + Math.max(0, delayMs);
     this.place(timer);
   }
 
-  disarm(timer: Timer): void {
+  disarm(timer: WheelTimer): void {
     if (timer.slot >= 0) {
       if (timer.previous === undefined) this.slots[timer.slot] = timer.next;
       else timer.previous.next = timer.next;
@@ -95,9 +106,9 @@ export class TimerWheel {
     if (timer === undefined) return;
     this.slots[slot] = undefined;
     // Detach the whole slot first: a timer may arm itself, or others, into this very slot.
-    const due: Timer[] = [];
+    const due: WheelTimer[] = [];
     while (timer !== undefined) {
-      const next: Timer | undefined = timer.next;
+      const next: WheelTimer | undefined = timer.next;
       timer.next = undefined;
       timer.previous = undefined;
       if (timer.deadline > this.now) {
@@ -111,7 +122,7 @@ export class TimerWheel {
     this.fireAll(due);
   }
 
-  private fireAll(due: readonly Timer[]): void {
+  private fireAll(due: readonly WheelTimer[]): void {
     let fired = 0;
     try {
       for (const timer of due) {
@@ -131,7 +142,7 @@ export class TimerWheel {
     }
   }
 
-  private place(timer: Timer): void {
+  private place(timer: WheelTimer): void {
     const ticks = Math.ceil(timer.deadline / TICK_MS) - this.tick;
     const slot = (this.tick + Math.min(Math.max(ticks, 1), SLOTS - 1)) % SLOTS;
     const head = this.slots[slot];

@@ -10,7 +10,7 @@
 
 import { BerthError } from '../../base/errors.ts';
 import type { ClientConnectionId } from '../../base/ids.ts';
-import { Timer } from '../../base/timer-wheel.ts';
+import { WheelTimer } from '../../base/timer-wheel.ts';
 import {
   HOLD_LEDGER_FULL,
   HOLD_OWN_CONGESTED,
@@ -122,7 +122,7 @@ export class ClientSession
   private requestedAt = 0;
   /** Wheel time of the last byte from or to the client. */
   private activeAt: number;
-  private readonly timer: Timer;
+  private readonly timer: SessionTimer;
   private isDraining = false;
   private isClosed = false;
 
@@ -138,7 +138,7 @@ export class ClientSession
     const { wheel } = options.endpoint;
     this.openedAt = wheel.now;
     this.activeAt = wheel.now;
-    this.timer = new Timer(() => this.lookAtClock());
+    this.timer = new SessionTimer(this);
     wheel.arm(this.timer, this.nextLook());
   }
 
@@ -714,7 +714,7 @@ export class ClientSession
   }
 
   /** The one timer of a session: looks at what is overdue, and arms itself for what is due next. */
-  private lookAtClock(): void {
+  lookAtClock(): void {
     const { limits, wheel } = this.endpoint;
     const silentMs = wheel.now - this.activeAt;
     if (this.isStuck) {
@@ -796,6 +796,20 @@ export class ClientSession
     else if (ledger.isSettled && !isDirty && cancelsInFlight === 0)
       pool.release(connection, 'clean');
     else pool.release(connection, 'cleanable');
+  }
+}
+
+/** There is one for each client, so it carries no closure. */
+class SessionTimer extends WheelTimer {
+  private readonly session: ClientSession;
+
+  constructor(session: ClientSession) {
+    super();
+    this.session = session;
+  }
+
+  fire(): void {
+    this.session.lookAtClock();
   }
 }
 

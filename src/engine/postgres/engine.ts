@@ -282,8 +282,14 @@ class EndpointLogin implements LoginHost {
     this.engine = engine;
     this.login = new ClientLogin(stream, this);
     const event = 'client.connected';
-    const address = stream.remoteAddress;
-    endpoint.observer.emit({ ...endpoint.scope(this.login.id), event, address });
+    endpoint.observer.emit({
+      ...endpoint.scope(this.login.id),
+      event,
+      // The socket would keep the text for as long as it lives; ask only when somebody reads it.
+      get address() {
+        return stream.remoteAddress;
+      },
+    });
   }
 
   admit(): void {
