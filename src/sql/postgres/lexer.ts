@@ -11,6 +11,8 @@
  * a backslash; whoever lets a client choose one of these must not rely on what is found here.
  */
 
+import { Byte, folded, isDigit, Start, starts } from './bytes.ts';
+import { NumberPart, nextNumberPart } from './numbers.ts';
 import { findWord, hashStep, WORD_LENGTH_MAX, type WordId } from './words.ts';
 
 /** How a string constant was written: '...' or N'...', E'...', U&'...', B'...' or X'...', $$...$$. */
@@ -40,29 +42,6 @@ export interface TokenSink {
   obscured(): void;
 }
 
-const Byte = {
-  newline: 0x0a,
-  carriageReturn: 0x0d,
-  doubleQuote: 0x22,
-  dollar: 0x24,
-  ampersand: 0x26,
-  quote: 0x27,
-  star: 0x2a,
-  plus: 0x2b,
-  minus: 0x2d,
-  dot: 0x2e,
-  slash: 0x2f,
-  zero: 0x30,
-  backslash: 0x5c,
-  underscore: 0x5f,
-  b: 0x62,
-  e: 0x65,
-  n: 0x6e,
-  o: 0x6f,
-  u: 0x75,
-  x: 0x78,
-} as const;
-
 /** Where the lexer is. Numbers, because the state is looked at for every token of every statement. */
 const State = {
   base: 0,
@@ -87,53 +66,7 @@ const State = {
 } as const;
 type State = (typeof State)[keyof typeof State];
 
-/** How much of a number was read. */
-const NumberPart = {
-  leadingZero: 0,
-  integer: 1,
-  point: 2,
-  fraction: 3,
-  exponentMark: 4,
-  exponentPlus: 5,
-  exponentMinus: 6,
-  exponent: 7,
-  radix: 8,
-} as const;
-type NumberPart = (typeof NumberPart)[keyof typeof NumberPart];
-
-/** What can begin at a byte. */
-const Start = { symbol: 0, space: 1, word: 2, digit: 3, special: 4 } as const;
-
 const TAG_LENGTH_MAX = 64;
-
-/** The lower-case form of a byte that may continue an identifier; 0 for every other byte. */
-const folded = new Uint8Array(256);
-const starts = new Uint8Array(256);
-
-function fill(table: Uint8Array, first: number, last: number, value: (byte: number) => number) {
-  for (let byte = first; byte <= last; byte += 1) table[byte] = value(byte);
-}
-
-fill(folded, 0x30, 0x39, (digit) => digit);
-fill(folded, 0x41, 0x5a, (upper) => upper + 0x20);
-fill(folded, 0x61, 0x7a, (lower) => lower);
-fill(folded, 0x80, 0xff, (part) => part);
-folded[Byte.underscore] = Byte.underscore;
-starts.set(folded.map((byte) => (byte === 0 ? Start.symbol : Start.word)));
-folded[Byte.dollar] = Byte.dollar;
-fill(starts, 0x30, 0x39, () => Start.digit);
-fill(starts, 0x09, 0x0d, () => Start.space);
-starts[0x20] = Start.space;
-starts[Byte.doubleQuote] = Start.special;
-starts[Byte.dollar] = Start.special;
-starts[Byte.quote] = Start.special;
-starts[Byte.minus] = Start.special;
-starts[Byte.dot] = Start.special;
-starts[Byte.slash] = Start.special;
-
-function isDigit(byte: number): boolean {
-  return starts[byte] === Start.digit;
-}
 
 /** Reads statement text in pieces. One at a time; not to be pushed from inside its own sink. */
 export class Lexer {
@@ -476,7 +409,7 @@ export class Lexer {
   }
 
   private afterStringQuote(bytes: Uint8Array, at: number): number {
-    if (bytes[at] === Byte.quote) {
+    if (bytes[at] === Byte.quote && this.form !== 'bits') {
       this.content(bytes, at, at + 1);
       this.state = State.string;
       return at + 1;
@@ -583,7 +516,7 @@ export class Lexer {
   private inNumber(bytes: Uint8Array, from: number, to: number): number {
     for (let at = from; at < to; at += 1) {
       const byte = bytes[at] ?? 0;
-      const part = this.nextNumberPart(byte);
+      const part = nextNumberPart(this.numberPart, byte);
       if (part === undefined) {
         this.finishNumber(byte);
         return at;
@@ -591,40 +524,6 @@ export class Lexer {
       this.numberPart = part;
     }
     return to;
-  }
-
-  /** The part of the number that this byte belongs to; nothing if the number ended before it. */
-  private nextNumberPart(byte: number): NumberPart | undefined {
-    const letter = folded[byte] ?? 0;
-    switch (this.numberPart) {
-      case NumberPart.leadingZero:
-        if (letter === Byte.x || letter === Byte.o || letter === Byte.b) return NumberPart.radix;
-        return this.afterDigits(byte, NumberPart.integer);
-      case NumberPart.integer:
-        return this.afterDigits(byte, NumberPart.integer);
-      case NumberPart.fraction:
-      case NumberPart.point:
-        return byte === Byte.dot ? undefined : this.afterDigits(byte, NumberPart.fraction);
-      case NumberPart.exponentMark:
-        if (byte === Byte.plus) return NumberPart.exponentPlus;
-        if (byte === Byte.minus) return NumberPart.exponentMinus;
-        return isDigit(byte) ? NumberPart.exponent : undefined;
-      case NumberPart.exponentPlus:
-      case NumberPart.exponentMinus:
-        return isDigit(byte) ? NumberPart.exponent : undefined;
-      case NumberPart.exponent:
-        return isDigit(byte) || byte === Byte.underscore ? NumberPart.exponent : undefined;
-      case NumberPart.radix: {
-        const isHex = isDigit(byte) || (letter >= 0x61 && letter <= 0x66);
-        return isHex || byte === Byte.underscore ? NumberPart.radix : undefined;
-      }
-    }
-  }
-
-  private afterDigits(byte: number, same: NumberPart): NumberPart | undefined {
-    if (isDigit(byte) || byte === Byte.underscore) return same;
-    if (byte === Byte.dot) return NumberPart.point;
-    return folded[byte] === Byte.e ? NumberPart.exponentMark : undefined;
   }
 
   /**

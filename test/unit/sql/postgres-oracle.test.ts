@@ -6,6 +6,11 @@
 import { beforeAll, describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { loadModule, parseSync, scanSync } from 'libpg-query';
+import {
+  effectsOf,
+  SQL_PIN_REASONS,
+  type SqlPinReason,
+} from '../../../src/sql/postgres/effects.ts';
 import { Lexer, type TokenSink } from '../../../src/sql/postgres/lexer.ts';
 import { functionReasons } from '../../../src/sql/postgres/rules.ts';
 import { StatementScanner } from '../../../src/sql/postgres/scanner.ts';
@@ -101,8 +106,85 @@ function lastName(names: unknown): string {
   return String(last.String.sval);
 }
 
-const functionNames = new Set<string>();
-for (let id = FIRST_FUNCTION; id < WORD_COUNT; id += 1) functionNames.add(wordText(id));
+const FUNCTION_NAMES = Array.from({ length: WORD_COUNT - FIRST_FUNCTION }, (_, at) =>
+  wordText(FIRST_FUNCTION + at),
+);
+
+/** What a single statement's own node says it does; the functions that it calls come on top. */
+function nodeReason(node: string, body: Record<string, unknown>): SqlPinReason | undefined {
+  switch (node) {
+    case 'VariableSetStmt':
+      return isTransactionSetting(body) ? undefined : 'set';
+    case 'ListenStmt':
+      return 'listen';
+    case 'PrepareStmt':
+    case 'DeallocateStmt':
+      return 'sql_prepare';
+    case 'DiscardStmt':
+      return 'discard';
+    case 'LoadStmt':
+      return 'load';
+    case 'DeclareCursorStmt':
+      return (Number(body.options) & CURSOR_OPT_HOLD) === 0 ? undefined : 'hold_cursor';
+    default:
+      return undefined;
+  }
+}
+
+/** https://github.com/postgres/postgres/blob/REL_18_STABLE/src/include/nodes/parsenodes.h */
+const CURSOR_OPT_HOLD = 0x0020;
+
+function isTransactionSetting(body: Record<string, unknown>): boolean {
+  return body.is_local === true || /^TRANSACTION( SNAPSHOT)?$/.test(String(body.name));
+}
+
+/** What a part of a statement says, wherever it stands. */
+function partReason(key: string, part: Record<string, unknown>): SqlPinReason | undefined {
+  const relation = part.rel ?? part.relation ?? part.view ?? part.sequence;
+  const isDropped = (part.onCommit ?? part.oncommit) === 'ONCOMMIT_DROP';
+  if (/^(into|intoClause|CreateStmt|ViewStmt|CreateSeqStmt)$/.test(key) && isTemporary(relation)) {
+    return isDropped ? undefined : 'temporary_object';
+  }
+  if (key === 'ExecuteStmt') return 'sql_prepare';
+  return key === 'FuncCall' ? callReason(part) : undefined;
+}
+
+function isTemporary(relation: unknown): boolean {
+  if (!isRecord(relation)) return false;
+  return relation.relpersistence === 't' || /^pg_temp(_\d+)?$/.test(String(relation.schemaname));
+}
+
+function callReason(call: Record<string, unknown>): SqlPinReason | undefined {
+  const name = lastName(call.funcname);
+  const literal = Array.isArray(call.args) ? JSON.stringify(call.args[2]) : '';
+  if (name === 'set_config' && /"boolval":\{"boolval":true\}/.test(literal)) {
+    return literal.startsWith('{"A_Const"') ? undefined : 'set';
+  }
+  const set = functionReasons[FUNCTION_NAMES.indexOf(name) + FIRST_FUNCTION];
+  return set === undefined ? undefined : effectsOf(set).reasons[0];
+}
+
+/** The reasons that the parse tree of a text gives, in the order of the list. */
+function reasonsIn(text: string): SqlPinReason[] {
+  const found = new Set<SqlPinReason | undefined>();
+  const visit = (node: unknown): void => {
+    if (!isRecord(node)) return;
+    for (const [key, part] of Object.entries(node)) {
+      if (isRecord(part)) found.add(partReason(key, part));
+      visit(part);
+    }
+  };
+  for (const { stmt } of parseSync(text).stmts ?? []) {
+    for (const [node, body] of Object.entries(stmt ?? {})) {
+      if (isRecord(body)) found.add(nodeReason(node, body));
+    }
+    visit(stmt);
+  }
+  return SQL_PIN_REASONS.filter((reason) => found.has(reason));
+}
+
+/** Temporary functions and types, and what is only explained, are no relations in the tree. */
+const TREE_DOES_NOT_SAY = /^(CREATE (FUNCTION|TYPE) pg_temp|EXPLAIN DECLARE|DO\b)|; DO\b/i;
 
 beforeAll(loadModule);
 
@@ -134,7 +216,7 @@ describe('the corpus', () => {
     let compared = 0;
     for (const { text, bytes, flags } of valid) {
       const { calls, reasons } = scan(bytes);
-      const known = callsIn(parseSync(text)).filter((name) => functionNames.has(name));
+      const known = callsIn(parseSync(text)).filter((name) => FUNCTION_NAMES.includes(name));
       const isObscured = reasons.includes('unknown') && calls.length === 0;
       if (isObscured || flags.includes('no-call')) continue;
       expect({ text, calls: calls.sort() }).toEqual({ text, calls: known });
@@ -143,13 +225,24 @@ describe('the corpus', () => {
     expect(compared).toBeGreaterThanOrEqual(50);
   });
 
+  test('does what its parse trees say (PG-35, PG-37)', () => {
+    let compared = 0;
+    for (const { text, reasons, flags } of valid) {
+      if (reasons.includes('unknown') || flags.includes('no-call')) continue;
+      if (TREE_DOES_NOT_SAY.test(text)) continue;
+      expect({ text, reasons }).toEqual({ text, reasons: reasonsIn(text) });
+      compared += 1;
+    }
+    expect(compared).toBeGreaterThanOrEqual(300);
+  });
+
   test('calls every function that has a reason', () => {
-    for (const name of functionNames) {
+    for (const name of FUNCTION_NAMES) {
       const bytes = encode(`select ${name}(1), pg_catalog."${name}" (2)`);
       expect(scan(bytes).calls).toEqual([name, name]);
       expect(scan(bytes).reasons).toHaveLength(1);
     }
-    expect(functionReasons.filter((reason) => reason !== 0)).toHaveLength(functionNames.size);
+    expect(functionReasons.filter((reason) => reason !== 0)).toHaveLength(FUNCTION_NAMES.length);
   });
 });
 
@@ -244,6 +337,19 @@ describe('tokens', () => {
     for (const { text } of short) {
       expect([text, ...TokenNotes.of(text)]).toEqual([text, ...officialTokens(text)]);
     }
+  });
+
+  test.each([
+    "select b''''",
+    "select b'0''1\\'",
+    'select1.5.x',
+    '1..2',
+    '1.5..2',
+    '1.e5',
+    'a.1',
+    '..1',
+  ])('of %p are those of PostgreSQL', (text) => {
+    expect(TokenNotes.of(text)).toEqual(officialTokens(text));
   });
 
   test('of arbitrary fragments are those of PostgreSQL', () => {
