@@ -195,7 +195,8 @@ export class ClientSession
   private process(bytes: Buffer): void {
     const end = bytes.length;
     let at = this.bodyLeft > 0 ? this.passBody(bytes) : 0;
-    let from = at;
+    /** Where the run of bytes begins that is forwarded. Without a connection the rest of a body is dropped. */
+    let from = this.connection === undefined ? at : 0;
     while (at < end) {
       if (end - at < HEADER_BYTES) {
         this.keepPiece(bytes, at, HEADER_BYTES);
@@ -250,7 +251,7 @@ export class ClientSession
     if (this.bodyLeft === 0) this.giveBackIfSettled();
   }
 
-  /** Passes on the rest of a message that streams through. Returns where it ends in `bytes`. */
+  /** The rest of a message that streams through. Returns where it ends in `bytes`. */
   private passBody(bytes: Buffer): number {
     const length = Math.min(this.bodyLeft, bytes.length);
     this.bodyLeft -= length;
@@ -258,7 +259,6 @@ export class ClientSession
       this.scanner?.push(bytes, 0, this.bodyLeft === 0 ? length - 1 : length);
       if (this.bodyLeft === 0) this.scanned();
     }
-    if (this.connection !== undefined) this.forward(bytes, 0, length);
     return length;
   }
 
@@ -429,7 +429,12 @@ export class ClientSession
 
   private forward(bytes: Buffer, from: number, to: number): void {
     if (to <= from) return;
-    this.send(from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to));
+    const isWhole = from === 0 && to === bytes.length;
+    // Nobody else has a chunk that goes out as it came in, but for the unnamed statement.
+    const isOurs = isWhole && this.prefix === undefined && this.unnamed?.bytes !== bytes;
+    if (isOurs) this.connection?.stream.give(bytes);
+    else this.send(isWhole ? bytes : bytes.subarray(from, to));
+    this.holdIfAhead();
   }
 
   private send(bytes: Buffer): void {
@@ -442,6 +447,12 @@ export class ClientSession
       this.prefix = undefined;
       connection.stream.write(Buffer.concat([prefix, bytes]));
     }
+  }
+
+  /** Stops reading when the database, or its replies, cannot keep up. */
+  private holdIfAhead(): void {
+    const { connection } = this;
+    if (connection === undefined) return;
     if (connection.stream.isCongested) this.stream.hold(HOLD_PEER_CONGESTED);
     if (connection.ledger.depth > PIPELINE_MAX) this.stream.hold(HOLD_LEDGER_FULL);
   }
@@ -568,11 +579,18 @@ export class ClientSession
   // --- What the database connection says
 
   deliver(bytes: Uint8Array): void {
-    const { stream } = this;
-    stream.write(bytes);
-    if (!stream.isCongested) return;
+    this.stream.write(bytes);
+    if (this.stream.isCongested) this.congested();
+  }
+
+  deliverChunk(bytes: Buffer): void {
+    this.stream.give(bytes);
+    if (this.stream.isCongested) this.congested();
+  }
+
+  private congested(): void {
     this.activeAt = this.endpoint.wheel.now;
-    stream.hold(HOLD_OWN_CONGESTED);
+    this.stream.hold(HOLD_OWN_CONGESTED);
     this.connection?.stream.hold(HOLD_PEER_CONGESTED);
   }
 
@@ -639,7 +657,10 @@ export class ClientSession
     }
     this.retainUnnamed();
     this.detach(connection);
-    this.userPool.pool.release(connection, connection.cancelsInFlight > 0 ? 'cleanable' : 'clean');
+    const { cancelsInFlight, unfitBy } = connection;
+    const { pool } = this.userPool;
+    if (unfitBy !== undefined) pool.release(connection, 'destroy', unfitBy);
+    else pool.release(connection, cancelsInFlight > 0 ? 'cleanable' : 'clean');
     if (this.isDraining) this.close('shutdown', new BerthError('shutting_down'));
   }
 

@@ -46,6 +46,8 @@ const CLOSE_LINGER_MS = 10_000;
 export interface ConnectionHolder {
   /** Bytes for the client, valid for as long as they are needed. */
   deliver(bytes: Uint8Array): void;
+  /** The same, and the buffer that they are in is the holder's alone. */
+  deliverChunk(bytes: Buffer): void;
   /** The database reported a parameter in a reply that the client sees. */
   parametersReported(parameters: ReportedParameters): void;
   /** A ReadyForQuery of the client's own went by; the connection may be given back if it is settled. */
@@ -91,6 +93,8 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   isDirty = false;
   /** CancelRequests for this connection that the database has not finished with. */
   cancelsInFlight = 0;
+  /** Why it must not be lent again, however clean it looks. */
+  unfitBy: DatabaseCloseReason | undefined = undefined;
   /** Runs statements of the proxy's own while nobody borrows the connection. */
   private own: OwnStatement | undefined = undefined;
   private reset: Reset | undefined = undefined;
@@ -180,6 +184,15 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
         if (isOurs) this.ownEnded();
         isAnswered ||= !isOurs || ledger.isEmpty;
       } else if (type !== DATA_ROW || ledger.isEmpty || isOurs) {
+        if (isAnswered && type === ERROR_RESPONSE && ledger.isSettled) {
+          // Nobody asked for it: the last word, in one chunk with the last answer. Who has got that
+          // answer may be done with the connection, and whoever came next would be lost with it.
+          this.unfitBy = 'database_closed';
+          if (at > from) this.forward(bytes, from, at);
+          from = at;
+          isAnswered = false;
+          this.holder?.answered();
+        }
         this.note(type, bytes, at, next, isOurs ? head : 0);
       }
       if (isOurs && !this.isForClient(type, head)) {
@@ -194,8 +207,12 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
         at = next;
       }
     }
-    if (at > from) this.forward(bytes, from, at);
     if (at < end) this.partial = Buffer.from(bytes.subarray(at));
+    // The chunk has been looked at to its end, and nothing else of it was forwarded.
+    if (at > from) {
+      if (from === 0) this.holder?.deliverChunk(at === end ? bytes : bytes.subarray(0, at));
+      else this.forward(bytes, from, at);
+    }
     if (isAnswered) this.holder?.answered();
     this.reset?.progress();
   }
@@ -281,8 +298,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   }
 
   private forward(bytes: Buffer, from: number, to: number): void {
-    if (this.holder === undefined) return;
-    this.holder.deliver(from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to));
+    this.holder?.deliver(bytes.subarray(from, to));
   }
 
   drained(): void {

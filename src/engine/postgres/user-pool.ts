@@ -153,6 +153,7 @@ class Visit implements Borrower<DatabaseConnection>, ConnectionHolder {
 
   // A visit sends nothing of a client's, so nothing of this can come.
   deliver(): void {}
+  deliverChunk(): void {}
   parametersReported(): void {}
   answered(): void {}
   parseLost(): void {}
