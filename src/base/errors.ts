@@ -86,11 +86,17 @@ export const ERRORS = {
     sqlState: '08P01',
     text: 'invalid startup packet: {what}',
   },
-  parameter_invalid: {
+  option_unknown: {
     kind: 'client',
     retryable: false,
-    sqlState: '22023',
-    text: 'invalid command-line options in the startup packet: {what}',
+    sqlState: '42601',
+    text: 'invalid command-line argument for server process: {what}',
+  },
+  option_without_value: {
+    kind: 'client',
+    retryable: false,
+    sqlState: '42601',
+    text: '{what} requires a value',
   },
   login_timeout: {
     kind: 'auth',

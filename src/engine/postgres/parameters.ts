@@ -14,7 +14,7 @@ export class ReportedParameters {
   private readonly values: ReadonlyMap<string, string>;
   private readonly changes = new Map<string, ReportedParameters>();
 
-  private constructor(values: ReadonlyMap<string, string>) {
+  constructor(values: ReadonlyMap<string, string>) {
     this.values = values;
   }
 
@@ -22,16 +22,21 @@ export class ReportedParameters {
     return this.values.get(name);
   }
 
-  /** This set with one value changed; the same change gives the same object while it is remembered. */
+  /** This set with one value changed; the same values give the same object while it is remembered. */
   with(name: string, value: string): ReportedParameters {
     if (this.values.get(name) === value) return this;
-    const key = `${name}\0${value}`;
-    const known = this.changes.get(key);
+    const change = `${name}\0${value}`;
+    const known = this.changes.get(change);
     if (known !== undefined) return known;
-    const changed = new ReportedParameters(new Map(this.values).set(name, value));
+    const changed = remembered(new Map(this.values).set(name, value));
     if (this.changes.size >= CHANGES_REMEMBERED_MAX) this.changes.clear();
-    this.changes.set(key, changed);
+    this.changes.set(change, changed);
     return changed;
+  }
+
+  /** Forgets where changes lead to. */
+  forget(): void {
+    this.changes.clear();
   }
 
   /** The messages that take somebody who knows `known` to this set; empty when nothing differs. */
@@ -47,3 +52,30 @@ export class ReportedParameters {
 
 /** A client that changes its `application_name` all the time must not grow this without end. */
 const CHANGES_REMEMBERED_MAX = 256;
+
+/**
+ * The sets by their values. A set that is reached in two ways, or again, is one object; otherwise
+ * two clients that alternate would make new ones, each known to the one before it, for ever.
+ */
+const SETS = new Map<string, ReportedParameters>();
+const SETS_MAX = 4_096;
+
+function remembered(values: ReadonlyMap<string, string>): ReportedParameters {
+  const key = [...values]
+    .map(([name, value]) => `${name}\0${value}\0`)
+    .sort()
+    .join('');
+  let set = SETS.get(key);
+  if (set !== undefined) return set;
+  if (SETS.size >= SETS_MAX) forgetAll();
+  set = new ReportedParameters(values);
+  SETS.set(key, set);
+  return set;
+}
+
+/** What is still in use lives on with whoever uses it; equal sets made later are other objects. */
+function forgetAll(): void {
+  for (const set of SETS.values()) set.forget();
+  ReportedParameters.NONE.forget();
+  SETS.clear();
+}

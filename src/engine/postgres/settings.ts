@@ -17,7 +17,7 @@ export class SessionSettings {
   readonly key: string;
   private readonly values: ReadonlyMap<string, string>;
 
-  /** Names are in lower case and each comes once; values are latin1. */
+  /** Names are in lower case and each comes once; names and values are latin1. */
   constructor(settings: Iterable<readonly [string, string]>) {
     this.values = new Map([...settings].sort(([a], [b]) => (a < b ? -1 : 1)));
     this.key = [...this.values].map(([name, value]) => `${name}\0${value}\0`).join('');
@@ -35,27 +35,28 @@ export class SessionSettings {
     return this === other || this.key === other.key;
   }
 
-  /** One simple query that takes a connection from `current` to these settings. */
+  /**
+   * One simple query that takes a connection from `current` to these settings. `set_config` with NULL
+   * is RESET; the calls run from left to right.
+   */
   replayFrom(current: SessionSettings): Buffer {
-    const resets: string[] = [];
-    for (const name of current.values.keys()) {
-      if (!this.values.has(name)) resets.push(`RESET ${quoteName(name)};`);
+    const calls: string[] = [];
+    for (const [name, value] of current.values) {
+      const isRelative = RELATIVE.has(name) && this.values.get(name) !== value;
+      if (isRelative || !this.values.has(name)) calls.push(setConfig(name, 'NULL'));
     }
-    const sets: string[] = [];
     for (const [name, value] of this.values) {
-      if (current.values.get(name) === value) continue;
-      sets.push(`pg_catalog.set_config(${quoteValue(name)},${quoteValue(value)},false)`);
+      if (current.values.get(name) !== value) calls.push(setConfig(name, quoteValue(value)));
     }
-    return queryMessage(resets.join('') + (sets.length === 0 ? '' : `SELECT ${sets.join(',')}`));
+    return queryMessage(`SELECT ${calls.join(',')}`);
   }
 }
 
-/** A custom setting is `prefix.name`; each part is an identifier. */
-function quoteName(name: string): string {
-  return name
-    .split('.')
-    .map((part) => `"${part.replaceAll('"', '""')}"`)
-    .join('.');
+/** Settings of which a value may name only a part; the other part stays as it was. */
+const RELATIVE: ReadonlySet<string> = new Set(['datestyle']);
+
+function setConfig(name: string, quotedValue: string): string {
+  return `pg_catalog.set_config(${quoteValue(name)},${quotedValue},false)`;
 }
 
 /**

@@ -1,0 +1,148 @@
+/**
+ * Writes docs/errors.md from the table in src/base/errors.ts. Run it by hand after changing the table:
+ *
+ *   node_modules/.bin/bun scripts/generate-error-docs.ts
+ *
+ * A test compares the file with what this would write. What an error means to a person is below: a
+ * new code does not compile until it is explained.
+ */
+
+import { writeFileSync } from 'node:fs';
+import { ERRORS, type ErrorCode, type ErrorKind } from '../src/base/errors.ts';
+
+const KINDS: Readonly<Record<ErrorKind, string>> = {
+  client: "The client's doing, or its silence.",
+  auth: 'Who logs in, or how.',
+  capacity: 'A limit was reached.',
+  target: 'The database, or the way to it.',
+  protocol: 'What was sent is not what the protocol allows.',
+  config: 'The configuration of the proxy or of the database.',
+  internal: 'A mistake in Berth.',
+};
+
+const FATES = {
+  ends: 'The client connection ends.',
+  continues: 'The client connection goes on.',
+  depends: 'The client connection goes on; a log-in ends.',
+  unused: 'Not sent yet.',
+} as const;
+
+interface Explanation {
+  /** When it is sent. */
+  readonly when: string;
+  /** What becomes of the client connection. */
+  readonly fate: keyof typeof FATES;
+}
+
+const EXPLANATIONS: Readonly<Record<ErrorCode, Explanation>> = {
+  user_missing: { when: 'The start-up packet has no `user`.', fate: 'ends' },
+  password_wrong: {
+    when: 'The password is wrong, or the proxy has no secret for the user; the log says which.',
+    fate: 'ends',
+  },
+  tls_required: { when: 'For `RequireTLS`, once there is TLS.', fate: 'unused' },
+  protocol_version_unsupported: {
+    when: 'The start-up packet asks for another major version than 3. Minor versions are negotiated.',
+    fate: 'ends',
+  },
+  replication_unsupported: {
+    when: 'The client asks for replication. Connect to the database directly.',
+    fate: 'ends',
+  },
+  too_many_client_connections: {
+    when: 'The proxy has `MaxClientConnections` clients.',
+    fate: 'ends',
+  },
+  borrow_timeout: {
+    when: 'No database connection was free for `ConnectionBorrowTimeout`. The detail says which limit was reached, or why none could be opened.',
+    fate: 'depends',
+  },
+  no_target: {
+    when: 'For target groups without a target, once there can be.',
+    fate: 'unused',
+  },
+  protocol_violation: {
+    when: 'A message has a type or a length that no server takes, or comes at the wrong time.',
+    fate: 'ends',
+  },
+  startup_packet_invalid: { when: 'The start-up packet cannot be read.', fate: 'ends' },
+  option_unknown: {
+    when: '`options` has something else than `-c name=value` and `--name=value`.',
+    fate: 'ends',
+  },
+  option_without_value: {
+    when: '`options` names a setting without `=`.',
+    fate: 'ends',
+  },
+  login_timeout: { when: 'The client did not finish its log-in in time.', fate: 'ends' },
+  query_canceled: {
+    when: 'A cancel request came while the session waited for a connection. A running statement is cancelled by the database, with its own error.',
+    fate: 'continues',
+  },
+  idle_client_timeout: { when: 'The client was silent for `IdleClientTimeout`.', fate: 'ends' },
+  borrowed_idle_timeout: {
+    when: 'The session held a database connection, or took nothing of a reply, for `BorrowedIdleTimeout`, and nothing moved. Its transaction is rolled back.',
+    fate: 'ends',
+  },
+  client_lifetime: {
+    when: 'The client connection is too old, and nothing is in flight.',
+    fate: 'ends',
+  },
+  connection_lost: {
+    when: 'The database connection was lost while the session used it, and the database said nothing. Otherwise the client reads what it said.',
+    fate: 'ends',
+  },
+  connection_refused: {
+    when: 'Opening a database connection failed in a way that waiting does not mend. The client reads the message of the database instead, if there was one.',
+    fate: 'ends',
+  },
+  database_login_failed: {
+    when: 'The database refused the user or the password of the proxy. `berth check` shows why.',
+    fate: 'ends',
+  },
+  init_query_failed: {
+    when: 'The `InitQuery` failed on a new database connection. The detail has the message of the database.',
+    fate: 'ends',
+  },
+  shutting_down: { when: 'Berth drains or stops, or the proxy was replaced.', fate: 'ends' },
+  internal: { when: 'A mistake in Berth. Please report it, with the log.', fate: 'ends' },
+};
+
+export function renderErrorDocs(): string {
+  return `${[
+    '# Errors',
+    '<!-- Written by scripts/generate-error-docs.ts from src/base/errors.ts. Do not edit. -->',
+    'The errors that Berth itself sends. Everything else that a client reads comes from the database as it is. Texts that RDS\n' +
+      'Proxy has are its own, word for word; `{name}` stands for a value.',
+    'Kinds say who has to act:',
+    table(
+      ['Kind', 'What it is about'],
+      Object.entries(KINDS).map(([kind, about]) => [`\`${kind}\``, about]),
+    ),
+    'An error that ends the client connection has the severity FATAL, the others ERROR. Trying again "later" means without\n' +
+      'anyone changing anything.',
+    ...entries().flatMap(([code, { when, fate }]) => {
+      const { kind, retryable, sqlState, text } = ERRORS[code];
+      const retry = retryable ? 'Trying again later may help.' : 'Trying again does not help.';
+      return [
+        `## \`${code}\``,
+        `> ${text}`,
+        `SQLSTATE \`${sqlState}\`, kind \`${kind}\`. ${FATES[fate]} ${retry}`,
+        when,
+      ];
+    }),
+  ].join('\n\n')}\n`;
+}
+
+function entries(): [ErrorCode, Explanation][] {
+  return Object.entries(EXPLANATIONS) as [ErrorCode, Explanation][];
+}
+
+function table(columns: readonly string[], rows: readonly (readonly string[])[]): string {
+  const rule = columns.map(() => '---');
+  return [columns, rule, ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+}
+
+if (import.meta.main) {
+  writeFileSync(new URL('../docs/errors.md', import.meta.url), renderErrorDocs());
+}
