@@ -112,15 +112,19 @@ export function renderErrorDocs(): string {
   return `${[
     '# Errors',
     '<!-- Written by scripts/generate-error-docs.ts from src/base/errors.ts. Do not edit. -->',
-    'The errors that Berth itself sends. Everything else that a client reads comes from the database as it is. Texts that RDS\n' +
-      'Proxy has are its own, word for word; `{name}` stands for a value.',
+    wrapped(
+      'The errors that Berth itself sends. Everything else that a client reads comes from the database as it is. ' +
+        'Texts that RDS Proxy has are its own, word for word; `{name}` stands for a value.',
+    ),
     'Kinds say who has to act:',
     table(
       ['Kind', 'What it is about'],
       Object.entries(KINDS).map(([kind, about]) => [`\`${kind}\``, about]),
     ),
-    'An error that ends the client connection has the severity FATAL, the others ERROR. Trying again "later" means without\n' +
-      'anyone changing anything.',
+    wrapped(
+      'An error that ends the client connection has the severity FATAL, the others ERROR. ' +
+        'Whether trying again helps is meant without anyone changing anything.',
+    ),
     ...entries().flatMap(([code, { when, fate }]) => {
       const { kind, retryable, sqlState, text } = ERRORS[code];
       const retry = retryable ? 'Trying again later may help.' : 'Trying again does not help.';
@@ -128,7 +132,7 @@ export function renderErrorDocs(): string {
         `## \`${code}\``,
         `> ${text}`,
         `SQLSTATE \`${sqlState}\`, kind \`${kind}\`. ${FATES[fate]} ${retry}`,
-        when,
+        wrapped(when),
       ];
     }),
   ].join('\n\n')}\n`;
@@ -136,6 +140,20 @@ export function renderErrorDocs(): string {
 
 function entries(): [ErrorCode, Explanation][] {
   return Object.entries(EXPLANATIONS) as [ErrorCode, Explanation][];
+}
+
+/** Lines of prose are at most this long. */
+const LINE_LENGTH_MAX = 120;
+
+function wrapped(text: string): string {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(' ')) {
+    const isFull = line !== '' && line.length + 1 + word.length > LINE_LENGTH_MAX;
+    if (isFull) lines.push(line);
+    line = isFull || line === '' ? word : `${line} ${word}`;
+  }
+  return [...lines, line].join('\n');
 }
 
 function table(columns: readonly string[], rows: readonly (readonly string[])[]): string {
