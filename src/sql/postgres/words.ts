@@ -197,7 +197,6 @@ function isNumberedTemporarySchema(text: Uint8Array, length: number): boolean {
   return (
     text[0] === 0x70 &&
     length > NUMBERED_TEMPORARY_SCHEMA.length &&
-    length <= WORD_LENGTH_MAX &&
     startsWith(text, NUMBERED_TEMPORARY_SCHEMA)
   );
 }
