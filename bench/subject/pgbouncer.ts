@@ -12,6 +12,8 @@ import type { Subject, SubjectRequest } from './subject.ts';
 
 /** What a client may prepare by name: as many as Berth's tests use, and then some. */
 const PREPARED_STATEMENTS_MAX = 200;
+/** The first release that knows prepared statements; older ones refuse the setting. */
+const PREPARED_STATEMENTS_SINCE = 1.21;
 
 export function pgbouncerVersion(command: string): string | undefined {
   try {
@@ -27,7 +29,8 @@ export async function startPgbouncer(request: SubjectRequest, command: string): 
   const usersFile = join(request.directory, 'pgbouncer-users.txt');
   const { user, password } = request.database.credentials;
   writeFileSync(usersFile, `"${user}" "${password}"\n`);
-  writeFileSync(configFile, configuration(request, port, usersFile));
+  const version = pgbouncerVersion(command) ?? 'PgBouncer';
+  writeFileSync(configFile, configuration(request, port, usersFile, version));
   for (const file of [configFile, usersFile]) chmodSync(file, 0o644);
   const logFile = join(request.directory, 'pgbouncer.log');
   const child = await startChild({
@@ -38,7 +41,7 @@ export async function startPgbouncer(request: SubjectRequest, command: string): 
   });
   return {
     name: 'pgbouncer',
-    version: pgbouncerVersion(command) ?? 'PgBouncer',
+    version,
     address: { host: LOOPBACK, port },
     pid: child.pid,
     metricsUrl: undefined,
@@ -47,7 +50,12 @@ export async function startPgbouncer(request: SubjectRequest, command: string): 
   };
 }
 
-function configuration(request: SubjectRequest, port: number, usersFile: string): string {
+function configuration(
+  request: SubjectRequest,
+  port: number,
+  usersFile: string,
+  version: string,
+): string {
   const { address, account } = request.database;
   const lines = [
     '[databases]',
@@ -61,7 +69,9 @@ function configuration(request: SubjectRequest, port: number, usersFile: string)
     'pool_mode = transaction',
     `default_pool_size = ${request.poolSize}`,
     `max_client_conn = ${request.clientsMax}`,
-    `max_prepared_statements = ${PREPARED_STATEMENTS_MAX}`,
+    ...(knowsPreparedStatements(version)
+      ? [`max_prepared_statements = ${PREPARED_STATEMENTS_MAX}`]
+      : []),
     'query_wait_timeout = 120',
     'log_connections = 0',
     'log_disconnections = 0',
@@ -69,4 +79,10 @@ function configuration(request: SubjectRequest, port: number, usersFile: string)
   ];
   if (account !== undefined) lines.push(`user = ${account}`);
   return `${lines.join('\n')}\n`;
+}
+
+/** `PgBouncer 1.26.1` and the like. */
+function knowsPreparedStatements(version: string): boolean {
+  const [, major, minor] = /(\d+)\.(\d+)/.exec(version) ?? [];
+  return Number(`${major}.${minor}`) >= PREPARED_STATEMENTS_SINCE;
 }
