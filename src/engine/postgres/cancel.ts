@@ -4,7 +4,7 @@
  * be lent to another client (`DatabaseConnection.cancelsInFlight`). The database has signalled its
  * process by the time it closes the cancel connection, and a process that is idle by then ignores the
  * signal (`ProcessInterrupts` in src/backend/tcop/postgres.c). When it never closes, the signal may
- * still come at any time, so what it is meant for must not serve anybody else: it is doubtful.
+ * still come at any time, so what it is meant for must not serve anybody else.
  */
 
 import { Timer, type TimerWheel } from '../../base/timer-wheel.ts';
@@ -73,7 +73,7 @@ export class Canceller {
 
   private send(connection: DatabaseConnection, request: Uint8Array, ended: () => void): void {
     const timedOut = () => {
-      connection.ledger.isDoubtful = true;
+      connection.unfitBy = 'reset_failed';
     };
     new ConnectAttempt(this.address, CANCEL_TIMEOUT_MS, this.wheel, {
       opened: (stream) => new CancelExchange(stream, request, this.wheel, { ended, timedOut }),

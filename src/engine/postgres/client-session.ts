@@ -811,9 +811,11 @@ export class ClientSession
     // A request of which the database saw only a part cannot be finished or taken back.
     const isCut = this.bodyLeft > 0;
     this.detach(connection);
-    const { ledger, isDirty, cancelsInFlight } = connection;
+    const { ledger, isDirty, cancelsInFlight, unfitBy } = connection;
     const { pool } = this.userPool;
-    if (isCut || ledger.isDoubtful) pool.release(connection, 'destroy', 'client_gone_in_request');
+    if (unfitBy !== undefined) pool.release(connection, 'destroy', unfitBy);
+    else if (isCut || ledger.isDoubtful)
+      pool.release(connection, 'destroy', 'client_gone_in_request');
     else if (ledger.isSettled && !isDirty && cancelsInFlight === 0)
       pool.release(connection, 'clean');
     else pool.release(connection, 'cleanable');

@@ -48,7 +48,7 @@ export class Reset {
       return;
     }
     if (this.connection.cancelsInFlight > 0) return;
-    if (ledger.isDoubtful) this.finish(false);
+    if (ledger.isDoubtful || this.connection.unfitBy !== undefined) this.finish(false);
     else if (ledger.status !== STATUS_IDLE) this.run('rollback', 'ROLLBACK');
     else if (this.connection.isDirty) this.run('discard', 'DISCARD ALL');
     else this.finish(true);
