@@ -272,7 +272,7 @@ export class ClientSession
         this.countRequest();
         this.setUnnamed(connection, undefined);
         this.apply(
-          classify(bytes, at + HEADER_BYTES, next - 1),
+          this.classify(bytes, at + HEADER_BYTES, next - 1),
           bytes,
           at + HEADER_BYTES,
           next - 1,
@@ -324,7 +324,7 @@ export class ClientSession
     } else if (connection !== undefined) {
       this.setUnnamed(connection, { id: ++lastUnnamedStatement, bytes, at, end: next });
     }
-    this.apply(classify(bytes, nameEnd + 1, textEnd), bytes, nameEnd + 1, textEnd);
+    this.apply(this.classify(bytes, nameEnd + 1, textEnd), bytes, nameEnd + 1, textEnd);
     return change;
   }
 
@@ -371,7 +371,7 @@ export class ClientSession
     if (type === QUERY) {
       // What the text does is known at its end, long before the connection is given back.
       this.scanner ??= new StatementScanner();
-      this.scanner.reset();
+      this.scanner.reset(this.parameters.stringSyntax);
       this.scanner.push(bytes, at + HEADER_BYTES, bytes.length);
       this.isScanning = true;
     } else if (type === PARSE) {
@@ -393,6 +393,10 @@ export class ClientSession
     const effects = this.scanner?.end() ?? PLAIN;
     const [reason] = effects.reasons;
     if (reason !== undefined) this.pin(reason, EMPTY, 0, 0);
+  }
+
+  private classify(bytes: Buffer, from: number, to: number): Effects {
+    return classify(bytes, from, to, this.parameters.stringSyntax);
   }
 
   private apply(effects: Effects, bytes: Buffer, from: number, to: number): void {
@@ -486,6 +490,7 @@ export class ClientSession
     if (connection.settings !== this.settings) this.replaySettings(connection);
     else if (connection.parameters !== this.parameters) this.tellParameters(connection);
     if (this.endpoint.limits.isSessionMode) this.pin('session_mode', EMPTY, 0, 0);
+    if (!this.parameters.isTextReadable) this.pin('unknown', EMPTY, 0, 0);
   }
 
   private replaySettings(connection: DatabaseConnection): void {

@@ -6,16 +6,37 @@
  * Names and values are latin1 strings: one character per byte, whatever the encoding.
  */
 
+import type { StringSyntax } from '../../sql/postgres/scanner.ts';
 import { parameterStatus } from './wire/backend.ts';
+
+/**
+ * Encodings in which the second byte of a character may be an ASCII one, such as a backslash or a
+ * quote. https://www.postgresql.org/docs/current/multibyte.html (those that no server may use)
+ */
+const CLIENT_ONLY_ENCODINGS: ReadonlySet<string> = new Set([
+  'BIG5',
+  'GB18030',
+  'GBK',
+  'JOHAB',
+  'SHIFT_JIS_2004',
+  'SJIS',
+  'UHC',
+]);
 
 export class ReportedParameters {
   static readonly NONE = new ReportedParameters(new Map());
 
+  /** How the database reads a string constant. */
+  readonly stringSyntax: StringSyntax;
+  /** Whether a byte below 0x80 in a text is always that character; else a quote may not be one. */
+  readonly isTextReadable: boolean;
   private readonly values: ReadonlyMap<string, string>;
   private readonly changes = new Map<string, ReportedParameters>();
 
   constructor(values: ReadonlyMap<string, string>) {
     this.values = values;
+    this.stringSyntax = values.get('standard_conforming_strings') === 'on' ? 'standard' : 'unsure';
+    this.isTextReadable = !CLIENT_ONLY_ENCODINGS.has(values.get('client_encoding') ?? '');
   }
 
   get(name: string): string | undefined {
