@@ -9,10 +9,10 @@
 
 import { Timer } from '../../base/timer-wheel.ts';
 import type { DatabaseConnection } from './database-connection.ts';
-import { OURS, OWES_SYNC } from './ledger.ts';
+import { OURS, OWES_EXECUTE, OWES_SYNC } from './ledger.ts';
 import { OwnStatement } from './own-statement.ts';
 import { SessionSettings } from './settings.ts';
-import { copyFailMessage, SYNC_MESSAGE } from './wire/frontend.ts';
+import { copyFailMessage, EXECUTE_NOTHING_MESSAGE, SYNC_MESSAGE } from './wire/frontend.ts';
 import { STATUS_IDLE } from './wire/messages.ts';
 
 const COPY_FAIL_MESSAGE = copyFailMessage('the client connection was closed');
@@ -66,10 +66,17 @@ export class Reset {
       this.connection.stream.write(COPY_FAIL_MESSAGE);
       ledger.copyEnded();
     }
-    if (ledger.isBatchOpen) this.sync();
+    if (ledger.isBatchOpen) this.failBatch();
     if (this.isProbe || this.hasCancelled || ledger.isEmpty) return;
     this.hasCancelled = true;
     target.canceller.cancel(this.connection);
+  }
+
+  /** A Sync alone would commit what its client never asked to commit; so an error goes before it. */
+  private failBatch(): void {
+    this.connection.ledger.owe(OWES_EXECUTE | OURS);
+    this.connection.stream.write(EXECUTE_NOTHING_MESSAGE);
+    this.sync();
   }
 
   private sync(): void {

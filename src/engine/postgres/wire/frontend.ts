@@ -36,6 +36,8 @@ export const PROTOCOL_3_2 = (3 << 16) | 2;
 export const SYNC_MESSAGE = message(SYNC);
 /** Close of the unnamed statement. */
 export const CLOSE_UNNAMED_MESSAGE = message(CLOSE, Buffer.from('S\0'));
+/** Execute of a portal that nobody has: an error, whatever went before it. */
+export const EXECUTE_NOTHING_MESSAGE = message(EXECUTE, cString('berth: no portal'), int32(0));
 export const TERMINATE_MESSAGE = message(TERMINATE);
 export const SSL_REQUEST_MESSAGE = Buffer.concat([int32(8), int32(SSL_REQUEST)]);
 
