@@ -7,13 +7,7 @@ import { Berth } from '../harness/berth.ts';
 import * as frontend from '../harness/frontend-messages.ts';
 import { untilMetric } from '../harness/polling.ts';
 import { usePostgres } from '../harness/postgres.ts';
-import {
-  fields,
-  READY,
-  ScriptedDatabase,
-  selected,
-  welcome,
-} from '../harness/scripted-database.ts';
+import { fields, ScriptedDatabase, selected, welcome } from '../harness/scripted-database.ts';
 
 setDefaultTimeout(20_000);
 
