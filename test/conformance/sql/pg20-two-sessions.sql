@@ -1,0 +1,32 @@
+-- PG-20: two sessions see of each other what is committed, and nothing else.
+-- pool: 2
+
+create table t (a int);
+
+begin;
+
+insert into t values (1);
+
+\session b
+
+select count(*) from t;
+
+begin isolation level repeatable read;
+
+select count(*) from t;
+
+\session a
+
+commit;
+
+\session b
+
+select count(*) from t;
+
+commit;
+
+select count(*) from t;
+
+\session a
+
+select count(*) from t;

@@ -1,0 +1,38 @@
+/**
+ * What a client saw, as text that can be compared. Everything is kept but what can never be the same
+ * twice: process ids, and the object ids of what the case itself made, which become `new1`, `new2`, …
+ * in the order in which they appear.
+ */
+
+import { type BackendMessage, formatMessage } from '../harness/backend-messages.ts';
+
+/** Object ids below are PostgreSQL's own, and the same everywhere. */
+const FIRST_NORMAL_OBJECT_ID = 16_384;
+
+export class Transcript {
+  readonly #lines: string[] = [];
+  readonly #objectIds = new Map<string, string>();
+
+  get text(): string {
+    return `${this.#lines.join('\n')}\n`;
+  }
+
+  add(session: string, message: BackendMessage): void {
+    const text = formatMessage(message);
+    const hasObjectIds = message.type === 'T' || message.type === 't';
+    this.note(session, hasObjectIds ? this.#nameObjects(text) : text);
+  }
+
+  note(session: string, text: string): void {
+    this.#lines.push(`${session} ${text}`);
+  }
+
+  #nameObjects(text: string): string {
+    return text.replace(/(?<=[: ])\d+(?=[./ ]|$)/g, (id) => {
+      if (Number(id) < FIRST_NORMAL_OBJECT_ID) return id;
+      const name = this.#objectIds.get(id) ?? `new${this.#objectIds.size + 1}`;
+      this.#objectIds.set(id, name);
+      return name;
+    });
+  }
+}
