@@ -202,6 +202,8 @@ export class ReplyLedger {
         return;
       case COPY_IN_RESPONSE:
         if (head !== OWES_QUERY && head !== OWES_EXECUTE) throw new LedgerViolation(type, head);
+        // Of the COPY before this one.
+        if (this.uncertainSyncs > 0) this.becomeCertain();
         this.copyInBegan();
         return;
       default:

@@ -47,6 +47,8 @@ interface Copying {
 export class ServerModel {
   readonly input: Request[] = [];
   readonly replies: Reply[] = [];
+  /** It read something during COPY IN that has no place there: FATAL. */
+  isDead = false;
   /** The transaction block. */
   private block: 'I' | 'T' | 'E' = 'I';
   /** `ignore_till_sync` */
@@ -189,7 +191,7 @@ export class ServerModel {
         this.ready();
       }
     } else {
-      throw new Error(`${request.type} during COPY ends the connection; do not send it`);
+      this.isDead = true;
     }
   }
 
