@@ -57,10 +57,6 @@ const EXPLANATIONS: Readonly<Record<ErrorCode, Explanation>> = {
     when: 'No database connection was free for `ConnectionBorrowTimeout`. The detail says which limit was reached, or why none could be opened.',
     fate: 'depends',
   },
-  no_target: {
-    when: 'For target groups without a target, once there can be.',
-    fate: 'unused',
-  },
   protocol_violation: {
     when: 'A message has a type or a length that no server takes, or comes at the wrong time.',
     fate: 'ends',

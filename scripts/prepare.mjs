@@ -72,7 +72,7 @@ function readPackages(file) {
 }
 
 /**
- * `npm install --no-save` takes versions and checksums from the lock file, as `npm ci` does, but it
+ * `npm install --no-save` takes versions and checksums from the lock file; it
  * does not insist that the lock file names the optional packages of every other platform, which
  * not every registry has. The result is compared with the lock file afterwards.
  */

@@ -55,8 +55,8 @@ export async function probeTarget(target: DBInstance, secret: SecretEntry): Prom
   if (!observation.isOk) return { isReached: false, detail: observation.detail };
   return {
     isReached: true,
-    serverVersion: observation.facts.version,
-    maxConnections: observation.facts.maxConnections,
+    serverVersion: observation.facts?.version ?? '',
+    maxConnections: observation.facts?.maxConnections ?? 0,
     durationMs: performance.now() - startedAt,
   };
 }

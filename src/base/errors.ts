@@ -68,12 +68,6 @@ export const ERRORS = {
     sqlState: '08000',
     text: 'Timed-out waiting to acquire database connection.',
   },
-  no_target: {
-    kind: 'config',
-    retryable: true,
-    sqlState: '08001',
-    text: "The target group doesn't have any associated read/write instances",
-  },
   protocol_violation: {
     kind: 'protocol',
     retryable: false,

@@ -144,11 +144,11 @@ class Service {
       this.http = undefined;
       this.listenForManagement();
     } catch (error) {
-      const isExpected =
-        error instanceof ConfigurationError ||
-        error instanceof ListenError ||
-        error instanceof HttpListenError;
-      if (isExpected) this.log.emit({ event: 'configuration.refused', detail: error.message });
+      const isAddressTaken = error instanceof ListenError || error instanceof HttpListenError;
+      if (error instanceof ConfigurationError)
+        this.log.emit({ event: 'configuration.refused', detail: error.message });
+      else if (isAddressTaken)
+        this.log.emit({ event: 'configuration.incomplete', detail: error.message });
       else this.log.emit({ event: 'internal.failed', doing: 'reload the configuration', error });
     }
   }

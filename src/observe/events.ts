@@ -37,7 +37,7 @@ export type Event =
   | (ClientScope & { readonly event: 'client.closed'; readonly reason: ClientCloseReason })
   | (ClientScope & {
       readonly event: 'borrow.failed';
-      readonly why: 'timeout' | 'refused' | 'no_target';
+      readonly why: 'timeout' | 'refused';
       readonly waitedMs: number;
       readonly detail: string;
     })
@@ -89,6 +89,7 @@ export type Event =
   | { readonly event: 'endpoint.closed'; readonly proxy: string; readonly endpoint: string }
   | { readonly event: 'api.listening'; readonly address: string }
   | { readonly event: 'configuration.applied'; readonly proxies: number }
+  | { readonly event: 'configuration.incomplete'; readonly detail: string }
   | { readonly event: 'configuration.refused'; readonly detail: string }
   | { readonly event: 'process.started'; readonly version: string; readonly pid: number }
   | {

@@ -76,6 +76,7 @@ export function levelOf(event: Event): LogLevel {
   switch (event.event) {
     case 'internal.failed':
     case 'configuration.refused':
+    case 'configuration.incomplete':
       return 'error';
     case 'connection.open_failed':
       return event.isTemporary ? 'warn' : 'error';
@@ -188,6 +189,8 @@ export function textOf(event: Event): string {
       return 'The endpoint no longer listens.';
     case 'configuration.applied':
       return `The configuration was applied: ${count(event.proxies, 'proxy', 'proxies')}.`;
+    case 'configuration.incomplete':
+      return `The configuration was applied, but for this: ${event.detail}`;
     case 'configuration.refused':
       return `The configuration was refused, and the one before stays in force. ${event.detail}`;
     case 'process.started':
@@ -210,7 +213,6 @@ const AUTHENTICATION_TEXTS = {
 const BORROW_TEXTS = {
   timeout: 'Timed-out waiting to acquire database connection.',
   refused: 'A database connection could not be borrowed.',
-  no_target: "The target group doesn't have any associated read/write instances.",
 } as const;
 
 function count(amount: number, one: string, many: string): string {

@@ -131,6 +131,16 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
     return this.whenDrained.promise;
   }
 
+  /**
+   * Closes an idle connection so that somebody outside the pools gets a permit soon. Returns false
+   * when there is none to close because all are in use.
+   */
+  makeRoomForOne(): boolean {
+    const pool = this.leastRecentlyUsed(() => true);
+    pool?.closeOldestIdle('evicted');
+    return pool !== undefined || this.budget.connecting + this.budget.closing > 0;
+  }
+
   gauges(isAvailable: boolean): TargetGauges {
     let connections = 0;
     let encrypted = 0;
@@ -255,7 +265,7 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
     const seconds = (waitedMs / 1000).toFixed(1);
     const failure = pool.backoff.lastFailure ?? this.backoff.lastFailure;
     if (failure !== undefined) {
-      return `Waited ${seconds} s for a connection to target ${this.target}, which cannot be opened: ${failure.detail}`;
+      return `Waited ${seconds} s for a connection to target ${this.target}, which cannot be opened: ${failure.error.message}`;
     }
     let borrowed = 0;
     let pinned = 0;

@@ -82,8 +82,11 @@ export class DatabaseProxy {
 
   /** Why it cannot serve; empty when it can. */
   get problems(): readonly string[] {
-    const { failure } = this.monitor;
-    return failure === undefined ? [] : [`target ${this.target} is not available`];
+    const problems: string[] = [];
+    if (this.endpoints.size < this.spec.Endpoints.length)
+      problems.push('not every endpoint listens');
+    if (!this.monitor.isAvailable) problems.push(`target ${this.target} is not available`);
+    return problems;
   }
 
   /** Listens on every endpoint; throws `ListenError`, and then listens on none. */

@@ -8,6 +8,8 @@ import type { DBProxy, SecretEntry, Snapshot } from './snapshot.ts';
 export class ProxyRegistry implements MetricsSource {
   private readonly dependencies: ProxyDependencies;
   private readonly proxies = new Map<string, DatabaseProxy>();
+  /** No longer wanted; their last clients are finishing. */
+  private readonly retiring = new Set<DatabaseProxy>();
 
   constructor(dependencies: ProxyDependencies) {
     this.dependencies = dependencies;
@@ -19,7 +21,7 @@ export class ProxyRegistry implements MetricsSource {
 
   get clientCount(): number {
     let count = 0;
-    for (const proxy of this.proxies.values()) count += proxy.clientCount;
+    for (const proxy of this.everyProxy()) count += proxy.clientCount;
     return count;
   }
 
@@ -48,14 +50,15 @@ export class ProxyRegistry implements MetricsSource {
   }
 
   async drain(): Promise<void> {
-    await Promise.all([...this.proxies.values()].map((proxy) => proxy.drain()));
+    await Promise.all([...this.everyProxy()].map((proxy) => proxy.drain()));
   }
 
   /** Ends everything now. Returns how many clients were cut. */
   stop(): number {
     let cut = 0;
-    for (const proxy of this.proxies.values()) cut += proxy.stop();
+    for (const proxy of this.everyProxy()) cut += proxy.stop();
     this.proxies.clear();
+    this.retiring.clear();
     return cut;
   }
 
@@ -81,6 +84,15 @@ export class ProxyRegistry implements MetricsSource {
   /** Its addresses are free at once; its clients finish what they are at. */
   private retire(name: string, proxy: DatabaseProxy): void {
     this.proxies.delete(name);
-    void proxy.drain().then(() => proxy.stop());
+    this.retiring.add(proxy);
+    void proxy.drain().then(() => {
+      proxy.stop();
+      this.retiring.delete(proxy);
+    });
+  }
+
+  private *everyProxy(): Generator<DatabaseProxy> {
+    yield* this.proxies.values();
+    yield* this.retiring;
   }
 }

@@ -10,8 +10,6 @@ const SECOND = 1_000;
 const HOUR = 3_600 * SECOND;
 const CLIENT_LIFETIME_MS = 24 * HOUR;
 const LOGIN_TIMEOUT_MS = 15 * SECOND;
-/** Berth's own connection, see `Monitor`. */
-const MONITOR_CONNECTIONS = 1;
 
 export function engineSettings(proxy: DBProxy): EngineSettings {
   const config = proxy.ConnectionPoolConfig;
@@ -56,8 +54,8 @@ function priorityOf(rules: readonly PriorityRule[]): EngineSettings['priorityOf'
 
 /**
  * `MaxConnectionsPercent` is a share of what the database says it allows, and never so much that the
- * connections it keeps for administrators, or our own to watch it, would be refused. Until the
- * database has been asked, `MaxConnections` alone holds.
+ * connections it keeps for administrators would be asked for. Until the database has been asked,
+ * `MaxConnections` alone holds.
  */
 export function connectionLimits(
   config: ConnectionPoolConfig,
@@ -68,7 +66,7 @@ export function connectionLimits(
     const maxIdleConnections = percent(MaxConnections, MaxIdleConnectionsPercent);
     return { maxConnections: MaxConnections, limitedBy: 'MaxConnections', maxIdleConnections };
   }
-  const ordinary = facts.maxConnections - facts.reservedConnections - MONITOR_CONNECTIONS;
+  const ordinary = facts.maxConnections - facts.reservedConnections;
   const share = Math.min(percent(facts.maxConnections, MaxConnectionsPercent), ordinary);
   const allowed = Math.max(1, share);
   const maxConnections = Math.min(MaxConnections, allowed);

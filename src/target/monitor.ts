@@ -2,7 +2,8 @@
  * Watches one target: asks it, on a connection of its own, what it allows and whether it answers.
  * The connection is opened for each look and counts against the proxy's limit while it is open, so
  * the database never sees more connections than were allowed. When every permitted connection is in
- * use there is no room to look, and no need: a full pool is a target that answers.
+ * use there is no room to look, and no need: a busy pool is a target that answers. When they are idle,
+ * one of them makes room.
  */
 
 import { Timer, type TimerWheel } from '../base/timer-wheel.ts';
@@ -20,11 +21,12 @@ export interface TargetFacts {
 export type TargetFailureReason = 'UNREACHABLE' | 'CONNECTION_FAILED' | 'AUTH_FAILURE';
 
 export type Observation =
-  | { readonly isOk: true; readonly facts: TargetFacts }
+  /** `facts` are absent when the target is known to answer but there was no room to ask it more. */
+  | { readonly isOk: true; readonly facts: TargetFacts | undefined }
   | { readonly isOk: false; readonly reason: TargetFailureReason; readonly detail: string };
 
 export interface Prober {
-  /** Looks once; `undefined` when there was no room for another connection. Does not throw. */
+  /** Looks once; `undefined` when that was not possible now. Does not throw. */
   probe(): Promise<Observation | undefined>;
 }
 
@@ -58,12 +60,6 @@ export class Monitor {
     return this.last?.isOk === true;
   }
 
-  /** Why the target is not available; `undefined` when it is. */
-  get failure(): string | undefined {
-    if (this.last === undefined) return 'not reached yet';
-    return this.last.isOk ? undefined : this.last.detail;
-  }
-
   start(): void {
     void this.look();
   }
@@ -84,7 +80,7 @@ export class Monitor {
     const before = this.last;
     this.last = observation;
     const { proxy, target, observer, learnt } = this.options;
-    if (observation.isOk) learnt(observation.facts);
+    if (observation.isOk && observation.facts !== undefined) learnt(observation.facts);
     const isNews =
       before === undefined ||
       before.isOk !== observation.isOk ||
@@ -96,7 +92,7 @@ export class Monitor {
       target,
       state: observation.isOk ? 'AVAILABLE' : 'UNAVAILABLE',
       reason: observation.isOk ? undefined : observation.reason,
-      detail: observation.isOk ? observation.facts.version : observation.detail,
+      detail: observation.isOk ? (observation.facts?.version ?? '') : observation.detail,
     });
   }
 }

@@ -373,6 +373,7 @@ describe('clients that say nothing', () => {
       authenticationFailed: unused,
       poolFor: unused,
       poolLeft: unused,
+      borrowFailed: unused,
       priorityOf: unused,
       loggedIn: unused,
       cancel: unused,

@@ -85,6 +85,12 @@ interface UnnamedStatement {
 
 let lastUnnamedStatement = 0;
 
+/**
+ * The process ids that clients are given begin here: above those of any system (2^22 on Linux), so
+ * that `pg_terminate_backend` with one of them hits nobody.
+ */
+const PROCESS_ID_FIRST = 2 ** 30;
+
 export class ClientSession
   implements StreamHandler, Borrower<DatabaseConnection>, ConnectionHolder
 {
@@ -92,6 +98,8 @@ export class ClientSession
   readonly userPool: UserPool;
   /** The virtual cancel key: what the client was given in BackendKeyData, as latin1. */
   readonly cancelKey: string;
+  /** Names the session in a CancelRequest. */
+  readonly processId: number;
   private readonly endpoint: EndpointContext;
   private readonly stream: Stream;
   private readonly settings: SessionSettings;
@@ -128,6 +136,7 @@ export class ClientSession
 
   constructor(options: SessionOptions) {
     this.id = options.id;
+    this.processId = PROCESS_ID_FIRST + (options.id % PROCESS_ID_FIRST);
     this.endpoint = options.endpoint;
     this.stream = options.stream;
     this.userPool = options.userPool;
@@ -656,6 +665,8 @@ export class ClientSession
     const { connection } = this;
     if (connection === undefined || !connection.ledger.isSettled || this.bodyLeft > 0) return;
     this.requestedAt = 0;
+    // Something that no text showed, such as a function, changed a setting of the session.
+    if (connection.hasStrayParameters) this.pin('set', EMPTY, 0, 0);
     if (this.pinnedBy !== undefined) {
       if (this.isDraining) this.close('shutdown', new BerthError('shutting_down'));
       return;

@@ -85,6 +85,8 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   holder: ConnectionHolder | undefined = undefined;
   /** What the database reports now. */
   parameters: ReportedParameters;
+  /** What it reported when nothing of a session's was running: after the login, a replay, a reload. */
+  private ownParameters: ReportedParameters;
   /** What the last session's replay left. */
   settings = SessionSettings.NONE;
   /** Which Parse is in the unnamed statement: its number, 0 for none, -1 when that is not known. */
@@ -118,6 +120,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     this.target = target;
     this.pool = pool;
     this.parameters = facts.parameters;
+    this.ownParameters = facts.parameters;
     this.cancelKey = facts.cancelKey;
     this.initQuery = facts.initQuery;
     stream.handler = this;
@@ -125,6 +128,11 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
 
   get isInTransaction(): boolean {
     return this.ledger.status !== STATUS_IDLE;
+  }
+
+  /** A session has changed what the database reports, and it has not gone back. */
+  get hasStrayParameters(): boolean {
+    return this.parameters !== this.ownParameters;
   }
 
   get isEncrypted(): boolean {
@@ -252,6 +260,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     const parameter = readParameterStatus(whole);
     if (parameter === undefined) throw new LedgerViolation(PARAMETER_STATUS, -3);
     this.parameters = this.parameters.with(...parameter);
+    if (ours !== 0 || this.ledger.isEmpty) this.ownParameters = this.parameters;
     if (ours === 0) this.holder?.parametersReported(this.parameters);
   }
 

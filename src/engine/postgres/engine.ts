@@ -43,6 +43,7 @@ export class PostgresEngine implements Engine {
   private readonly userPools = new WeakMap<Pool<DatabaseConnection>, UserPool>();
   /** Goes up when what clients are told at login may have changed. */
   private generation = 0;
+  /** By the process id that the client was given. */
   private readonly sessions = new Map<number, ClientSession>();
   private readonly logins = new Set<ClientLogin>();
   private drained: (() => void) | undefined = undefined;
@@ -123,7 +124,11 @@ export class PostgresEngine implements Engine {
       const detail = 'Proxy does not have any registered credentials';
       return { isOk: false, reason: 'AUTH_FAILURE', detail };
     }
-    if (!this.budget.tryAcquire()) return undefined;
+    if (!this.budget.tryAcquire()) {
+      // Connections that are in use are proof enough; idle ones make room for the next look.
+      if (!this.group.makeRoomForOne()) return { isOk: true, facts: undefined };
+      return undefined;
+    }
     try {
       const { user, password } = credential;
       return await probe(this.target, { user, password });
@@ -195,12 +200,12 @@ export class PostgresEngine implements Engine {
   }
 
   sessionBegan(session: ClientSession): void {
-    this.sessions.set(session.id, session);
+    this.sessions.set(session.processId, session);
     if (this.drained !== undefined) session.drain();
   }
 
   sessionEnded(session: ClientSession): void {
-    this.sessions.delete(session.id);
+    this.sessions.delete(session.processId);
     this.leavePool(session.userPool);
     this.countdown();
   }
@@ -319,6 +324,17 @@ class EndpointLogin implements LoginHost {
 
   poolLeft(pool: UserPool): void {
     this.engine.leavePool(pool);
+  }
+
+  borrowFailed(error: BerthError, waitedMs: number): void {
+    const { endpoint, login } = this;
+    endpoint.observer.emit({
+      ...endpoint.scope(login.id),
+      event: 'borrow.failed',
+      why: error.code === 'borrow_timeout' ? 'timeout' : 'refused',
+      waitedMs: Math.round(waitedMs),
+      detail: error.detail ?? error.message,
+    });
   }
 
   priorityOf(settings: EngineSettings, user: string, session: SessionSettings): number {

@@ -173,7 +173,7 @@ describe('bin/berth', () => {
     await Bun.write(join(bare, 'bin/berth'), script);
     const { err, code } = await launch(['sh', join(bare, 'bin/berth')], folder);
     expect(code).toBe(1);
-    expect(err).toContain('npm ci');
+    expect(err).toContain('npm install');
     rmSync(bare, { recursive: true });
     rmSync(folder, { recursive: true });
   });

@@ -37,7 +37,7 @@ const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { event: N
     event: 'client.closed',
     reason,
   })),
-  'borrow.failed': (['timeout', 'refused', 'no_target'] as const).map((why) => ({
+  'borrow.failed': (['timeout', 'refused'] as const).map((why) => ({
     ...client,
     event: 'borrow.failed',
     why,
@@ -108,6 +108,9 @@ const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { event: N
   'endpoint.closed': [{ event: 'endpoint.closed', proxy: 'orders', endpoint: 'default' }],
   'api.listening': [{ event: 'api.listening', address: '127.0.0.1:8400' }],
   'configuration.applied': [{ event: 'configuration.applied', proxies: 1 }],
+  'configuration.incomplete': [
+    { event: 'configuration.incomplete', detail: 'DBProxies[0].Listen: cannot listen' },
+  ],
   'configuration.refused': [{ event: 'configuration.refused', detail: 'berth.yaml:1  x' }],
   'process.started': [{ event: 'process.started', version: '0.1.0', pid: 1 }],
   'process.draining': [

@@ -474,7 +474,7 @@ test('PG-19: after a temporary failure clients go on waiting, and the timeout sa
   fixture.pass(3_100);
   expect(client.error?.code).toBe('borrow_timeout');
   expect(client.error?.detail).toBe(
-    'Waited 3.0 s for a connection to target orders-db, which cannot be opened: connect to 127.0.0.1:5432: refused',
+    'Waited 3.0 s for a connection to target orders-db, which cannot be opened: The target database is not reachable.',
   );
 });
 

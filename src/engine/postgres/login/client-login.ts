@@ -65,6 +65,8 @@ export class ClientLogin implements StreamHandler, Guest {
   private settings: SessionSettings | undefined = undefined;
   private authenticator: ClientAuthenticator | undefined = undefined;
   private userPool: UserPool | undefined = undefined;
+  /** Wheel time. */
+  private welcomeAskedAt = 0;
 
   constructor(stream: Stream, host: LoginHost) {
     this.stream = stream;
@@ -276,6 +278,7 @@ export class ClientLogin implements StreamHandler, Guest {
     // From here on the limits of the pool hold.
     wheel.disarm(this.deadline);
     this.state = 'welcoming';
+    this.welcomeAskedAt = wheel.now;
     this.authenticator = undefined;
     const settings = this.settings ?? settingsOf(new Map());
     this.userPool = this.host.poolFor(this.user, this.database);
@@ -294,7 +297,7 @@ export class ClientLogin implements StreamHandler, Guest {
   welcomed(welcome: Welcome): void {
     if (this.state !== 'welcoming' || this.userPool === undefined) return;
     if (!welcome.isOk) {
-      if ('error' in welcome) this.refuse('borrow_failed', welcome.error);
+      if ('error' in welcome) this.borrowFailed(welcome.error);
       else this.refuseWith('login_failed', errorFromFields('FATAL', welcome.fields));
       return;
     }
@@ -313,7 +316,7 @@ export class ClientLogin implements StreamHandler, Guest {
       Buffer.concat([
         AUTHENTICATION_OK,
         ...welcome.parameters.differencesFrom(ReportedParameters.NONE),
-        backendKeyData(session.id, key),
+        backendKeyData(session.processId, key),
         READY_IDLE,
       ]),
     );
@@ -322,6 +325,11 @@ export class ClientLogin implements StreamHandler, Guest {
     this.buffer = undefined;
     this.stream.handler = session;
     if (buffer !== undefined) session.received(buffer);
+  }
+
+  private borrowFailed(error: BerthError): void {
+    this.host.borrowFailed(error, this.host.endpoint.wheel.now - this.welcomeAskedAt);
+    this.refuse('borrow_failed', error);
   }
 
   // --- The end of a login that did not succeed

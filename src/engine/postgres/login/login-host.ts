@@ -1,5 +1,6 @@
 /** What a client's login needs from the engine that it logs in to. */
 
+import type { BerthError } from '../../../base/errors.ts';
 import type { UserCredential } from '../../../credential/credentials.ts';
 import type { Stream } from '../../../net/stream.ts';
 import type { ClientCloseReason } from '../../../observe/reasons.ts';
@@ -36,6 +37,8 @@ export interface LoginHost {
   /** The pool is kept until `poolLeft`, or until the session that `loggedIn` makes has ended. */
   poolFor(user: string, database: string): UserPool;
   poolLeft(pool: UserPool): void;
+  /** The welcome needed a connection and there was none. */
+  borrowFailed(error: BerthError, waitedMs: number): void;
   priorityOf(settings: EngineSettings, user: string, session: SessionSettings): number;
   loggedIn(login: LoggedIn): ClientSession;
   /** Passes a cancel on; `done` is called in any case. */
