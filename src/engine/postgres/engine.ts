@@ -41,6 +41,7 @@ export class PostgresEngine implements Engine {
   private readonly group: PoolGroup<DatabaseConnection>;
   private readonly endpoints = new Map<string, PostgresEndpoint>();
   private readonly userPools = new WeakMap<Pool<DatabaseConnection>, UserPool>();
+  private answersAtProbe = 0;
   /** Goes up when what clients are told at login may have changed. */
   private generation = 0;
   /** By the process id that the client was given. */
@@ -124,10 +125,14 @@ export class PostgresEngine implements Engine {
       const detail = 'Proxy does not have any registered credentials';
       return { isOk: false, reason: 'AUTH_FAILURE', detail };
     }
+    const answersBefore = this.answersAtProbe;
+    this.answersAtProbe = this.answers;
     if (!this.budget.tryAcquire()) {
-      // Connections that are in use are proof enough; idle ones make room for the next look.
-      if (!this.group.makeRoomForOne()) return { isOk: true, facts: undefined };
-      return undefined;
+      // An answer to anybody is proof enough; an idle connection makes room for the next look.
+      // Permits may also be with attempts that nobody answers, and those prove nothing.
+      const hasMadeRoom = this.group.makeRoomForOne();
+      if (hasMadeRoom || this.answers === answersBefore) return undefined;
+      return { isOk: true, facts: undefined };
     }
     try {
       const { user, password } = credential;
@@ -135,6 +140,12 @@ export class PostgresEngine implements Engine {
     } finally {
       this.budget.release();
     }
+  }
+
+  /** How often the target has answered somebody. */
+  private get answers(): number {
+    const { queryDatabaseResponses, databaseConnectionsSetupSucceeded } = this.target.counters;
+    return queryDatabaseResponses + databaseConnectionsSetupSucceeded;
   }
 
   drain(): Promise<void> {
