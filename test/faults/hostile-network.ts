@@ -15,6 +15,8 @@ export interface Plan {
   readonly pieceBytes?: number;
   /** Every chunk is held back for this long. */
   readonly delayMs?: number;
+  /** A connection whose first bytes are like this is reset instead. */
+  readonly refuse?: (firstBytes: Buffer) => boolean;
   /** What happens once this many bytes have gone through in one direction. */
   readonly cut?: {
     readonly direction: Direction;
@@ -117,7 +119,10 @@ export class Link {
 
   async #pass(chunk: Buffer, to: Socket, direction: Direction): Promise<void> {
     const { pieceBytes = chunk.length, delayMs } = this.plan;
-    if (direction === 'toServer' && this.firstBytes.length === 0) this.firstBytes = chunk;
+    if (direction === 'toServer' && this.firstBytes.length === 0) {
+      this.firstBytes = chunk;
+      if (this.plan.refuse?.(chunk)) this.reset();
+    }
     if (delayMs !== undefined) await new Promise((resolve) => setTimeout(resolve, delayMs));
     for (let at = 0; at < chunk.length && !this.#isClosed; ) {
       await this.#allowed();
