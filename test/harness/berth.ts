@@ -26,6 +26,8 @@ const LAUNCHER = join(import.meta.dir, '..', '..', 'bin', 'berth');
 const PORT_MIN = 5_500;
 const PORT_MAX = 15_000;
 const START_ATTEMPTS = 10;
+/** After the end of the process, for the end of its log. */
+const CLOSE_GRACE_MS = 500;
 
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug' | 'trace';
 
@@ -288,6 +290,10 @@ export class Berth {
     }
     this.#child.on('error', () => this.#finish({ code: null, signal: null }));
     this.#child.on('close', (code, signal) => this.#finish({ code, signal }));
+    // Bun sometimes loses the end of a pipe, and with it `close`.
+    this.#child.on('exit', (code, signal) => {
+      setTimeout(() => this.#finish({ code, signal }), CLOSE_GRACE_MS);
+    });
   }
 
   #finish(end: ProcessEnd): void {
