@@ -6,6 +6,8 @@
 
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
 import { Arrivals, within } from '../harness/deadline.ts';
+import { START_DEADLINE_MS } from '../harness/postgres.ts';
+import { useShared } from '../harness/shared.ts';
 
 export type Direction = 'toServer' | 'toClient';
 
@@ -241,4 +243,14 @@ export class HostileNetwork {
     if (typeof address !== 'object' || address === null) throw new Error('it does not listen');
     this.#port = address.port;
   }
+}
+
+/** A network for all tests of the file or `describe` that calls it. Call the result inside tests. */
+export function useNetwork(port: () => number): () => HostileNetwork {
+  return useShared({
+    name: 'the network',
+    start: () => HostileNetwork.start(port()),
+    stop: (network) => network.stop(),
+    deadlineMs: START_DEADLINE_MS,
+  });
 }

@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test';
 import type { EmbeddedPostgres } from '../../src/embedded/postgres.ts';
 import { backendPid, pooledConnections, reachedAt } from '../faults/activity.ts';
-import { HostileNetwork } from '../faults/hostile-network.ts';
+import { HostileNetwork, useNetwork } from '../faults/hostile-network.ts';
 import { sqlStates, textRows } from '../harness/backend-messages.ts';
 import { Berth, useBerth } from '../harness/berth.ts';
 import * as frontend from '../harness/frontend-messages.ts';
@@ -181,16 +181,12 @@ describe('a database that goes away', () => {
 
 describe('PG-31: idle connections that end are never lent', () => {
   const database = usePostgres();
-  let network: HostileNetwork | undefined;
-  beforeAll(async () => {
-    network = await HostileNetwork.start(database().port);
-  });
+  const network = useNetwork(() => database().port);
   const berth = useBerth(() => ({
     database: database(),
-    file: reachedAt(network?.port ?? 0),
+    file: reachedAt(network().port),
     expect: ['connection.closed'],
   }));
-  afterAll(() => network?.stop());
 
   async function fourIdle(): Promise<RawClient[]> {
     const clients = await Promise.all([1, 2, 3, 4].map(() => berth().login()));
@@ -209,14 +205,14 @@ describe('PG-31: idle connections that end are never lent', () => {
 
   test('reset by the network', async () => {
     const clients = await fourIdle();
-    network?.resetAll();
+    network().resetAll();
     await untilMetric(berth(), 'database_connections', 0);
     await allServed(clients);
   });
 
   test('closed by the network', async () => {
     const clients = await fourIdle();
-    for (const link of network?.open ?? []) link.close();
+    for (const link of network().open) link.close();
     await untilMetric(berth(), 'database_connections', 0);
     await allServed(clients);
   });
