@@ -16,7 +16,7 @@ import type { Pool } from '../../pool/pool.ts';
 import { PoolGroup } from '../../pool/pool-group.ts';
 import type { PoolKey } from '../../pool/pool-host.ts';
 import type { Observation } from '../../target/monitor.ts';
-import type { Engine, EngineOptions, EngineSettings } from '../contract.ts';
+import type { Engine, EngineOptions, EngineSettings, Stopped } from '../contract.ts';
 import { sharedVerifiers } from './auth/scram-verifiers.ts';
 import { Canceller } from './cancel.ts';
 import { ClientSession } from './client-session.ts';
@@ -157,14 +157,13 @@ export class PostgresEngine implements Engine {
     });
   }
 
-  stop(): number {
-    const cut = this.clientCount;
+  stop(): Stopped {
+    const clientsCut = this.clientCount;
     for (const login of [...this.logins]) login.stop();
     for (const session of [...this.sessions.values()]) {
       session.close('shutdown', new BerthError('shutting_down'));
     }
-    void this.group.close();
-    return cut;
+    return { clientsCut, closed: this.group.close() };
   }
 
   private connectorFor(key: PoolKey, pool: Pool<DatabaseConnection>): DatabaseConnector {
