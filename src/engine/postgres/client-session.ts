@@ -504,7 +504,7 @@ export class ClientSession
 
   private replaySettings(connection: DatabaseConnection): void {
     if (!connection.settings.equals(this.settings)) {
-      this.prefix = this.settings.replayFrom(connection.settings);
+      this.prefix = this.settings.replayFrom(connection.settings, connection.base);
       connection.ledger.owe(OWES_QUERY | OURS);
       connection.unnamedStatement = 0;
     } else if (connection.parameters !== this.parameters) {
