@@ -11,6 +11,7 @@
 
 import type { Socket } from 'bun';
 import { Timer, type TimerWheel } from '../base/timer-wheel.ts';
+import { OPEN_SOCKETS } from './open-sockets.ts';
 import { RECORD_BYTES_MAX, type TlsOutcome, type TlsSide } from './tls.ts';
 
 /** Who stops a stream from being read; each holds and lets go for itself. */
@@ -57,6 +58,7 @@ export class Stream {
 
   constructor(socket: Socket<Stream>) {
     this.socket = socket;
+    OPEN_SOCKETS.opened();
   }
 
   get isCongested(): boolean {
@@ -232,6 +234,7 @@ export class Stream {
   onClose(): void {
     if (this.isClosed) return;
     this.isClosed = true;
+    OPEN_SOCKETS.closed();
     this.disarmLinger?.();
     this.queue = undefined;
     this.queuedBytes = 0;
@@ -267,3 +270,13 @@ const TLS_HANDLERS = {
     socket.data.onHandshake(isOk, error);
   },
 };
+
+/** Whom the plain socket below a TLS socket reports to: a stream that is closed already. */
+const NOBODY = nobody();
+
+function nobody(): Stream {
+  // Nothing of a closed stream touches its socket.
+  const stream = new Stream(undefined as unknown as Socket<Stream>);
+  stream.onClose();
+  return stream;
+}

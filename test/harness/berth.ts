@@ -50,6 +50,8 @@ export type BerthOptions = (
   readonly expect?: readonly LogPattern[];
   readonly logLevel?: LogLevel;
   readonly environment?: Readonly<Record<string, string>>;
+  /** `ulimit -n` for the process. */
+  readonly openFilesMax?: number;
 };
 
 export interface ProcessEnd {
@@ -74,7 +76,10 @@ export class Berth {
     this.#keeper = keepFolder(this.#folder);
     this.#writeConfiguration(configuration);
     const args = ['--config', this.configurationFile, '--log-format', 'json'];
-    this.#child = spawn(LAUNCHER, ['serve', ...args, '--log-level', options.logLevel ?? 'debug'], {
+    const { openFilesMax } = options;
+    const setLimit = openFilesMax === undefined ? '' : `ulimit -n ${openFilesMax}; `;
+    const command = ['serve', ...args, '--log-level', options.logLevel ?? 'debug'];
+    this.#child = spawn('sh', ['-c', `${setLimit}exec "$0" "$@"`, LAUNCHER, ...command], {
       cwd: this.#folder,
       env: { ...process.env, ...options.environment },
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -504,7 +504,7 @@ export class ClientSession
 
   private replaySettings(connection: DatabaseConnection): void {
     if (!connection.settings.equals(this.settings)) {
-      this.prefix = this.settings.replayFrom(connection.settings);
+      this.prefix = this.settings.replayFrom(connection.settings, connection.base);
       connection.ledger.owe(OWES_QUERY | OURS);
       connection.unnamedStatement = 0;
     } else if (connection.parameters !== this.parameters) {
@@ -675,8 +675,10 @@ export class ClientSession
     this.detach(connection);
     const { cancelsInFlight, unfitBy } = connection;
     const { pool } = this.userPool;
+    if (this.settings.isHarsh) connection.isDirty = true;
+    const isClean = cancelsInFlight === 0 && !connection.isDirty;
     if (unfitBy !== undefined) pool.release(connection, 'destroy', unfitBy);
-    else pool.release(connection, cancelsInFlight > 0 ? 'cleanable' : 'clean');
+    else pool.release(connection, isClean ? 'clean' : 'cleanable');
     if (this.isDraining) this.close('shutdown', new BerthError('shutting_down'));
   }
 
@@ -827,6 +829,7 @@ export class ClientSession
     // A request of which the database saw only a part cannot be finished or taken back.
     const isCut = this.bodyLeft > 0;
     this.detach(connection);
+    if (this.settings.isHarsh) connection.isDirty = true;
     const { ledger, isDirty, cancelsInFlight, unfitBy } = connection;
     const { pool } = this.userPool;
     if (unfitBy !== undefined) pool.release(connection, 'destroy', unfitBy);

@@ -89,6 +89,8 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   private ownParameters: ReportedParameters;
   /** What the last session's replay left. */
   settings = SessionSettings.NONE;
+  /** What the InitQuery set: where settings go back to. */
+  base = SessionSettings.NONE;
   /** Which Parse is in the unnamed statement: its number, 0 for none, -1 when that is not known. */
   unnamedStatement = 0;
   /** A pinned session used it: whatever it left goes with DISCARD ALL. */

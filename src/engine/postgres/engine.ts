@@ -5,8 +5,10 @@
 
 import { timingSafeEqual } from 'node:crypto';
 import { BerthError } from '../../base/errors.ts';
+import { nextClientConnectionId } from '../../base/ids.ts';
 import type { TimerWheel } from '../../base/timer-wheel.ts';
 import type { Credentials, UserCredential } from '../../credential/credentials.ts';
+import { OPEN_SOCKETS } from '../../net/open-sockets.ts';
 import type { Stream } from '../../net/stream.ts';
 import type { EndpointCounters, TargetGauges } from '../../observe/counters.ts';
 import type { Observer } from '../../observe/events.ts';
@@ -29,6 +31,10 @@ import { probe } from './probe.ts';
 import type { SessionSettings } from './settings.ts';
 import type { TargetContext } from './target-context.ts';
 import { UserPool } from './user-pool.ts';
+import { errorResponse } from './wire/backend.ts';
+
+/** How long a client that cannot be served may take to read why. */
+const REFUSED_LINGER_MS = 1_000;
 
 export class PostgresEngine implements Engine {
   readonly proxy: string;
@@ -125,6 +131,8 @@ export class PostgresEngine implements Engine {
       const detail = 'Proxy does not have any registered credentials';
       return { isOk: false, reason: 'AUTH_FAILURE', detail };
     }
+    // What this process lacks says nothing of the target.
+    if (!OPEN_SOCKETS.mayConnect) return undefined;
     const answersBefore = this.answersAtProbe;
     this.answersAtProbe = this.answers;
     if (!this.budget.tryAcquire()) {
@@ -262,10 +270,29 @@ class PostgresEndpoint implements EndpointContext {
 
   accept(stream: Stream): void {
     this.counters.clientConnectionsReceived++;
+    if (!OPEN_SOCKETS.mayServe) {
+      this.refuse(stream);
+      return;
+    }
     this.counters.clientConnections++;
     this.counters.clientConnectionsInSetup++;
     this.counters.clientConnectionsNoTls++;
     this.engine.loginBegan(new EndpointLogin(this, this.engine, stream).login);
+  }
+
+  /** The system allows this process no more files than there are clients now. */
+  private refuse(stream: Stream): void {
+    const reason = 'too_many_connections';
+    this.counters.clientConnectionsClosed++;
+    this.counters.closes[reason]++;
+    const scope = this.scope(nextClientConnectionId());
+    this.observer.emit({ ...scope, event: 'client.closed', reason });
+    const params = { limit: OPEN_SOCKETS.clientsMax };
+    const detail = 'The system allows the proxy no more open files.';
+    const error = new BerthError('too_many_client_connections', { params, detail });
+    stream.write(errorResponse('FATAL', error));
+    if (OPEN_SOCKETS.mayLinger) stream.end(this.wheel, REFUSED_LINGER_MS);
+    else stream.destroy();
   }
 
   sessionClosed(session: ClientSession, reason: ClientCloseReason): void {
