@@ -223,7 +223,7 @@ export class Stream {
     this.handshake = undefined;
     if (handshake === undefined || this.isClosed) return;
     const outcome = handshake.side.judge(socket, isOk, error);
-    if (outcome.isOk || outcome.isUntrusted) {
+    if (outcome.isOk || outcome.why === 'untrusted') {
       this.isEncrypted = true;
       socket.setMaxSendFragment(RECORD_BYTES_MAX);
     }

@@ -40,10 +40,13 @@ export type TlsOutcome =
     }
   | {
       readonly isOk: false;
+      /**
+       * `gone`: the other side has left; `failed`: no agreement; `untrusted`: the channel is there, but
+       * the other side's certificate is not good enough.
+       */
+      readonly why: 'gone' | 'failed' | 'untrusted';
       /** For the log. */
       readonly detail: string;
-      /** The channel is there, but the other side's certificate is not good enough. */
-      readonly isUntrusted: boolean;
     };
 
 /** One side of handshakes to come. */
@@ -96,10 +99,10 @@ export class AcceptTls implements TlsSide {
   }
 
   judge(socket: Socket<unknown>, isOk: boolean, error: Error | null): TlsOutcome {
-    if (!isOk) return { isOk: false, detail: describe(error), isUntrusted: false };
+    if (!isOk) return failed(error);
     // To ask for the certificate builds a large object.
     const isShown = this.asksForCertificate && peerCertificateOf(socket) !== undefined;
-    if (isShown && error !== null) return { isOk: false, detail: describe(error), isUntrusted: true };
+    if (isShown && error !== null) return untrusted(describe(error));
     return {
       isOk: true,
       protocol: socket.alpnProtocol || undefined,
@@ -154,7 +157,7 @@ export class ConnectTls implements TlsSide {
 
   judge(socket: Socket<unknown>, isOk: boolean, error: Error | null): TlsOutcome {
     const isNameWrong = error !== null && codeOf(error) === NAME_MISMATCH;
-    if (!isOk && !isNameWrong) return { isOk: false, detail: describe(error), isUntrusted: false };
+    if (!isOk && !isNameWrong) return failed(error);
     const certificate = peerCertificateOf(socket);
     if (certificate === undefined) return untrusted('the other side showed no certificate');
     if (this.verify !== 'nothing' && error !== null && !isNameWrong) {
@@ -173,8 +176,13 @@ export class ConnectTls implements TlsSide {
   }
 }
 
+function failed(error: Error | null): TlsOutcome {
+  const isGone = error !== null && codeOf(error) === 'ECONNRESET';
+  return { isOk: false, why: isGone ? 'gone' : 'failed', detail: describe(error) };
+}
+
 function untrusted(detail: string): TlsOutcome {
-  return { isOk: false, detail, isUntrusted: true };
+  return { isOk: false, why: 'untrusted', detail };
 }
 
 /** Bun takes the context of `node:tls` and protocols as they are on the wire; its types do not say so. */

@@ -23,7 +23,6 @@ export class EndpointCounters {
   clientConnections = 0;
   clientConnectionsInSetup = 0;
   clientConnectionsTls = 0;
-  clientConnectionsNoTls = 0;
   // Totals.
   clientConnectionsReceived = 0;
   clientConnectionsClosed = 0;
@@ -31,7 +30,6 @@ export class EndpointCounters {
   clientConnectionsSetupFailedAuth = 0;
   queryRequests = 0;
   queryRequestsTls = 0;
-  queryRequestsNoTls = 0;
   queryResponses = 0;
   queryResponseLatencyMicros = 0;
   borrows = 0;

@@ -1,6 +1,6 @@
 /** From desired state, in the units of the RDS API, to what the engine and the pools work with. */
 
-import type { EngineSettings } from '../engine/contract.ts';
+import type { ClientTls, DatabaseTls, EngineSettings } from '../engine/contract.ts';
 import type { Address } from '../net/connect.ts';
 import type { ConnectionLimits } from '../pool/budget.ts';
 import type { TargetFacts } from '../target/monitor.ts';
@@ -11,7 +11,11 @@ const HOUR = 3_600 * SECOND;
 const CLIENT_LIFETIME_MS = 24 * HOUR;
 const LOGIN_TIMEOUT_MS = 15 * SECOND;
 
-export function engineSettings(proxy: DBProxy): EngineSettings {
+export function engineSettings(
+  proxy: DBProxy,
+  clientTls: Pick<ClientTls, 'accept' | 'isCertificateRequired'>,
+  databaseTls: DatabaseTls,
+): EngineSettings {
   const config = proxy.ConnectionPoolConfig;
   return {
     idleClientTimeoutMs: proxy.IdleClientTimeout * SECOND,
@@ -22,6 +26,8 @@ export function engineSettings(proxy: DBProxy): EngineSettings {
     isSessionMode: config.PoolMode === 'SESSION',
     initQuery: config.InitQuery,
     priorityOf: priorityOf(config.Priorities),
+    clientTls: { ...clientTls, isRequired: proxy.RequireTLS },
+    databaseTls,
     pool: {
       borrowTimeoutMs: config.ConnectionBorrowTimeout * SECOND,
       borrowNoticeMs: 5 * SECOND,

@@ -284,8 +284,12 @@ export class Berth {
   }
 
   #writeConfiguration(configuration: Configuration): void {
+    // One certificate for all tests of a run; to make one takes a while.
+    const shared = process.env.BERTH_TEST_TEMPLATES;
+    const state = shared === undefined ? {} : { StateDirectory: join(shared, 'state') };
     // JSON is YAML.
-    writeFileSync(this.configurationFile, `${JSON.stringify(configuration, undefined, 2)}\n`);
+    const text = JSON.stringify({ ...state, ...configuration }, undefined, 2);
+    writeFileSync(this.configurationFile, `${text}\n`);
   }
 
   #watch(): void {

@@ -368,6 +368,8 @@ describe('clients that say nothing', () => {
         limits: { loginTimeoutMs: LOGIN_TIMEOUT_MS } as EngineSettings,
         sessionClosed: unused,
       },
+      encrypted: unused,
+      tlsFailed: unused,
       admit: unused,
       credentialFor: unused,
       authenticationFailed: unused,
