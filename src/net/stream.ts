@@ -218,11 +218,11 @@ export class Stream {
   }
 
   /** For the socket's handlers only. */
-  onHandshake(isOk: boolean, error: Error | null): void {
+  onHandshake(error: Error | null): void {
     const { handshake, socket } = this;
     this.handshake = undefined;
     if (handshake === undefined || this.isClosed) return;
-    const outcome = handshake.side.judge(socket, isOk, error);
+    const outcome = handshake.side.judge(socket, error);
     if (outcome.isOk || outcome.why === 'untrusted') {
       this.isEncrypted = true;
       socket.setMaxSendFragment(RECORD_BYTES_MAX);
@@ -266,8 +266,8 @@ const TLS_HANDLERS = {
   open(socket: Socket<Stream>): void {
     socket.data.onTlsOpen(socket);
   },
-  handshake(socket: Socket<Stream>, isOk: boolean, error: Error | null): void {
-    socket.data.onHandshake(isOk, error);
+  handshake(socket: Socket<Stream>, _isOk: boolean, error: Error | null): void {
+    socket.data.onHandshake(error);
   },
 };
 

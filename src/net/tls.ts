@@ -53,7 +53,8 @@ export type TlsOutcome =
 export interface TlsSide {
   readonly isServer: boolean;
   readonly options: TLSOptions;
-  judge(socket: Socket<unknown>, isOk: boolean, error: Error | null): TlsOutcome;
+  /** `error` as Bun's `handshake` gave it. */
+  judge(socket: Socket<unknown>, error: Error | null): TlsOutcome;
 }
 
 export interface AcceptTlsOptions {
@@ -98,9 +99,9 @@ export class AcceptTls implements TlsSide {
     });
   }
 
-  judge(socket: Socket<unknown>, isOk: boolean, error: Error | null): TlsOutcome {
-    if (!isOk) return failed(error);
-    // To ask for the certificate builds a large object.
+  judge(socket: Socket<unknown>, error: Error | null): TlsOutcome {
+    if (!isEstablished(error)) return failed(error);
+    // Bun finds fault also with a certificate that is not there. To ask for it builds a large object.
     const isShown = this.asksForCertificate && peerCertificateOf(socket) !== undefined;
     if (isShown && error !== null) return untrusted(describe(error));
     return {
@@ -155,9 +156,9 @@ export class ConnectTls implements TlsSide {
     });
   }
 
-  judge(socket: Socket<unknown>, isOk: boolean, error: Error | null): TlsOutcome {
-    const isNameWrong = error !== null && codeOf(error) === NAME_MISMATCH;
-    if (!isOk && !isNameWrong) return failed(error);
+  judge(socket: Socket<unknown>, error: Error | null): TlsOutcome {
+    if (!isEstablished(error)) return failed(error);
+    const isNameWrong = codeOf(error) === NAME_MISMATCH;
     const certificate = peerCertificateOf(socket);
     if (certificate === undefined) return untrusted('the other side showed no certificate');
     if (this.verify !== 'nothing' && error !== null && !isNameWrong) {
@@ -176,8 +177,16 @@ export class ConnectTls implements TlsSide {
   }
 }
 
+/**
+ * Whether there is a channel. What else may be wrong is the certificate, by a code of its own (Bun's
+ * flag for success is sometimes false then and sometimes true).
+ */
+function isEstablished(error: Error | null): boolean {
+  return error === null || !['', 'EPROTO', 'ECONNRESET'].includes(codeOf(error));
+}
+
 function failed(error: Error | null): TlsOutcome {
-  const isGone = error !== null && codeOf(error) === 'ECONNRESET';
+  const isGone = codeOf(error) === 'ECONNRESET';
   return { isOk: false, why: isGone ? 'gone' : 'failed', detail: describe(error) };
 }
 
@@ -217,8 +226,8 @@ function serverEndPointOf(certificate: X509Certificate): Buffer | undefined {
   return createHash(`sha${bits}`).update(certificate.raw).digest();
 }
 
-function codeOf(error: Error): string {
-  return 'code' in error && typeof error.code === 'string' ? error.code : '';
+function codeOf(error: Error | null): string {
+  return error !== null && 'code' in error && typeof error.code === 'string' ? error.code : '';
 }
 
 /** `error:10000133:SSL routines:OPENSSL_internal:NO_APPLICATION_PROTOCOL` by its last part. */
