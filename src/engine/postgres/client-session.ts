@@ -665,15 +665,15 @@ export class ClientSession
     const { connection } = this;
     if (connection === undefined || !connection.ledger.isSettled || this.bodyLeft > 0) return;
     this.requestedAt = 0;
-    // Something that no text showed, such as a function, changed a setting of the session.
-    if (connection.hasStrayParameters) this.pin('set', EMPTY, 0, 0);
     if (this.pinnedBy !== undefined) {
       if (this.isDraining) this.close('shutdown', new BerthError('shutting_down'));
       return;
     }
     this.retainUnnamed();
     this.detach(connection);
-    const { cancelsInFlight, unfitBy } = connection;
+    // Something that no text showed, such as a function, changed a setting: nobody else gets it.
+    if (connection.hasStrayParameters) connection.isDirty = true;
+    const { cancelsInFlight, isDirty, unfitBy } = connection;
     const { pool } = this.userPool;
     if (this.settings.isHarsh) connection.isDirty = true;
     const isClean = cancelsInFlight === 0 && !connection.isDirty;
