@@ -672,10 +672,9 @@ export class ClientSession
     this.retainUnnamed();
     this.detach(connection);
     // Something that no text showed, such as a function, changed a setting: nobody else gets it.
-    if (connection.hasStrayParameters) connection.isDirty = true;
-    const { cancelsInFlight, isDirty, unfitBy } = connection;
+    if (connection.hasStrayParameters || this.settings.isHarsh) connection.isDirty = true;
+    const { cancelsInFlight, unfitBy } = connection;
     const { pool } = this.userPool;
-    if (this.settings.isHarsh) connection.isDirty = true;
     const isClean = cancelsInFlight === 0 && !connection.isDirty;
     if (unfitBy !== undefined) pool.release(connection, 'destroy', unfitBy);
     else pool.release(connection, isClean ? 'clean' : 'cleanable');
