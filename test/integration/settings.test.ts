@@ -387,7 +387,7 @@ describe('what the database reports', () => {
   });
 
   // A change that comes with the answer to a client's statement is taken for the statement's doing.
-  test.failing('PG-33 a server-wide change pins nobody', async () => {
+  test('PG-33 a server-wide change pins nobody', async () => {
     using client = await login(proxyOfLarge());
     await client.query('SELECT 1');
     await changeZone("SET timezone = 'Africa/Cairo'");

@@ -669,17 +669,16 @@ export class ClientSession
     const { connection } = this;
     if (connection === undefined || !connection.ledger.isSettled || this.bodyLeft > 0) return;
     this.requestedAt = 0;
-    // Something that no text showed, such as a function, changed a setting of the session.
-    if (connection.hasStrayParameters) this.pin('set', EMPTY, 0, 0);
     if (this.pinnedBy !== undefined) {
       if (this.isDraining) this.close('shutdown', new BerthError('shutting_down'));
       return;
     }
     this.retainUnnamed();
     this.detach(connection);
+    // Something that no text showed, such as a function, changed a setting: nobody else gets it.
+    if (connection.hasStrayParameters || this.settings.isHarsh) connection.isDirty = true;
     const { cancelsInFlight, unfitBy } = connection;
     const { pool } = this.userPool;
-    if (this.settings.isHarsh) connection.isDirty = true;
     const isClean = cancelsInFlight === 0 && !connection.isDirty;
     if (unfitBy !== undefined) pool.release(connection, 'destroy', unfitBy);
     else pool.release(connection, isClean ? 'clean' : 'cleanable');
