@@ -17,6 +17,8 @@ export function engineSettings(
   databaseTls: DatabaseTls,
 ): EngineSettings {
   const config = proxy.ConnectionPoolConfig;
+  // Who must show a certificate cannot do so in plain text.
+  const isTlsRequired = proxy.RequireTLS || clientTls.isCertificateRequired;
   return {
     idleClientTimeoutMs: proxy.IdleClientTimeout * SECOND,
     borrowedIdleTimeoutMs: config.BorrowedIdleTimeout * SECOND,
@@ -26,7 +28,7 @@ export function engineSettings(
     isSessionMode: config.PoolMode === 'SESSION',
     initQuery: config.InitQuery,
     priorityOf: priorityOf(config.Priorities),
-    clientTls: { ...clientTls, isRequired: proxy.RequireTLS },
+    clientTls: { ...clientTls, isRequired: isTlsRequired },
     databaseTls,
     pool: {
       borrowTimeoutMs: config.ConnectionBorrowTimeout * SECOND,
