@@ -5,7 +5,6 @@
 
 import { describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { readFileSync, statSync } from 'node:fs';
-import { createConnection, createServer, type Server } from 'node:net';
 import { dirname, join } from 'node:path';
 import pg from 'pg';
 import { HostileNetwork } from '../faults/hostile-network.ts';
@@ -18,6 +17,7 @@ import { START_DEADLINE_MS, usePostgres } from '../harness/postgres.ts';
 import { psql, testWith } from '../harness/programs.ts';
 import { type LoginOptions, RawClient } from '../harness/raw-client.ts';
 import { useShared } from '../harness/shared.ts';
+import { Wiretap } from '../harness/wiretap.ts';
 
 setDefaultTimeout(30_000);
 
@@ -449,44 +449,3 @@ describe('without a certificate', () => {
     expect(readFileSync(join(state, 'self-signed.crt'), 'utf8')).not.toContain('PRIVATE KEY');
   });
 });
-
-/** Passes one connection on and keeps what the server sends. */
-class Wiretap {
-  readonly #listener: Server;
-  readonly #chunks: Buffer[] = [];
-
-  private constructor(target: number) {
-    this.#listener = createServer((client) => {
-      const server = createConnection(target, '127.0.0.1');
-      server.on('data', (chunk: Buffer) => this.#chunks.push(chunk));
-      server.pipe(client);
-      client.pipe(server);
-      for (const socket of [client, server]) socket.on('error', () => client.destroy());
-    });
-  }
-
-  static async start(target: number): Promise<Wiretap> {
-    const wiretap = new Wiretap(target);
-    await new Promise<void>((resolve) => wiretap.#listener.listen(0, '127.0.0.1', resolve));
-    return wiretap;
-  }
-
-  get port(): number {
-    const address = this.#listener.address();
-    return typeof address === 'object' && address !== null ? address.port : 0;
-  }
-
-  stop(): void {
-    this.#listener.close();
-  }
-
-  /** Of the TLS records behind the `S`: each has its type, its version and its length before it. */
-  recordSizes(): number[] {
-    const sizes: number[] = [];
-    const all = Buffer.concat(this.#chunks).subarray(1);
-    for (let at = 0; at + 5 <= all.length; at += 5 + all.readUInt16BE(at + 3)) {
-      sizes.push(all.readUInt16BE(at + 3));
-    }
-    return sizes;
-  }
-}

@@ -130,8 +130,9 @@ export class TargetConnect implements StreamHandler, OpeningHandle {
       return;
     }
     const { why, detail } = outcome;
-    const what = why === 'untrusted' ? 'is not trusted' : 'could not agree on TLS';
-    this.fail(why === 'gone', `the database ${what}: ${detail}`);
+    if (why === 'gone') this.closed();
+    else if (why === 'untrusted') this.fail(false, `the database is not trusted: ${detail}`);
+    else this.fail(false, `the database and the proxy could not agree on TLS: ${detail}`);
   }
 
   private opened(stream: Stream, serverEndPoint: Uint8Array | undefined): void {
