@@ -28,8 +28,9 @@ export class EndpointCounters {
   clientConnectionsClosed = 0;
   clientConnectionsSetupSucceeded = 0;
   clientConnectionsSetupFailedAuth = 0;
-  queryRequests = 0;
   queryRequestsTls = 0;
+  /** With TLS and without. */
+  queryRequests = 0;
   queryResponses = 0;
   queryResponseLatencyMicros = 0;
   borrows = 0;
