@@ -7,37 +7,75 @@
  * something are held back until they are whole; rows and COPY data of any size stream through.
  */
 
+import { BerthError } from '../../base/errors.ts';
 import { type DatabaseConnectionId, nextDatabaseConnectionId } from '../../base/ids.ts';
 import { HOLD_PEER_CONGESTED, IGNORE, type Stream, type StreamHandler } from '../../net/stream.ts';
 import type { DatabaseCloseReason } from '../../observe/reasons.ts';
 import type { Placement, PooledConnection } from '../../pool/contract.ts';
 import type { Pool } from '../../pool/pool.ts';
-import { KIND, LedgerViolation, OURS, OWES_QUERY, ReplyLedger } from './ledger.ts';
+import {
+  CHANGES_CLIENT,
+  CHANGES_CONNECTION,
+  INSERTED,
+  KIND,
+  LedgerViolation,
+  OURS,
+  OWES_PARSE,
+  OWES_QUERY,
+  OWES_SYNC,
+  ReplyLedger,
+} from './ledger.ts';
 import type { OwnStatement } from './own-statement.ts';
 import type { ReportedParameters } from './parameters.ts';
+import { ConnectionStatements, SERVER_NAME_PREFIX } from './prepared-statements.ts';
 import { Reset } from './reset.ts';
 import { SessionSettings } from './settings.ts';
 import type { TargetContext } from './target-context.ts';
-import { readFields, readParameterStatus } from './wire/backend.ts';
+import {
+  errorMessage,
+  errorResponse,
+  readFields,
+  readParameterStatus,
+  readyForQuery,
+} from './wire/backend.ts';
 import { queryMessage, TERMINATE_MESSAGE } from './wire/frontend.ts';
 import {
+  CLOSE_COMPLETE,
+  COMMAND_COMPLETE,
   COPY_DATA,
+  cString,
   DATA_ROW,
   ERROR_RESPONSE,
   FUNCTION_CALL_RESPONSE,
   HEADER_BYTES,
   LARGE_MESSAGE_MAX,
   lengthAt,
+  message,
   NOTICE_RESPONSE,
   NOTIFICATION_RESPONSE,
   PARAMETER_STATUS,
+  PARSE_COMPLETE,
   READY_FOR_QUERY,
   ROW_DESCRIPTION,
+  STATUS_FAILED,
   STATUS_IDLE,
 } from './wire/messages.ts';
 
 /** A deciding message longer than this is taken for garbage. PostgreSQL's own are far shorter. */
 const HELD_MESSAGE_MAX = 16 * 1024 * 1024;
+
+/** The first two letters of command tags. */
+const TAG_ALTER = 0x414c;
+const TAG_CREATE = 0x4352;
+const TAG_DEALLOCATE = 0x4445;
+const TAG_DISCARD = 0x4449;
+const TAG_DROP = 0x4452;
+/** The function of the server that finds that a statement's rows have become others. */
+const STALE_PLAN_ROUTINE = 'RevalidateCachedQuery';
+const SERVER_NAME = new RegExp(`(?<=")${SERVER_NAME_PREFIX}\\d+(?=")`);
+const DEALLOCATED_MESSAGE = message(COMMAND_COMPLETE, cString('DEALLOCATE'));
+const PARSE_COMPLETE_MESSAGE = message(PARSE_COMPLETE);
+const CLOSE_COMPLETE_MESSAGE = message(CLOSE_COMPLETE);
 
 /** How long the database may take to close its end. */
 const CLOSE_LINGER_MS = 10_000;
@@ -54,6 +92,16 @@ export interface ConnectionHolder {
   answered(): void;
   /** A replay of the session's settings ended; `error` has the fields of the database's refusal. */
   replayed(error: ReadonlyMap<string, string> | undefined): void;
+  /** The reply to the oldest Parse or Close of a named statement came. */
+  statementConfirmed(): void;
+  /** The oldest `count` of them failed or were skipped. */
+  statementsLost(count: number): void;
+  /** All its statements are gone: DEALLOCATE ALL, DISCARD ALL. */
+  statementsCleared(): void;
+  /** DISCARD ALL: nothing of the session is left on the connection. */
+  discarded(): void;
+  /** What the client calls the statement that the connection knows as `serverName`. */
+  nameOf(serverName: string): string | undefined;
   /** A Parse did not succeed or was skipped: what the unnamed statement is must be asked again. */
   parseLost(): void;
   /** The database takes bytes again. */
@@ -89,6 +137,8 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   private ownParameters: ReportedParameters;
   /** What the last session's replay left. */
   settings = SessionSettings.NONE;
+  /** What is prepared on it by name. */
+  readonly statements: ConnectionStatements;
   /** Which Parse is in the unnamed statement: its number, 0 for none, -1 when that is not known. */
   unnamedStatement = 0;
   /** A pinned session used it: whatever it left goes with DISCARD ALL. */
@@ -118,6 +168,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   ) {
     this.stream = stream;
     this.target = target;
+    this.statements = new ConnectionStatements(target.schema);
     this.pool = pool;
     this.parameters = facts.parameters;
     this.ownParameters = facts.parameters;
@@ -186,6 +237,8 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
       if (next > end && this.isHeldBack(type, length)) break;
       const head = ledger.head;
       let isOurs = (head & OURS) !== 0 && type !== NOTIFICATION_RESPONSE;
+      /** What the holder gets in the message's place. */
+      let instead: Uint8Array | undefined;
       if (type === READY_FOR_QUERY) {
         isOurs &&= !ledger.isReadyLate;
         ledger.replied(type, bytes[at + HEADER_BYTES]);
@@ -201,11 +254,18 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
           isAnswered = false;
           this.holder?.answered();
         }
-        this.note(type, bytes, at, next, isOurs ? head : 0);
+        instead = this.note(type, bytes, at, next, head, isOurs);
       }
-      if (isOurs && !this.isForClient(type, head)) {
+      const isSwallowed = isOurs && !this.isForClient(type, head);
+      if (isSwallowed || instead !== undefined) {
         if (at > from) this.forward(bytes, from, at);
         from = Math.min(next, end);
+        if (!isSwallowed && instead !== undefined) this.holder?.deliver(instead);
+      }
+      if ((ledger.head & INSERTED) !== 0) {
+        if (next > from) this.forward(bytes, from, next);
+        from = next;
+        this.tellInserted();
       }
       if (next > end) {
         this.bodyLeft = next - end;
@@ -235,36 +295,112 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     return true;
   }
 
-  /** Everything but rows and ReadyForQuery. `ours` is the head of the ledger if that is ours, else 0. */
-  private note(type: number, bytes: Buffer, at: number, next: number, ours: number): void {
+  /**
+   * Everything but rows and ReadyForQuery. `head` is that of the ledger before the message. Returns
+   * what the holder gets in its place; `undefined` for the message as it is.
+   */
+  private note(
+    type: number,
+    bytes: Buffer,
+    at: number,
+    next: number,
+    head: number,
+    isOurs: boolean,
+  ): Uint8Array | undefined {
+    const { ledger } = this;
     switch (type) {
       case PARAMETER_STATUS:
-        this.parameterReported(bytes.subarray(at, next), ours);
-        return;
+        this.parameterReported(bytes.subarray(at, next), isOurs);
+        return undefined;
       case NOTICE_RESPONSE:
       case NOTIFICATION_RESPONSE:
-        return;
+        return undefined;
       case ERROR_RESPONSE:
-        this.errorReported(bytes.subarray(at, next), ours);
-        return;
+        return this.errorReported(bytes.subarray(at, next), isOurs ? head : 0);
       case DATA_ROW:
-        this.ledger.replied(type, 0);
+        ledger.replied(type, 0);
         this.own?.row(bytes.subarray(at, next));
-        return;
+        return undefined;
+      case PARSE_COMPLETE:
+      case CLOSE_COMPLETE:
+        ledger.replied(type, 0);
+        if ((head & CHANGES_CONNECTION) !== 0) this.statements.confirm();
+        if ((head & CHANGES_CLIENT) !== 0) this.holder?.statementConfirmed();
+        return undefined;
+      case COMMAND_COMPLETE:
+        ledger.replied(type, 0);
+        if ((head & CHANGES_CONNECTION) !== 0) this.statements.confirm();
+        if ((head & CHANGES_CLIENT) !== 0) this.holder?.statementConfirmed();
+        this.lookAtTag(bytes, at + HEADER_BYTES, next);
+        return undefined;
       default:
-        this.ledger.replied(type, 0);
+        ledger.replied(type, 0);
+        return undefined;
     }
   }
 
-  private parameterReported(whole: Uint8Array, ours: number): void {
+  /** What was done is known by what it answers, however it was asked for. */
+  private lookAtTag(bytes: Buffer, from: number, to: number): void {
+    const beginning = (bytes[from] << 8) | bytes[from + 1];
+    if (beginning === TAG_ALTER || beginning === TAG_CREATE || beginning === TAG_DROP) {
+      this.target.schema.generation++;
+    } else if (beginning === TAG_DEALLOCATE || beginning === TAG_DISCARD) {
+      this.lookAtCleaning(bytes, from, to);
+    }
+  }
+
+  private lookAtCleaning(bytes: Buffer, from: number, to: number): void {
+    const tag = bytes.toString('latin1', from, to - 1);
+    if (tag !== 'DEALLOCATE ALL' && tag !== 'DISCARD ALL') return;
+    this.statements.lose();
+    this.unnamedStatement = 0;
+    this.holder?.statementsCleared();
+    if (tag === 'DISCARD ALL') this.discarded();
+  }
+
+  /** All that the session had is gone, and so is what the proxy had set up for it. */
+  private discarded(): void {
+    this.settings = SessionSettings.NONE;
+    this.ownParameters = this.parameters;
+    this.holder?.discarded();
+  }
+
+  /** Gives the answers whose turn it is to requests that the database never saw. */
+  tellInserted(): void {
+    const { ledger } = this;
+    for (let entry = ledger.takeInserted(); entry !== 0; entry = ledger.takeInserted()) {
+      const kind = entry & KIND;
+      if (kind === OWES_QUERY) this.tellDeallocated();
+      else
+        this.holder?.deliver(kind === OWES_PARSE ? PARSE_COMPLETE_MESSAGE : CLOSE_COMPLETE_MESSAGE);
+      if (kind !== OWES_QUERY) this.holder?.statementConfirmed();
+    }
+  }
+
+  /** DEALLOCATE of a statement that is only a name. */
+  private tellDeallocated(): void {
+    const { holder, ledger } = this;
+    if (ledger.status === STATUS_FAILED) {
+      holder?.deliver(errorResponse('ERROR', new BerthError('in_failed_transaction')));
+      holder?.statementsLost(1);
+    } else {
+      holder?.deliver(DEALLOCATED_MESSAGE);
+      holder?.statementConfirmed();
+    }
+    holder?.deliver(readyForQuery(ledger.status));
+    holder?.answered();
+  }
+
+  private parameterReported(whole: Uint8Array, isOurs: boolean): void {
     const parameter = readParameterStatus(whole);
     if (parameter === undefined) throw new LedgerViolation(PARAMETER_STATUS, -3);
     this.parameters = this.parameters.with(...parameter);
-    if (ours !== 0 || this.ledger.isEmpty) this.ownParameters = this.parameters;
-    if (ours === 0) this.holder?.parametersReported(this.parameters);
+    if (isOurs || this.ledger.isEmpty) this.ownParameters = this.parameters;
+    if (!isOurs) this.holder?.parametersReported(this.parameters);
   }
 
-  private errorReported(whole: Uint8Array, ours: number): void {
+  /** `ours` is the head of the ledger if that is ours, else 0. Returns the error in the client's words. */
+  private errorReported(whole: Uint8Array, ours: number): Uint8Array | undefined {
     const { ledger } = this;
     ledger.replied(ERROR_RESPONSE, 0);
     const fields = readFields(whole);
@@ -280,10 +416,30 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
       if (ledger.hasLostParse) this.holder?.parseLost();
       ledger.hasLostParse = false;
     }
+    this.undoStatements();
+    if (fields.get('R') === STALE_PLAN_ROUTINE) this.statements.distrust();
     // What we put into a client's batch fails in the client's name, see `isForClient`.
-    if ((ours & KIND) !== OWES_QUERY) return;
+    if ((ours & KIND) !== OWES_QUERY) return this.inClientsWords(fields);
     if (this.holder === undefined) this.own?.failed(Buffer.from(whole), fields);
     else this.replayError = fields;
+    return undefined;
+  }
+
+  private undoStatements(): void {
+    const { ledger } = this;
+    if (ledger.connectionChangesLost > 0) this.statements.undo(ledger.connectionChangesLost);
+    if (ledger.clientChangesLost > 0) this.holder?.statementsLost(ledger.clientChangesLost);
+    ledger.connectionChangesLost = 0;
+    ledger.clientChangesLost = 0;
+  }
+
+  /** An error that names a statement as the connection knows it, with the client's name for it. */
+  private inClientsWords(fields: ReadonlyMap<string, string>): Uint8Array | undefined {
+    const text = fields.get('M') ?? '';
+    const serverName = SERVER_NAME.exec(text)?.[0];
+    const name = serverName === undefined ? undefined : this.holder?.nameOf(serverName);
+    if (serverName === undefined || name === undefined) return undefined;
+    return errorMessage(new Map(fields).set('M', text.replace(serverName, name)));
   }
 
   /**
@@ -291,7 +447,10 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
    * we put in before it failed), and when it is the database's last word.
    */
   private isForClient(type: number, head: number): boolean {
-    return type === ERROR_RESPONSE && ((head & KIND) !== OWES_QUERY || this.hasFatal);
+    if (type !== ERROR_RESPONSE) return false;
+    // A batch of our own, see `Relay.ensureAlone`.
+    const isOwnBatch = (this.ledger.head & (OURS | KIND)) === (OURS | OWES_SYNC);
+    return this.hasFatal || ((head & KIND) !== OWES_QUERY && !isOwnBatch);
   }
 
   private ownEnded(): void {

@@ -31,6 +31,11 @@ export class SessionSettings {
     return this.values.get(name);
   }
 
+  /** What of the settings decides the meaning of a statement's text. */
+  get variant(): string {
+    return `${this.get('search_path') ?? ''}\0${this.get('role') ?? ''}`;
+  }
+
   equals(other: SessionSettings): boolean {
     return this === other || this.key === other.key;
   }

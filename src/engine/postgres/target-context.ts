@@ -5,6 +5,7 @@ import type { Address } from '../../net/connect.ts';
 import type { TargetCounters } from '../../observe/counters.ts';
 import type { Observer } from '../../observe/events.ts';
 import type { Canceller } from './cancel.ts';
+import type { SchemaGeneration } from './prepared-statements.ts';
 
 export interface TargetContext {
   readonly proxy: string;
@@ -14,4 +15,5 @@ export interface TargetContext {
   readonly observer: Observer;
   readonly counters: TargetCounters;
   readonly canceller: Canceller;
+  readonly schema: SchemaGeneration;
 }

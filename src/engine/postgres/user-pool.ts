@@ -154,6 +154,11 @@ class Visit implements Borrower<DatabaseConnection>, ConnectionHolder {
   // A visit sends nothing of a client's, so nothing of this can come.
   deliver(): void {}
   deliverChunk(): void {}
+  statementConfirmed(): void {}
+  statementsLost(): void {}
+  statementsCleared(): void {}
+  discarded(): void {}
+  nameOf(): undefined {}
   parametersReported(): void {}
   answered(): void {}
   parseLost(): void {}

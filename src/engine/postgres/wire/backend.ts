@@ -17,7 +17,11 @@ import {
   terminatorAt,
 } from './messages.ts';
 
-export const READY_IDLE = message(READY_FOR_QUERY, Buffer.of(STATUS_IDLE));
+export const READY_IDLE = readyForQuery(STATUS_IDLE);
+
+export function readyForQuery(status: number): Buffer {
+  return message(READY_FOR_QUERY, Buffer.of(status));
+}
 
 export function authenticationMessage(body: Uint8Array): Buffer {
   return message(AUTHENTICATION, body);
@@ -69,8 +73,12 @@ export function errorFromFields(
   severity: 'ERROR' | 'FATAL',
   fields: ReadonlyMap<string, string>,
 ): Buffer {
-  const told = new Map(fields).set('S', severity).set('V', severity);
-  const body = [...told].map(([letter, value]) => `${letter}${value}\0`).join('');
+  return errorMessage(new Map(fields).set('S', severity).set('V', severity));
+}
+
+/** An ErrorResponse of these fields, by their letter. */
+export function errorMessage(fields: ReadonlyMap<string, string>): Buffer {
+  const body = [...fields].map(([letter, value]) => `${letter}${value}\0`).join('');
   return message(ERROR_RESPONSE, Buffer.from(`${body}\0`));
 }
 

@@ -11,6 +11,7 @@ import {
   EXECUTE,
   FLUSH,
   FUNCTION_CALL,
+  HEADER_BYTES,
   int32,
   int32At,
   LARGE_MESSAGE_MAX,
@@ -41,12 +42,40 @@ export const EXECUTE_NOTHING_MESSAGE = message(EXECUTE, cString('berth: no porta
 export const TERMINATE_MESSAGE = message(TERMINATE);
 export const SSL_REQUEST_MESSAGE = Buffer.concat([int32(8), int32(SSL_REQUEST)]);
 
-export function queryMessage(sql: string): Buffer {
-  return message(QUERY, cString(sql));
+export function queryMessage(sql: string, encoding: 'utf8' | 'latin1' = 'utf8'): Buffer {
+  return message(QUERY, Buffer.from(`${sql}\0`, encoding));
 }
 
 export function passwordMessage(body: Uint8Array): Buffer {
   return message(PASSWORD, body);
+}
+
+/** The header of a Parse of the statement `name`, whose body has `length` bytes after the name. */
+export function parseHeader(name: string, length: number): Buffer {
+  const names = cString(name);
+  return Buffer.concat([Buffer.of(PARSE), int32(4 + names.length + length), names]);
+}
+
+/**
+ * The beginning of a Bind to the statement `name`: `portal` is the portal's name with its NUL, and
+ * `length` bytes of the body follow.
+ */
+export function renamedBindHeader(portal: Uint8Array, name: string, length: number): Buffer {
+  const bytes = Buffer.allocUnsafe(HEADER_BYTES + portal.length + name.length + 1);
+  bytes[0] = BIND;
+  bytes.writeInt32BE(bytes.length - 1 + length, 1);
+  bytes.set(portal, HEADER_BYTES);
+  bytes.write(name, HEADER_BYTES + portal.length, 'latin1');
+  bytes[bytes.length - 1] = 0;
+  return bytes;
+}
+
+export function describeStatementMessage(name: string): Buffer {
+  return message(DESCRIBE, Buffer.from(`S${name}\0`, 'latin1'));
+}
+
+export function closeStatementMessage(name: string): Buffer {
+  return message(CLOSE, Buffer.from(`S${name}\0`, 'latin1'));
 }
 
 export function copyFailMessage(reason: string): Buffer {
