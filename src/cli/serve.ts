@@ -15,6 +15,8 @@ import type { ProxyRegistry } from '../proxy/registry.ts';
 import { EXIT, type ServeOptions } from './command-line.ts';
 
 const STDERR = 2;
+/** For databases to close their ends, before the process ends anyway. */
+const CLOSE_TIMEOUT_MS = 2_000;
 
 export async function serve(options: ServeOptions): Promise<number> {
   let configuration: Configuration;
@@ -47,6 +49,7 @@ class Service {
   private http: HttpServer | undefined = undefined;
   private readonly stopped = Promise.withResolvers<void>();
   private isDraining = false;
+  private isCut = false;
 
   constructor(file: string, configuration: Configuration, log: EventLog) {
     this.file = file;
@@ -110,6 +113,10 @@ class Service {
   }
 
   private stop(signal: string): void {
+    if (this.isCut) {
+      this.stopped.resolve();
+      return;
+    }
     if (this.isDraining) {
       this.cut();
       return;
@@ -126,10 +133,14 @@ class Service {
     });
   }
 
+  /** At the end of the drain, at its deadline or at a second signal, whichever comes first. */
   private cut(): void {
-    const clientsCut = this.registry.stop();
+    if (this.isCut) return;
+    this.isCut = true;
+    const { clientsCut, closed } = this.registry.stop();
     this.log.emit({ event: 'process.stopped', clientsCut });
-    this.stopped.resolve();
+    // What still runs in a database is being cancelled; nobody else would end it.
+    void Promise.race([closed, Bun.sleep(CLOSE_TIMEOUT_MS)]).then(() => this.stopped.resolve());
   }
 
   private async reload(): Promise<void> {

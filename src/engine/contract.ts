@@ -47,6 +47,13 @@ export interface EngineOptions {
   readonly targetCounters: TargetCounters;
 }
 
+export interface Stopped {
+  /** How many clients were cut. */
+  readonly clientsCut: number;
+  /** Resolves when the last database connection is gone; the caller has a deadline for that. */
+  readonly closed: Promise<void>;
+}
+
 export interface Engine extends Prober {
   /** Takes over a client connection that was just accepted on the endpoint `name`. */
   accept(stream: Stream, name: string, counters: EndpointCounters): void;
@@ -58,8 +65,8 @@ export interface Engine extends Prober {
   readonly clientCount: number;
   /** Lets every client go at the next moment when nothing of it is in flight; resolves when none is left. */
   drain(): Promise<void>;
-  /** Ends every client now and closes all database connections. Returns how many clients were cut. */
-  stop(): number;
+  /** Ends every client now and closes all database connections. */
+  stop(): Stopped;
 }
 
 export type EngineFactory = (options: EngineOptions) => Engine;

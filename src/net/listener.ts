@@ -2,6 +2,7 @@
 
 import type { Socket } from 'bun';
 import { type NetErrorCode, netErrorCode } from './net-error.ts';
+import { OPEN_SOCKETS } from './open-sockets.ts';
 import { SOCKET_HANDLERS, Stream } from './stream.ts';
 
 export class ListenError extends Error {
@@ -45,7 +46,12 @@ export function listen(host: string, port: number, accepted: (stream: Stream) =>
         },
       },
     });
-    return { host, port: listener.port, close: () => listener.stop(false) };
+    OPEN_SOCKETS.opened();
+    const close = () => {
+      listener.stop(false);
+      OPEN_SOCKETS.closed();
+    };
+    return { host, port: listener.port, close };
   } catch (error) {
     throw new ListenError(`${host}:${port}`, netErrorCode(error), error);
   }

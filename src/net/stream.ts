@@ -11,6 +11,7 @@
 
 import type { Socket } from 'bun';
 import { Timer, type TimerWheel } from '../base/timer-wheel.ts';
+import { OPEN_SOCKETS } from './open-sockets.ts';
 
 /** Who stops a stream from being read; each holds and lets go for itself. */
 export const HOLD_PEER_CONGESTED = 1;
@@ -48,6 +49,7 @@ export class Stream {
 
   constructor(socket: Socket<Stream>) {
     this.socket = socket;
+    OPEN_SOCKETS.opened();
   }
 
   get isCongested(): boolean {
@@ -183,6 +185,7 @@ export class Stream {
   onClose(): void {
     if (this.isClosed) return;
     this.isClosed = true;
+    OPEN_SOCKETS.closed();
     this.disarmLinger?.();
     this.queue = undefined;
     this.queuedBytes = 0;

@@ -5,7 +5,7 @@
 
 import type { TimerWheel } from '../base/timer-wheel.ts';
 import { Credentials } from '../credential/credentials.ts';
-import type { Engine, EngineFactory } from '../engine/contract.ts';
+import type { Engine, EngineFactory, Stopped } from '../engine/contract.ts';
 import { ListenError, type Listener, listen } from '../net/listener.ts';
 import type { Stream } from '../net/stream.ts';
 import { EndpointCounters, TargetCounters } from '../observe/counters.ts';
@@ -133,8 +133,8 @@ export class DatabaseProxy {
     return this.engine.drain();
   }
 
-  /** Ends everything now. Returns how many clients were cut. */
-  stop(): number {
+  /** Ends everything now. */
+  stop(): Stopped {
     this.closeEndpoints();
     this.monitor.stop();
     return this.engine.stop();

@@ -1,5 +1,6 @@
 /** All proxies of this process, reconciled towards desired state. */
 
+import type { Stopped } from '../engine/contract.ts';
 import { ListenError } from '../net/listener.ts';
 import type { MetricsSource } from '../observe/counters.ts';
 import { DatabaseProxy, type ProxyDependencies } from './proxy.ts';
@@ -53,13 +54,15 @@ export class ProxyRegistry implements MetricsSource {
     await Promise.all([...this.everyProxy()].map((proxy) => proxy.drain()));
   }
 
-  /** Ends everything now. Returns how many clients were cut. */
-  stop(): number {
-    let cut = 0;
-    for (const proxy of this.everyProxy()) cut += proxy.stop();
+  /** Ends everything now. */
+  stop(): Stopped {
+    const stopped = [...this.everyProxy()].map((proxy) => proxy.stop());
     this.proxies.clear();
     this.retiring.clear();
-    return cut;
+    return {
+      clientsCut: stopped.reduce((sum, { clientsCut }) => sum + clientsCut, 0),
+      closed: Promise.all(stopped.map(({ closed }) => closed)).then(() => undefined),
+    };
   }
 
   *endpoints() {

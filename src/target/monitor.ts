@@ -2,8 +2,8 @@
  * Watches one target: asks it, on a connection of its own, what it allows and whether it answers.
  * The connection is opened for each look and counts against the proxy's limit while it is open, so
  * the database never sees more connections than were allowed. When every permitted connection is in
- * use there is no room to look, and no need: a busy pool is a target that answers. When they are idle,
- * one of them makes room.
+ * use there is no room to look, and no need as long as anybody gets answers. When they are idle, one of
+ * them makes room.
  */
 
 import { Timer, type TimerWheel } from '../base/timer-wheel.ts';

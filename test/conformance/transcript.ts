@@ -1,13 +1,16 @@
 /**
  * What a client saw, as text that can be compared. Everything is kept but what can never be the same
- * twice: process ids, and the object ids of what the case itself made, which become `new1`, `new2`, …
- * in the order in which they appear.
+ * twice: process ids, where exactly a cancel struck, and the object ids of what the case itself
+ * made, which become `new1`, `new2`, … in the order in which they appear.
  */
 
 import { type BackendMessage, formatMessage } from '../harness/backend-messages.ts';
 
 /** Object ids below are PostgreSQL's own, and the same everywhere. */
 const FIRST_NORMAL_OBJECT_ID = 16_384;
+
+const CANCELLED = /^ErrorResponse .*M="canceling statement due to user request"/;
+const CONTEXT = / W="(?:[^"\\]|\\.)*"/;
 
 export class Transcript {
   readonly #lines: string[] = [];
@@ -20,7 +23,8 @@ export class Transcript {
   add(session: string, message: BackendMessage): void {
     const text = formatMessage(message);
     const hasObjectIds = message.type === 'T' || message.type === 't';
-    this.note(session, hasObjectIds ? this.#nameObjects(text) : text);
+    const named = hasObjectIds ? this.#nameObjects(text) : text;
+    this.note(session, CANCELLED.test(named) ? named.replace(CONTEXT, '') : named);
   }
 
   note(session: string, text: string): void {

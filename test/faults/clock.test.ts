@@ -216,3 +216,21 @@ test('a postmaster that accepts and does not answer is given up after 15 s, and 
     database().kill('SIGCONT');
   }
 });
+
+test('permits with attempts that nobody answers do not prove that the target is there', async () => {
+  await using network = await HostileNetwork.start(database().port);
+  using proxy = new EngineOnWheel(network.port, 1);
+  network.stall();
+  const waiting = proxy.login();
+  await untilQueued(proxy, 1);
+  expect(await proxy.engine.probe()).toBeUndefined();
+  expect(await proxy.engine.probe()).toBeUndefined();
+  network.flow();
+  using client = await waiting;
+  await client.query('begin');
+  expect(await proxy.engine.probe()).toMatchObject({ isOk: true });
+  // Nobody has been answered since.
+  expect(await proxy.engine.probe()).toBeUndefined();
+  await client.query('select 1');
+  expect(await proxy.engine.probe()).toMatchObject({ isOk: true });
+});

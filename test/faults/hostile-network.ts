@@ -6,6 +6,8 @@
 
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
 import { Arrivals, within } from '../harness/deadline.ts';
+import { START_DEADLINE_MS } from '../harness/postgres.ts';
+import { useShared } from '../harness/shared.ts';
 
 export type Direction = 'toServer' | 'toClient';
 
@@ -15,6 +17,8 @@ export interface Plan {
   readonly pieceBytes?: number;
   /** Every chunk is held back for this long. */
   readonly delayMs?: number;
+  /** A connection whose first bytes are like this is reset instead. */
+  readonly refuse?: (firstBytes: Buffer) => boolean;
   /** What happens once this many bytes have gone through in one direction. */
   readonly cut?: {
     readonly direction: Direction;
@@ -117,7 +121,10 @@ export class Link {
 
   async #pass(chunk: Buffer, to: Socket, direction: Direction): Promise<void> {
     const { pieceBytes = chunk.length, delayMs } = this.plan;
-    if (direction === 'toServer' && this.firstBytes.length === 0) this.firstBytes = chunk;
+    if (direction === 'toServer' && this.firstBytes.length === 0) {
+      this.firstBytes = chunk;
+      if (this.plan.refuse?.(chunk)) this.reset();
+    }
     if (delayMs !== undefined) await new Promise((resolve) => setTimeout(resolve, delayMs));
     for (let at = 0; at < chunk.length && !this.#isClosed; ) {
       await this.#allowed();
@@ -236,4 +243,14 @@ export class HostileNetwork {
     if (typeof address !== 'object' || address === null) throw new Error('it does not listen');
     this.#port = address.port;
   }
+}
+
+/** A network for all tests of the file or `describe` that calls it. Call the result inside tests. */
+export function useNetwork(port: () => number): () => HostileNetwork {
+  return useShared({
+    name: 'the network',
+    start: () => HostileNetwork.start(port()),
+    stop: (network) => network.stop(),
+    deadlineMs: START_DEADLINE_MS,
+  });
 }

@@ -26,6 +26,8 @@ const LAUNCHER = join(import.meta.dir, '..', '..', 'bin', 'berth');
 const PORT_MIN = 5_500;
 const PORT_MAX = 15_000;
 const START_ATTEMPTS = 10;
+/** After the end of the process, for the end of its log. */
+const CLOSE_GRACE_MS = 500;
 
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug' | 'trace';
 
@@ -48,6 +50,8 @@ export type BerthOptions = (
   readonly expect?: readonly LogPattern[];
   readonly logLevel?: LogLevel;
   readonly environment?: Readonly<Record<string, string>>;
+  /** `ulimit -n` for the process. */
+  readonly openFilesMax?: number;
 };
 
 export interface ProcessEnd {
@@ -72,7 +76,10 @@ export class Berth {
     this.#keeper = keepFolder(this.#folder);
     this.#writeConfiguration(configuration);
     const args = ['--config', this.configurationFile, '--log-format', 'json'];
-    this.#child = spawn(LAUNCHER, ['serve', ...args, '--log-level', options.logLevel ?? 'debug'], {
+    const { openFilesMax } = options;
+    const setLimit = openFilesMax === undefined ? '' : `ulimit -n ${openFilesMax}; `;
+    const command = ['serve', ...args, '--log-level', options.logLevel ?? 'debug'];
+    this.#child = spawn('sh', ['-c', `${setLimit}exec "$0" "$@"`, LAUNCHER, ...command], {
       cwd: this.#folder,
       env: { ...process.env, ...options.environment },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -288,6 +295,10 @@ export class Berth {
     }
     this.#child.on('error', () => this.#finish({ code: null, signal: null }));
     this.#child.on('close', (code, signal) => this.#finish({ code, signal }));
+    // Bun sometimes loses the end of a pipe, and with it `close`.
+    this.#child.on('exit', (code, signal) => {
+      setTimeout(() => this.#finish({ code, signal }), CLOSE_GRACE_MS);
+    });
   }
 
   #finish(end: ProcessEnd): void {

@@ -1,13 +1,13 @@
 /** CancelRequest: of what runs, of what waits, of what is over, and of what belongs to somebody else. */
 
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test';
+import { describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { spawn } from 'node:child_process';
 import pg from 'pg';
 import postgres from 'postgres';
 import { backendPid, reachedAt, untilRunning } from '../faults/activity.ts';
-import { HostileNetwork } from '../faults/hostile-network.ts';
+import { useNetwork } from '../faults/hostile-network.ts';
 import { errorFields, readyStatus, sqlStates, textRows } from '../harness/backend-messages.ts';
-import { Berth, useBerth } from '../harness/berth.ts';
+import { useBerth } from '../harness/berth.ts';
 import { within } from '../harness/deadline.ts';
 import * as frontend from '../harness/frontend-messages.ts';
 import { untilMetric } from '../harness/polling.ts';
@@ -309,36 +309,22 @@ async function turns(count: number): Promise<void> {
 }
 
 describe('with a network in between', () => {
-  let network: HostileNetwork | undefined;
-  let proxy: Berth | undefined;
-  beforeAll(async () => {
-    network = await HostileNetwork.start(database().port);
-    proxy = await Berth.start({
-      database: database(),
-      file: reachedAt(network.port),
-      pool: { MaxConnections: 2 },
-    });
-  });
-  afterAll(async () => {
-    await proxy?.stop();
-    await network?.stop();
-  });
-
-  function parts(): { network: HostileNetwork; proxy: Berth } {
-    if (network === undefined || proxy === undefined) throw new Error('not started');
-    return { network, proxy };
-  }
+  const network = useNetwork(() => database().port);
+  const proxy = useBerth(() => ({
+    database: database(),
+    file: reachedAt(network().port),
+    pool: { MaxConnections: 2 },
+  }));
 
   test('PG-71: of 1,000 cancels at once few are on their way at a time, and nothing else suffers', async () => {
-    const { network, proxy } = parts();
-    using client = await proxy.login();
-    using other = await proxy.login();
+    using client = await proxy().login();
+    using other = await proxy().login();
     client.send(frontend.query('select pg_sleep(60)'));
     await untilRunning(database(), 'pg_sleep(60)');
-    const before = network.attempts;
+    const before = network().attempts;
     let atOnceMax = 0;
-    network.plan = () => {
-      atOnceMax = Math.max(atOnceMax, network.open.length);
+    network().plan = () => {
+      atOnceMax = Math.max(atOnceMax, network().open.length);
       return { delayMs: 5 };
     };
     let isOver = false;
@@ -350,35 +336,34 @@ describe('with a network in between', () => {
     await Promise.all(Array.from({ length: 1_000 }, () => client.cancel()));
     isOver = true;
     expect(await others).toBeGreaterThan(0);
-    network.plan = () => ({});
+    network().plan = () => ({});
     expect(sqlStates(await client.untilReady())).toEqual(['57014']);
     // Two pooled connections, a look of the monitor, and 8 cancels.
     expect(atOnceMax).toBeLessThanOrEqual(2 + 1 + 8);
-    expect(network.attempts - before).toBeLessThan(200);
+    expect(network().attempts - before).toBeLessThan(200);
     expect(textRows(await client.query("select 'on'"))).toEqual([['on']]);
-    await untilMetric(proxy, 'database_connections_currently_borrowed', 0);
+    await untilMetric(proxy(), 'database_connections_currently_borrowed', 0);
   });
 
   test('PG-70: a cancel during the proxy’s own replay waits for the client’s statement', async () => {
-    const { network, proxy } = parts();
-    using plain = await proxy.login();
-    using client = await proxy.login({ parameters: { timezone: 'Asia/Tokyo' } });
+    using plain = await proxy().login();
+    using client = await proxy().login({ parameters: { timezone: 'Asia/Tokyo' } });
     // Every connection of the pool has no settings now.
     for (const each of [plain, client]) await each.query('select 1');
-    using second = await proxy.login();
+    using second = await proxy().login();
     await plain.query('begin');
     await second.query('begin');
     await plain.query('commit');
     await second.query('commit');
-    const forwarded = proxy.logged('cancel.forwarded').length;
-    network.stall();
+    const forwarded = proxy().logged('cancel.forwarded').length;
+    network().stall();
     client.send(frontend.query('select pg_sleep(60)'));
-    await untilMetric(proxy, 'database_connections_currently_borrowed', 1);
-    const closes = proxy.logged(isCancelClient).length;
+    await untilMetric(proxy(), 'database_connections_currently_borrowed', 1);
+    const closes = proxy().logged(isCancelClient).length;
     const cancelled = client.cancel();
-    await proxy.untilLogged(isCancelClient, closes + 1);
-    expect(proxy.logged('cancel.forwarded').length).toBe(forwarded);
-    network.flow();
+    await proxy().untilLogged(isCancelClient, closes + 1);
+    expect(proxy().logged('cancel.forwarded').length).toBe(forwarded);
+    network().flow();
     await cancelled;
     expect(sqlStates(await client.untilReady())).toEqual(['57014']);
     expect(textRows(await client.query('show timezone'))).toEqual([['Asia/Tokyo']]);

@@ -195,7 +195,7 @@ export class ClientSession
 
   private replaySettings(connection: DatabaseConnection): void {
     if (!connection.settings.equals(this.settings)) {
-      this.relay.prepend(this.settings.replayFrom(connection.settings));
+      this.relay.prepend(this.settings.replayFrom(connection.settings, connection.base));
       connection.ledger.owe(OWES_QUERY | OURS);
       connection.unnamedStatement = 0;
     } else if (connection.parameters !== this.parameters) {

@@ -139,6 +139,8 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   settings = SessionSettings.NONE;
   /** What is prepared on it by name. */
   readonly statements: ConnectionStatements;
+  /** What the InitQuery set: where settings go back to. */
+  base = SessionSettings.NONE;
   /** Which Parse is in the unnamed statement: its number, 0 for none, -1 when that is not known. */
   unnamedStatement = 0;
   /** A pinned session used it: whatever it left goes with DISCARD ALL. */

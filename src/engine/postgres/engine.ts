@@ -5,8 +5,10 @@
 
 import { timingSafeEqual } from 'node:crypto';
 import { BerthError } from '../../base/errors.ts';
+import { nextClientConnectionId } from '../../base/ids.ts';
 import type { TimerWheel } from '../../base/timer-wheel.ts';
 import type { Credentials, UserCredential } from '../../credential/credentials.ts';
+import { OPEN_SOCKETS } from '../../net/open-sockets.ts';
 import type { Stream } from '../../net/stream.ts';
 import type { EndpointCounters, TargetGauges } from '../../observe/counters.ts';
 import type { Observer } from '../../observe/events.ts';
@@ -16,7 +18,7 @@ import type { Pool } from '../../pool/pool.ts';
 import { PoolGroup } from '../../pool/pool-group.ts';
 import type { PoolKey } from '../../pool/pool-host.ts';
 import type { Observation } from '../../target/monitor.ts';
-import type { Engine, EngineOptions, EngineSettings } from '../contract.ts';
+import type { Engine, EngineOptions, EngineSettings, Stopped } from '../contract.ts';
 import { sharedVerifiers } from './auth/scram-verifiers.ts';
 import { Canceller } from './cancel.ts';
 import { ClientSession } from './client-session.ts';
@@ -30,6 +32,10 @@ import { probe } from './probe.ts';
 import type { SessionSettings } from './settings.ts';
 import type { TargetContext } from './target-context.ts';
 import { UserPool } from './user-pool.ts';
+import { errorResponse } from './wire/backend.ts';
+
+/** How long a client that cannot be served may take to read why. */
+const REFUSED_LINGER_MS = 1_000;
 
 export class PostgresEngine implements Engine {
   readonly proxy: string;
@@ -43,6 +49,7 @@ export class PostgresEngine implements Engine {
   private readonly group: PoolGroup<DatabaseConnection>;
   private readonly endpoints = new Map<string, PostgresEndpoint>();
   private readonly userPools = new WeakMap<Pool<DatabaseConnection>, UserPool>();
+  private answersAtProbe = 0;
   /** Goes up when what clients are told at login may have changed. */
   private generation = 0;
   /** By the process id that the client was given. */
@@ -127,10 +134,16 @@ export class PostgresEngine implements Engine {
       const detail = 'Proxy does not have any registered credentials';
       return { isOk: false, reason: 'AUTH_FAILURE', detail };
     }
+    // What this process lacks says nothing of the target.
+    if (!OPEN_SOCKETS.mayConnect) return undefined;
+    const answersBefore = this.answersAtProbe;
+    this.answersAtProbe = this.answers;
     if (!this.budget.tryAcquire()) {
-      // Connections that are in use are proof enough; idle ones make room for the next look.
-      if (!this.group.makeRoomForOne()) return { isOk: true, facts: undefined };
-      return undefined;
+      // An answer to anybody is proof enough; an idle connection makes room for the next look.
+      // Permits may also be with attempts that nobody answers, and those prove nothing.
+      const hasMadeRoom = this.group.makeRoomForOne();
+      if (hasMadeRoom || this.answers === answersBefore) return undefined;
+      return { isOk: true, facts: undefined };
     }
     try {
       const { user, password } = credential;
@@ -138,6 +151,12 @@ export class PostgresEngine implements Engine {
     } finally {
       this.budget.release();
     }
+  }
+
+  /** How often the target has answered somebody. */
+  private get answers(): number {
+    const { queryDatabaseResponses, databaseConnectionsSetupSucceeded } = this.target.counters;
+    return queryDatabaseResponses + databaseConnectionsSetupSucceeded;
   }
 
   drain(): Promise<void> {
@@ -149,14 +168,13 @@ export class PostgresEngine implements Engine {
     });
   }
 
-  stop(): number {
-    const cut = this.clientCount;
+  stop(): Stopped {
+    const clientsCut = this.clientCount;
     for (const login of [...this.logins]) login.stop();
     for (const session of [...this.sessions.values()]) {
       session.close('shutdown', new BerthError('shutting_down'));
     }
-    void this.group.close();
-    return cut;
+    return { clientsCut, closed: this.group.close() };
   }
 
   private connectorFor(key: PoolKey, pool: Pool<DatabaseConnection>): DatabaseConnector {
@@ -255,10 +273,29 @@ class PostgresEndpoint implements EndpointContext {
 
   accept(stream: Stream): void {
     this.counters.clientConnectionsReceived++;
+    if (!OPEN_SOCKETS.mayServe) {
+      this.refuse(stream);
+      return;
+    }
     this.counters.clientConnections++;
     this.counters.clientConnectionsInSetup++;
     this.counters.clientConnectionsNoTls++;
     this.engine.loginBegan(new EndpointLogin(this, this.engine, stream).login);
+  }
+
+  /** The system allows this process no more files than there are clients now. */
+  private refuse(stream: Stream): void {
+    const reason = 'too_many_connections';
+    this.counters.clientConnectionsClosed++;
+    this.counters.closes[reason]++;
+    const scope = this.scope(nextClientConnectionId());
+    this.observer.emit({ ...scope, event: 'client.closed', reason });
+    const params = { limit: OPEN_SOCKETS.clientsMax };
+    const detail = 'The system allows the proxy no more open files.';
+    const error = new BerthError('too_many_client_connections', { params, detail });
+    stream.write(errorResponse('FATAL', error));
+    if (OPEN_SOCKETS.mayLinger) stream.end(this.wheel, REFUSED_LINGER_MS);
+    else stream.destroy();
   }
 
   sessionClosed(session: ClientSession, reason: ClientCloseReason): void {

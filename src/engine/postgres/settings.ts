@@ -41,14 +41,17 @@ export class SessionSettings {
   }
 
   /**
-   * One simple query that takes a connection from `current` to these settings. `set_config` with NULL
-   * is RESET; the calls run from left to right.
+   * One simple query that takes a connection from `current` to these settings. What neither has is
+   * as `base`, what the InitQuery set, or as on a fresh connection: `set_config` with NULL is RESET.
+   * The calls run from left to right.
    */
-  replayFrom(current: SessionSettings): Buffer {
+  replayFrom(current: SessionSettings, base: SessionSettings): Buffer {
     const calls: string[] = [];
     for (const [name, value] of current.values) {
       const isRelative = RELATIVE.has(name) && this.values.get(name) !== value;
-      if (isRelative || !this.values.has(name)) calls.push(setConfig(name, 'NULL'));
+      if (!isRelative && this.values.has(name)) continue;
+      const initial = base.values.get(name);
+      calls.push(setConfig(name, initial === undefined ? 'NULL' : quoteValue(initial)));
     }
     for (const [name, value] of this.values) {
       if (current.values.get(name) !== value) calls.push(setConfig(name, quoteValue(value)));

@@ -114,7 +114,7 @@ class Visit implements Borrower<DatabaseConnection>, ConnectionHolder {
     connection.lentTo(this);
     connection.ledger.owe(OWES_QUERY | OURS);
     connection.unnamedStatement = 0;
-    connection.stream.write(this.settings.replayFrom(connection.settings));
+    connection.stream.write(this.settings.replayFrom(connection.settings, connection.base));
   }
 
   replayed(error: ReadonlyMap<string, string> | undefined): void {

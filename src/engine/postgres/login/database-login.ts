@@ -13,8 +13,9 @@ import type { Connector, OpenFailure, OpeningHandle } from '../../../pool/contra
 import type { Pool } from '../../../pool/pool.ts';
 import { DatabaseAuthenticator } from '../auth/database-authenticator.ts';
 import { type ConnectionFacts, DatabaseConnection } from '../database-connection.ts';
-import { OwnStatement } from '../own-statement.ts';
+import { OwnStatement, type Row } from '../own-statement.ts';
 import { ReportedParameters } from '../parameters.ts';
+import { SessionSettings } from '../settings.ts';
 import type { TargetContext } from '../target-context.ts';
 import { readFields, readParameterStatus } from '../wire/backend.ts';
 import { passwordMessage, startupMessage } from '../wire/frontend.ts';
@@ -42,6 +43,11 @@ const LOGIN_MESSAGE_MAX = 64 * 1024;
  * connection to spare, or lacks something for the moment. Everything else needs somebody to act.
  */
 const TEMPORARY_SQL_STATES = /^(57P0[1-5]|53|08|40|55P03|58)/;
+
+/** What the InitQuery set. `role` is not in the view; neither are custom settings, which cannot be listed. */
+const SETTINGS_OF_SESSION = `SELECT pg_catalog.lower(name), setting FROM pg_catalog.pg_settings
+  WHERE source OPERATOR(pg_catalog.=) 'session'
+  UNION ALL SELECT 'role', pg_catalog.current_setting('role')`;
 
 export interface LoginIdentity {
   readonly user: string;
@@ -139,17 +145,34 @@ class Opening implements OpeningHandle {
   private runInitQuery(connection: DatabaseConnection, initQuery: string): void {
     this.connection = connection;
     this.target.wheel.arm(this.deadline, INIT_QUERY_TIMEOUT_MS);
+    this.runInit(connection, initQuery, () => {
+      if (connection.isInTransaction) this.initFailed('it left a transaction open');
+      else this.runInit(connection, SETTINGS_OF_SESSION, (rows) => this.initialised(rows));
+    });
+  }
+
+  private runInit(
+    connection: DatabaseConnection,
+    sql: string,
+    done: (rows: readonly Row[]) => void,
+  ): void {
     const statement = new OwnStatement((outcome) => {
       if (this.connection === undefined) return;
-      if (!outcome.isOk) {
-        this.initFailed(outcome.fields.get('M') ?? 'the connection was lost');
-        return;
-      }
-      this.connection = undefined;
-      this.target.wheel.disarm(this.deadline);
-      this.callbacks.opened(connection);
+      if (outcome.isOk) done(outcome.rows);
+      else this.initFailed(outcome.fields.get('M') ?? 'the connection was lost');
     });
-    connection.run(initQuery, statement);
+    connection.run(sql, statement);
+  }
+
+  private initialised(rows: readonly Row[]): void {
+    const { connection } = this;
+    if (connection === undefined) return;
+    connection.base = new SessionSettings(
+      rows.map(([name = '', value = '']) => [latin1(name), latin1(value)]),
+    );
+    this.connection = undefined;
+    this.target.wheel.disarm(this.deadline);
+    this.callbacks.opened(connection);
   }
 
   private initFailed(why: string): void {
@@ -364,4 +387,9 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
 
 function describe({ address }: LoginTarget): string {
   return 'socketPath' in address ? address.socketPath : `${address.host}:${address.port}`;
+}
+
+/** Settings are kept byte for byte. */
+function latin1(text: string): string {
+  return Buffer.from(text).toString('latin1');
 }
