@@ -98,7 +98,7 @@ describe('clocks of a client', () => {
     expect(sqlStates(await busy.untilReady())).toEqual([]);
     // Its transaction is open: that is BorrowedIdleTimeout's.
     expect(sqlStates(await inTransaction.query('COMMIT'))).toEqual([]);
-    expect(berth.logged(closedFor('idle_timeout'))).toHaveLength(1);
+    expect(await berth.untilLogged(closedFor('idle_timeout'))).toHaveLength(1);
   });
 
   test('IdleClientTimeout closes a pinned client too, and its connection is reset', async () => {
@@ -310,7 +310,7 @@ describe('PoolMode SESSION', () => {
     await first.end();
     expect(textRows(await second.untilReady())).toEqual([['4MB']]);
     expect(sqlStates(await second.query('SELECT * FROM mine'))).toEqual(['42P01']);
-    const pins = berth.logged('session.pinned');
+    const pins = await berth.untilLogged('session.pinned', 2);
     expect(pins.map(({ reason }) => reason)).toEqual(['session_mode', 'session_mode']);
   });
 });

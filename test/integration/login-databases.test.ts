@@ -81,7 +81,7 @@ describe.each([{ way: 'TCP' }, { way: 'a Unix socket' }])('over $way', ({ way })
       const rows = textRows(await client.query('SELECT current_user, current_database()'));
       expect(rows).toEqual([[name, 'app']]);
     }
-    expect(berth.logged('connection.opened').length).toBeGreaterThanOrEqual(USERS.length);
+    await berth.untilLogged('connection.opened', USERS.length);
   });
 });
 
@@ -157,10 +157,8 @@ describe('what passes by itself', () => {
       const berth = await startBefore(scripted, ['connection.open_failed']);
       using client = await berth.login();
       expect(textRows(await client.query('SELECT 1'))).toEqual([['served']]);
-      expect(berth.logged('connection.open_failed').map(({ level }) => level)).toEqual([
-        'warn',
-        'warn',
-      ]);
+      const failures = await berth.untilLogged('connection.open_failed', 2);
+      expect(failures.map(({ level }) => level)).toEqual(['warn', 'warn']);
     });
   }
 
@@ -271,9 +269,11 @@ describe('databases that cannot be used', () => {
   for (const [what, script] of Object.entries(garbage)) {
     test(`PG-11 a database that ${what} is refused at once`, async () => {
       expect((await endOf(what, script)).sqlState).toBe('08001');
-      const lines = berth().logged(({ database: name }) => name === what);
-      expect(lines.map(({ event, level }) => `${event} ${level}`)).toContain(
-        'connection.open_failed error',
+      await berth().untilLogged(
+        (line) =>
+          line.event === 'connection.open_failed' &&
+          line.level === 'error' &&
+          line.database === what,
       );
     });
   }

@@ -370,17 +370,18 @@ export class ClientSession
     const { connection } = this;
     if (connection === undefined || !connection.ledger.isSettled || this.relay.bodyLeft > 0) return;
     this.requestedAt = 0;
-    // Something that no text showed, such as a function, changed a setting of the session.
-    if (connection.hasStrayParameters) this.pin('set', EMPTY);
     if (this.pinnedBy !== undefined) {
       if (this.isDraining) this.close('shutdown', new BerthError('shutting_down'));
       return;
     }
     this.detach(connection);
-    const { cancelsInFlight, isDirty, unfitBy } = connection;
+    // Something that no text showed, such as a function, changed a setting: nobody else gets it.
+    if (connection.hasStrayParameters || this.settings.isHarsh) connection.isDirty = true;
+    const { cancelsInFlight, unfitBy } = connection;
     const { pool } = this.userPool;
+    const isClean = cancelsInFlight === 0 && !connection.isDirty;
     if (unfitBy !== undefined) pool.release(connection, 'destroy', unfitBy);
-    else pool.release(connection, cancelsInFlight > 0 || isDirty ? 'cleanable' : 'clean');
+    else pool.release(connection, isClean ? 'clean' : 'cleanable');
     if (this.isDraining) this.close('shutdown', new BerthError('shutting_down'));
   }
 
@@ -521,6 +522,7 @@ export class ClientSession
     // A request of which the database saw only a part cannot be finished or taken back.
     const isCut = this.relay.bodyLeft > 0;
     this.detach(connection);
+    if (this.settings.isHarsh) connection.isDirty = true;
     const { ledger, isDirty, cancelsInFlight, unfitBy } = connection;
     const { pool } = this.userPool;
     if (unfitBy !== undefined) pool.release(connection, 'destroy', unfitBy);

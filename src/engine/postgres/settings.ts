@@ -10,17 +10,47 @@
 
 import { queryMessage } from './wire/frontend.ts';
 
+/** They end what runs, whoever sent it. */
+const TIMEOUTS = ['statement_timeout', 'transaction_timeout'] as const;
+const SHORT_MS = 1_000;
+const UNIT_MS: Readonly<Record<string, number>> = {
+  us: 0.001,
+  ms: 1,
+  s: 1_000,
+  min: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
+
+/** Whether a duration, as PostgreSQL writes it, is short or cannot be read here. 0 is no timeout. */
+function isShort(duration: string | undefined): boolean {
+  if (duration === undefined) return false;
+  const [, amount, unit = 'ms'] = /^\s*(\d+)\s*(us|ms|s|min|h|d)?\s*$/.exec(duration) ?? [];
+  const durationMs = Number(amount) * (UNIT_MS[unit] ?? 0);
+  return !(durationMs === 0 || durationMs >= SHORT_MS);
+}
+
 export class SessionSettings {
   static readonly NONE = new SessionSettings([]);
 
   /** Equal keys, equal settings. */
   readonly key: string;
   private readonly values: ReadonlyMap<string, string>;
+  private readonly harsh: boolean;
 
   /** Names are in lower case and each comes once; names and values are latin1. */
   constructor(settings: Iterable<readonly [string, string]>) {
     this.values = new Map([...settings].sort(([a], [b]) => (a < b ? -1 : 1)));
     this.key = [...this.values].map(([name, value]) => `${name}\0${value}\0`).join('');
+    this.harsh = TIMEOUTS.some((name) => isShort(this.values.get(name)));
+  }
+
+  /**
+   * Statements end so soon under these settings that one of ours might. A connection that had them is
+   * reset before anybody else gets it, where an end hurts nobody.
+   */
+  get isHarsh(): boolean {
+    return this.harsh;
   }
 
   get isNone(): boolean {

@@ -125,7 +125,8 @@ class Visit implements Borrower<DatabaseConnection>, ConnectionHolder {
     const { parameters } = connection;
     this.connection = undefined;
     connection.takenBack();
-    this.pool.release(connection, 'clean');
+    if (connection.settings.isHarsh) connection.isDirty = true;
+    this.pool.release(connection, connection.isDirty ? 'cleanable' : 'clean');
     if (error !== undefined) this.end({ isOk: false, fields: error });
     else this.end({ isOk: true, settings: this.settings, parameters });
   }
