@@ -17,7 +17,7 @@ const commands: Commands = {
     return serve(options);
   },
   async demo(options) {
-    const { demo } = await load('./cli/demo.ts');
+    const { demo } = await import('./cli/demo.ts');
     return demo(options);
   },
   async check(options) {
@@ -26,12 +26,6 @@ const commands: Commands = {
     return check(options, { probe: probeTarget, environment: process.env, output });
   },
 };
-
-/** Until the file is there, its name must not be a literal, or nothing compiles. */
-async function load(path: string): Promise<Pick<Commands, 'demo'>> {
-  const module: Pick<Commands, 'demo'> = await import(path);
-  return module;
-}
 
 async function run(): Promise<number> {
   try {

@@ -56,6 +56,14 @@ async function signalled(berth: Berth, signal: NodeJS.Signals): Promise<void> {
   await berth.untilLogged('process.draining');
 }
 
+async function untilRunning(text: string): Promise<void> {
+  await eventually(async () => {
+    const sql = `SELECT pid FROM pg_stat_activity
+      WHERE usename = 'app' AND state = 'active' AND strpos(query, '${text}') > 0`;
+    return (await adminQuery(database(), sql)).length > 0 || undefined;
+  }, `the database runs ${text}`);
+}
+
 describe('PG-78 stopping', () => {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     test(`${signal} while clients are idle: 57P01 for each, and exit code 0`, async () => {
@@ -102,6 +110,8 @@ describe('PG-78 stopping', () => {
     await batch.until('C');
     using copy = await berth.login();
     copy.send(frontend.query('COPY (SELECT 1) TO STDOUT; COPY pg_class TO STDOUT'));
+    await copy.until('H');
+    await untilRunning('pg_sleep(0.3)');
     await signalled(berth, 'SIGTERM');
     expect(batch.isClosed).toBe(false);
     batch.send(frontend.sync());
@@ -343,7 +353,9 @@ describe('SIGHUP', () => {
   });
 
   test('a changed password: those inside stay, the new one opens, the old one does not', async () => {
-    const berth = await start({ expect: ['client.authentication_failed'] });
+    // Until the file is read again, the proxy has a password that the database no longer takes.
+    const meanwhile = ['connection.open_failed', 'target.health_changed'];
+    const berth = await start({ expect: ['client.authentication_failed', ...meanwhile] });
     using inside = await berth.login();
     await inside.query('SELECT 1');
     await adminQuery(database(), "ALTER ROLE app PASSWORD 'changed'");

@@ -19,6 +19,7 @@ import { PoolGroup } from '../../pool/pool-group.ts';
 import type { PoolKey } from '../../pool/pool-host.ts';
 import type { Observation } from '../../target/monitor.ts';
 import type { Engine, EngineOptions, EngineSettings, Stopped } from '../contract.ts';
+import type { LoginFailure } from './auth/client-authenticator.ts';
 import { sharedVerifiers } from './auth/scram-verifiers.ts';
 import { Canceller } from './cancel.ts';
 import { ClientSession } from './client-session.ts';
@@ -348,10 +349,7 @@ class EndpointLogin implements LoginHost {
     return this.engine.credentialFor(user);
   }
 
-  authenticationFailed(
-    user: string,
-    why: 'unknown_user' | 'wrong_password' | 'malformed_response',
-  ): void {
+  authenticationFailed(user: string, why: LoginFailure): void {
     const { endpoint, login } = this;
     const event = 'client.authentication_failed';
     endpoint.counters.clientConnectionsSetupFailedAuth++;

@@ -14,7 +14,7 @@ import { type ClientConnectionId, nextClientConnectionId } from '../../../base/i
 import { Timer } from '../../../base/timer-wheel.ts';
 import { IGNORE, type Stream, type StreamHandler } from '../../../net/stream.ts';
 import type { ClientCloseReason } from '../../../observe/reasons.ts';
-import { ClientAuthenticator, type Step } from '../auth/client-authenticator.ts';
+import { ClientAuthenticator, type LoginFailure, type Step } from '../auth/client-authenticator.ts';
 import { ReportedParameters } from '../parameters.ts';
 import type { SessionSettings } from '../settings.ts';
 import type { Guest, UserPool, Welcome } from '../user-pool.ts';
@@ -264,9 +264,7 @@ export class ClientLogin implements StreamHandler, Guest {
     }
   }
 
-  private authenticationFailed(
-    why: 'unknown_user' | 'wrong_password' | 'malformed_response',
-  ): void {
+  private authenticationFailed(why: LoginFailure): void {
     const { wheel } = this.host.endpoint;
     this.host.authenticationFailed(this.user, why);
     const error = new BerthError('password_wrong', { params: { user: this.user } });

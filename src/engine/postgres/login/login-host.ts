@@ -5,6 +5,7 @@ import type { UserCredential } from '../../../credential/credentials.ts';
 import type { Stream } from '../../../net/stream.ts';
 import type { ClientCloseReason } from '../../../observe/reasons.ts';
 import type { EngineSettings } from '../../contract.ts';
+import type { LoginFailure } from '../auth/client-authenticator.ts';
 import type { ClientSession } from '../client-session.ts';
 import type { EndpointContext } from '../endpoint-context.ts';
 import type { ReportedParameters } from '../parameters.ts';
@@ -30,10 +31,7 @@ export interface LoginHost {
     readonly credential: UserCredential | undefined;
     readonly method: UserCredential['clientPasswordAuthType'];
   };
-  authenticationFailed(
-    user: string,
-    why: 'unknown_user' | 'wrong_password' | 'malformed_response',
-  ): void;
+  authenticationFailed(user: string, why: LoginFailure): void;
   /** The pool is kept until `poolLeft`, or until the session that `loggedIn` makes has ended. */
   poolFor(user: string, database: string): UserPool;
   poolLeft(pool: UserPool): void;

@@ -33,9 +33,7 @@ export const BACKEND_KEY_DATA = 0x4b; // K
 export const BIND_COMPLETE = 0x32; // 2
 export const CLOSE_COMPLETE = 0x33; // 3
 export const COMMAND_COMPLETE = 0x43; // C
-export const COPY_BOTH_RESPONSE = 0x57; // W
 export const COPY_IN_RESPONSE = 0x47; // G
-export const COPY_OUT_RESPONSE = 0x48; // H
 export const DATA_ROW = 0x44; // D
 export const EMPTY_QUERY_RESPONSE = 0x49; // I
 export const ERROR_RESPONSE = 0x45; // E
@@ -51,10 +49,8 @@ export const PORTAL_SUSPENDED = 0x73; // s
 export const READY_FOR_QUERY = 0x5a; // Z
 export const ROW_DESCRIPTION = 0x54; // T
 
-// The status byte of ReadyForQuery.
+// The status byte of ReadyForQuery: idle, or else in a transaction (T) or in a failed one (E).
 export const STATUS_IDLE = 0x49; // I
-export const STATUS_IN_TRANSACTION = 0x54; // T
-export const STATUS_FAILED = 0x45; // E
 
 /**
  * The longest body that a server accepts, by type (`SocketBackend` in src/backend/tcop/postgres.c):
