@@ -75,10 +75,6 @@ const EXPLANATIONS: Readonly<Record<ErrorCode, Explanation>> = {
     when: 'A cancel request came while the session waited for a connection. A running statement is cancelled by the database, with its own error.',
     fate: 'continues',
   },
-  in_failed_transaction: {
-    when: 'DEALLOCATE of a prepared statement in a transaction that has failed.',
-    fate: 'continues',
-  },
   idle_client_timeout: { when: 'The client was silent for `IdleClientTimeout`.', fate: 'ends' },
   borrowed_idle_timeout: {
     when: 'The session held a database connection, or took nothing of a reply, for `BorrowedIdleTimeout`, and nothing moved. Its transaction is rolled back.',

@@ -104,12 +104,6 @@ export const ERRORS = {
     sqlState: '57014',
     text: 'canceling statement due to user request',
   },
-  in_failed_transaction: {
-    kind: 'client',
-    retryable: false,
-    sqlState: '25P02',
-    text: 'current transaction is aborted, commands ignored until end of transaction block',
-  },
   idle_client_timeout: {
     kind: 'client',
     retryable: true,

@@ -63,6 +63,8 @@ export class ClientSession
   private pinnedBy: PinReason | undefined = undefined;
   /** What was received while waiting for a connection. */
   private held: Buffer[] | undefined = undefined;
+  /** What is held cannot go on before the database has answered more. */
+  private isWaitingForAnswer = false;
   private cancelAfterReplay: (() => void) | undefined = undefined;
   /** When the request that is under way began, in milliseconds of `performance.now()`; 0 for none. */
   private requestedAt = 0;
@@ -161,6 +163,15 @@ export class ClientSession
     this.held = [rest];
     this.waiter = pool.wait(this, this.priority);
     return false;
+  }
+
+  wait(rest: Buffer): void {
+    this.held = [rest];
+    this.isWaitingForAnswer = true;
+  }
+
+  get isPinned(): boolean {
+    return this.pinnedBy !== undefined;
   }
 
   pin(reason: PinReason, text: Uint8Array): void {
@@ -295,7 +306,21 @@ export class ClientSession
     const { connection } = this;
     if (connection === undefined) return;
     if (connection.ledger.depth < PIPELINE_MAX) this.stream.letGo(HOLD_LEDGER_FULL);
-    if (!connection.ledger.isEmpty) return;
+    if (connection.ledger.isEmpty) this.settled(connection);
+    if (this.isWaitingForAnswer) this.goOn();
+  }
+
+  rested(): void {
+    if (this.isWaitingForAnswer) this.goOn();
+  }
+
+  private goOn(): void {
+    this.isWaitingForAnswer = false;
+    this.processHeld();
+  }
+
+  /** Everything has been answered. */
+  private settled(connection: DatabaseConnection): void {
     this.activeAt = this.endpoint.wheel.now;
     this.measure(connection);
     // The reply to it tells what has been answered and what not.
@@ -513,6 +538,8 @@ export class ClientSession
     this.waiter?.abandon();
     this.waiter = undefined;
     this.held = undefined;
+    this.isWaitingForAnswer = false;
+    this.relay.end();
     const { connection } = this;
     if (connection !== undefined) this.leaveConnection(connection);
     this.endpoint.sessionClosed(this, reason);

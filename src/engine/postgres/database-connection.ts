@@ -7,7 +7,6 @@
  * something are held back until they are whole; rows and COPY data of any size stream through.
  */
 
-import { BerthError } from '../../base/errors.ts';
 import { type DatabaseConnectionId, nextDatabaseConnectionId } from '../../base/ids.ts';
 import { HOLD_PEER_CONGESTED, IGNORE, type Stream, type StreamHandler } from '../../net/stream.ts';
 import type { DatabaseCloseReason } from '../../observe/reasons.ts';
@@ -27,23 +26,16 @@ import {
 } from './ledger.ts';
 import type { OwnStatement } from './own-statement.ts';
 import type { ReportedParameters } from './parameters.ts';
-import { ConnectionStatements, SERVER_NAME_PREFIX } from './prepared-statements.ts';
+import { ConnectionStatements, inClientsWords } from './prepared-statements.ts';
 import { Reset } from './reset.ts';
 import { SessionSettings } from './settings.ts';
 import type { TargetContext } from './target-context.ts';
-import {
-  errorMessage,
-  errorResponse,
-  readFields,
-  readParameterStatus,
-  readyForQuery,
-} from './wire/backend.ts';
+import { readFields, readParameterStatus, withErrorText } from './wire/backend.ts';
 import { queryMessage, TERMINATE_MESSAGE } from './wire/frontend.ts';
 import {
   CLOSE_COMPLETE,
   COMMAND_COMPLETE,
   COPY_DATA,
-  cString,
   DATA_ROW,
   ERROR_RESPONSE,
   FUNCTION_CALL_RESPONSE,
@@ -57,7 +49,6 @@ import {
   PARSE_COMPLETE,
   READY_FOR_QUERY,
   ROW_DESCRIPTION,
-  STATUS_FAILED,
   STATUS_IDLE,
 } from './wire/messages.ts';
 
@@ -72,8 +63,13 @@ const TAG_DISCARD = 0x4449;
 const TAG_DROP = 0x4452;
 /** The function of the server that finds that a statement's rows have become others. */
 const STALE_PLAN_ROUTINE = 'RevalidateCachedQuery';
-const SERVER_NAME = new RegExp(`(?<=")${SERVER_NAME_PREFIX}\\d+(?=")`);
-const DEALLOCATED_MESSAGE = message(COMMAND_COMPLETE, cString('DEALLOCATE'));
+/** The functions of the server whose errors name a statement. */
+const NAMING_ROUTINES: ReadonlySet<string> = new Set([
+  'EvaluateParams',
+  'FetchPreparedStatement',
+  'StorePreparedStatement',
+  'exec_bind_message',
+]);
 const PARSE_COMPLETE_MESSAGE = message(PARSE_COMPLETE);
 const CLOSE_COMPLETE_MESSAGE = message(CLOSE_COMPLETE);
 
@@ -90,6 +86,8 @@ export interface ConnectionHolder {
   parametersReported(parameters: ReportedParameters): void;
   /** A ReadyForQuery of the client's own went by; the connection may be given back if it is settled. */
   answered(): void;
+  /** Nothing is owed, or nothing will come before the client goes on; but no ReadyForQuery came. */
+  rested(): void;
   /** A replay of the session's settings ended; `error` has the fields of the database's refusal. */
   replayed(error: ReadonlyMap<string, string> | undefined): void;
   /** The reply to the oldest Parse or Close of a named statement came. */
@@ -157,6 +155,8 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   /** What is still to come of a message that streams through, and whether it is ours. */
   private bodyLeft = 0;
   private isBodyOurs = false;
+  /** A statement has changed the schema, and its transaction is not over. */
+  private hasChangedSchema = false;
   private replayError: ReadonlyMap<string, string> | undefined = undefined;
   /** The database has said its last word (FATAL). */
   private hasFatal = false;
@@ -228,6 +228,8 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
       at = Math.min(this.bodyLeft, end);
       this.bodyLeft -= at;
       if (this.isBodyOurs) from = at;
+      if (this.bodyLeft === 0 && (ledger.head & INSERTED) !== 0)
+        from = this.insert(bytes, from, at);
     }
     let isAnswered = false;
     while (at < end) {
@@ -244,6 +246,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
       if (type === READY_FOR_QUERY) {
         isOurs &&= !ledger.isReadyLate;
         ledger.replied(type, bytes[at + HEADER_BYTES]);
+        if (this.hasChangedSchema) this.schemaChanged();
         if (isOurs) this.ownEnded();
         isAnswered ||= !isOurs || ledger.isEmpty;
       } else if (type !== DATA_ROW || ledger.isEmpty || isOurs) {
@@ -264,17 +267,13 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
         from = Math.min(next, end);
         if (!isSwallowed && instead !== undefined) this.holder?.deliver(instead);
       }
-      if ((ledger.head & INSERTED) !== 0) {
-        if (next > from) this.forward(bytes, from, next);
-        from = next;
-        this.tellInserted();
-      }
       if (next > end) {
         this.bodyLeft = next - end;
         this.isBodyOurs = isOurs;
         at = end;
       } else {
         at = next;
+        if ((ledger.head & INSERTED) !== 0) from = this.insert(bytes, from, at);
       }
     }
     if (at < end) this.partial = Buffer.from(bytes.subarray(at));
@@ -284,7 +283,15 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
       else this.forward(bytes, from, at);
     }
     if (isAnswered) this.holder?.answered();
+    else if (ledger.isEmpty || ledger.isCopyIn) this.holder?.rested();
     this.reset?.progress();
+  }
+
+  /** Passes on what is before the place of inserted answers, and then these. Returns where it goes on. */
+  private insert(bytes: Buffer, from: number, at: number): number {
+    if (at > from) this.forward(bytes, from, at);
+    this.tellInserted();
+    return at;
   }
 
   /** Whether a message that is cut must be whole before it is looked at. */
@@ -346,16 +353,27 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     const beginning = (bytes[from] << 8) | bytes[from + 1];
     if (beginning === TAG_ALTER || beginning === TAG_CREATE || beginning === TAG_DROP) {
       this.target.schema.generation++;
+      this.hasChangedSchema = true;
     } else if (beginning === TAG_DEALLOCATE || beginning === TAG_DISCARD) {
       this.lookAtCleaning(bytes, from, to);
     }
+  }
+
+  /**
+   * What others have prepared since may be of either schema, now that the change is there for them
+   * too, or undone; and what this transaction has prepared may be of one that was never there.
+   */
+  private schemaChanged(): void {
+    if (this.ledger.status !== STATUS_IDLE) return;
+    this.hasChangedSchema = false;
+    this.target.schema.generation++;
+    this.statements.ended(true);
   }
 
   private lookAtCleaning(bytes: Buffer, from: number, to: number): void {
     const tag = bytes.toString('latin1', from, to - 1);
     if (tag !== 'DEALLOCATE ALL' && tag !== 'DISCARD ALL') return;
     this.statements.lose();
-    this.unnamedStatement = 0;
     this.holder?.statementsCleared();
     if (tag === 'DISCARD ALL') this.discarded();
   }
@@ -369,28 +387,14 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
 
   /** Gives the answers whose turn it is to requests that the database never saw. */
   tellInserted(): void {
-    const { ledger } = this;
-    for (let entry = ledger.takeInserted(); entry !== 0; entry = ledger.takeInserted()) {
-      const kind = entry & KIND;
-      if (kind === OWES_QUERY) this.tellDeallocated();
-      else
-        this.holder?.deliver(kind === OWES_PARSE ? PARSE_COMPLETE_MESSAGE : CLOSE_COMPLETE_MESSAGE);
-      if (kind !== OWES_QUERY) this.holder?.statementConfirmed();
-    }
-  }
-
-  /** DEALLOCATE of a statement that is only a name. */
-  private tellDeallocated(): void {
     const { holder, ledger } = this;
-    if (ledger.status === STATUS_FAILED) {
-      holder?.deliver(errorResponse('ERROR', new BerthError('in_failed_transaction')));
-      holder?.statementsLost(1);
-    } else {
-      holder?.deliver(DEALLOCATED_MESSAGE);
+    // The message before is a long one, such as a RowDescription, and not all of it has come.
+    if (this.bodyLeft > 0) return;
+    for (let entry = ledger.takeInserted(); entry !== 0; entry = ledger.takeInserted()) {
+      const isParse = (entry & KIND) === OWES_PARSE;
+      holder?.deliver(isParse ? PARSE_COMPLETE_MESSAGE : CLOSE_COMPLETE_MESSAGE);
       holder?.statementConfirmed();
     }
-    holder?.deliver(readyForQuery(ledger.status));
-    holder?.answered();
   }
 
   private parameterReported(whole: Uint8Array, isOurs: boolean): void {
@@ -419,9 +423,16 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
       ledger.hasLostParse = false;
     }
     this.undoStatements();
-    if (fields.get('R') === STALE_PLAN_ROUTINE) this.statements.distrust();
+    const routine = fields.get('R') ?? '';
+    if (routine === STALE_PLAN_ROUTINE) {
+      // Somebody past the proxy has changed the schema, or a function has.
+      this.target.schema.generation++;
+      this.statements.distrust();
+    }
     // What we put into a client's batch fails in the client's name, see `isForClient`.
-    if ((ours & KIND) !== OWES_QUERY) return this.inClientsWords(fields);
+    if ((ours & KIND) !== OWES_QUERY) {
+      return NAMING_ROUTINES.has(routine) ? this.inClientsWords(whole) : undefined;
+    }
     if (this.holder === undefined) this.own?.failed(Buffer.from(whole), fields);
     else this.replayError = fields;
     return undefined;
@@ -436,12 +447,10 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   }
 
   /** An error that names a statement as the connection knows it, with the client's name for it. */
-  private inClientsWords(fields: ReadonlyMap<string, string>): Uint8Array | undefined {
-    const text = fields.get('M') ?? '';
-    const serverName = SERVER_NAME.exec(text)?.[0];
-    const name = serverName === undefined ? undefined : this.holder?.nameOf(serverName);
-    if (serverName === undefined || name === undefined) return undefined;
-    return errorMessage(new Map(fields).set('M', text.replace(serverName, name)));
+  private inClientsWords(whole: Uint8Array): Uint8Array | undefined {
+    return withErrorText(whole, (text) =>
+      inClientsWords(text, (name) => this.holder?.nameOf(name)),
+    );
   }
 
   /**

@@ -52,7 +52,7 @@ export const CHANGES_UNNAMED = 0x20;
 export const CHANGES_CLIENT = 0x40;
 /** A statement of the connection's changes with it (`ConnectionStatements`). */
 export const CHANGES_CONNECTION = 0x80;
-/** Nothing was sent: the proxy answers when the turn comes. */
+/** Nothing was sent: the proxy answers when the turn comes. Only a Parse or a Close. */
 export const INSERTED = 0x100;
 
 const FIRST_CAPACITY = 16;
@@ -236,7 +236,6 @@ export class ReplyLedger {
   takeInserted(): number {
     const { head } = this;
     if ((head & INSERTED) === 0) return 0;
-    if ((head & KIND) === OWES_QUERY) this.readiesOwed--;
     this.pop();
     return head;
   }

@@ -31,18 +31,23 @@ import {
   OWES_SYNC,
 } from './ledger.ts';
 import {
+  CLIENT_STATEMENT_BYTES_MAX,
   CLIENT_STATEMENTS_MAX,
   ClientStatements,
-  closeMessage,
+  escapedName,
+  PASSING_NAME,
   SERVER_NAME_PREFIX,
   type Statement,
   type StatementRegistry,
 } from './prepared-statements.ts';
 import {
   CLOSE_UNNAMED_MESSAGE,
+  closeStatementMessage,
   describeStatementMessage,
+  FLUSH_MESSAGE,
   lengthMaxOf,
   parseHeader,
+  parseMessage,
   queryMessage,
   renamedBindHeader,
   SYNC_MESSAGE,
@@ -77,11 +82,14 @@ const RETAINED_CHUNK_MAX = 4 * 1024;
 export interface RelayHost {
   /** Borrows a connection and calls `Relay.attach`; or keeps `rest` for later and returns false. */
   acquire(rest: Buffer): boolean;
+  /** Keeps `rest` until the database has answered more. */
+  wait(rest: Buffer): void;
   terminated(): void;
   violated(what: string): void;
   /** Something happened that ties the session to its connection. `text` is the statement. */
   pin(reason: PinReason, text: Uint8Array): void;
   requested(): void;
+  readonly isPinned: boolean;
   /** How the database reads string constants. */
   readonly stringSyntax: StringSyntax;
   /** A Sync ended the skipping that `Relay.skip` began. */
@@ -107,8 +115,12 @@ export class Relay {
   private readonly variant: string;
   private named: ClientStatements | undefined = undefined;
   private unnamed: UnnamedStatement | undefined = undefined;
-  /** Named statements that the database knows by the client's own name, on the pinned connection. */
-  private hasRawStatements = false;
+  /** What the client runs may take statements away, or make them, without a word of the protocol. */
+  private isWary = false;
+  /** Texts have been read on this connection as they would not be read by another client. */
+  private isTainted = false;
+  /** The client waits for something that a server would not send yet. */
+  private isFlushDue = false;
   /** Pieces of a message that is not whole yet. */
   private pieces: Buffer[] | undefined = undefined;
   private piecesBytes = 0;
@@ -119,6 +131,8 @@ export class Relay {
   private isScanning = false;
   /** A request was refused by the proxy: everything up to the next Sync is dropped. */
   private isSkipping = false;
+  /** The session has ended; nothing more of it goes anywhere. */
+  private isOver = false;
   /** What goes out in the next write. */
   private out: Buffer[] = [];
 
@@ -133,8 +147,15 @@ export class Relay {
     this.connection = connection;
   }
 
+  /** The session is over. */
+  end(): void {
+    this.isOver = true;
+  }
+
   /** The session is done with its connection. */
   detach(): void {
+    this.connection?.statements.ended(this.isTainted);
+    this.isTainted = false;
     this.connection = undefined;
     this.out = [];
     this.retainUnnamed();
@@ -211,8 +232,18 @@ export class Relay {
         }
         if (!this.host.acquire(at === 0 ? bytes : bytes.subarray(at))) return;
       }
-      if (isWhole || type === BIND) from = this.note(type, bytes, from, at, next);
-      else this.noteLarge(type, bytes, at);
+      const isNoted = isWhole || type === BIND;
+      const begin = isNoted
+        ? this.note(type, bytes, from, at, next)
+        : this.noteLarge(type, bytes, from, at, next);
+      if (begin === WAIT) {
+        this.flush(bytes, from, at);
+        this.host.wait(at === 0 ? bytes : bytes.subarray(at));
+        return;
+      }
+      // The client has been told that this is the end.
+      if (this.isOver) return;
+      from = begin;
       if (!isWhole) this.bodyLeft = next - end;
       at = isWhole ? next : end;
     }
@@ -249,15 +280,16 @@ export class Relay {
 
   // --- What each message means
 
-  /** A whole message goes to the database. Returns where the next run of bytes begins. */
+  /**
+   * A whole message goes to the database. Returns where the next run of bytes begins, or `WAIT` when
+   * it cannot go yet; then nothing has been noted.
+   */
   private note(type: number, bytes: Buffer, from: number, at: number, next: number): number {
     const { connection } = this;
     if (connection === undefined) return from;
     const { ledger } = connection;
     switch (type) {
       case QUERY:
-        this.host.requested();
-        this.setUnnamed(connection, undefined);
         return this.query(connection, bytes, from, at, next);
       case PARSE:
         return this.parse(connection, bytes, from, at, next);
@@ -272,10 +304,11 @@ export class Relay {
       case CLOSE:
         return this.close(connection, bytes, from, at, next);
       case SYNC:
-        return this.sync(connection, bytes, from, at);
+        return this.sync(connection, from);
       case FUNCTION_CALL:
         this.host.requested();
         ledger.owe(OWES_FUNCTION_CALL);
+        this.batchEnded(connection);
         return from;
       case COPY_DONE:
       case COPY_FAIL:
@@ -296,19 +329,25 @@ export class Relay {
   ): number {
     const textAt = at + HEADER_BYTES;
     const effects = this.classify(bytes, textAt, next - 1);
+    let begin: number | undefined;
     if (effects !== PLAIN && mayNameStatements(effects) && !connection.ledger.isSkipping) {
       const named = recogniseNamed(bytes.toString('latin1', textAt, next - 1));
-      const begin = named && this.queryNamed(connection, named, bytes, from, at, next);
-      if (begin !== undefined) return begin;
+      begin = named && this.queryNamed(connection, named, bytes, from, at, next);
+      if (begin === WAIT) return WAIT;
     }
-    this.apply(effects, bytes, textAt, next);
-    connection.ledger.owe(OWES_QUERY);
-    return from;
+    this.host.requested();
+    this.setUnnamed(connection, undefined);
+    if (begin === undefined) {
+      this.apply(effects, bytes, textAt, next);
+      connection.ledger.owe(OWES_QUERY);
+    }
+    this.batchEnded(connection);
+    return begin ?? from;
   }
 
   /**
    * A simple query about statements that the protocol prepared, in the names of the database. Returns
-   * where the next run of bytes begins; `undefined` when it is about others, and goes as it is.
+   * where the next run of bytes begins, or `WAIT`.
    */
   private queryNamed(
     connection: DatabaseConnection,
@@ -317,42 +356,77 @@ export class Relay {
     from: number,
     at: number,
     next: number,
-  ): number | undefined {
+  ): number {
     const { ledger, statements } = connection;
     this.named ??= new ClientStatements();
-    switch (named.kind) {
-      case 'deallocate_all':
-      case 'discard_all':
-        // What it clears beside statements is seen in its reply.
-        this.named.clear();
-        statements.clear();
-        ledger.owe(OWES_QUERY | CHANGES_CLIENT | CHANGES_CONNECTION);
-        return from;
-      case 'deallocate':
-        if (this.named.get(named.name) === undefined) return undefined;
-        this.emit(bytes, from, at);
-        this.named.change(named.name, undefined);
-        ledger.owe(OWES_QUERY | INSERTED | CHANGES_CLIENT);
-        return next;
-      case 'execute': {
-        const statement = this.named.get(named.name);
-        if (statement === undefined) return undefined;
-        this.emit(bytes, from, at);
-        this.apply(statement.effects, bytes, at + HEADER_BYTES, next);
-        this.ensureAlone(connection, statement);
-        ledger.owe(OWES_QUERY);
-        this.out.push(queryMessage(`EXECUTE ${statement.serverName}${named.rest}`, 'latin1'));
-        return next;
-      }
-      default:
-        return named satisfies never;
+    const name = 'name' in named ? named.name : undefined;
+    if (this.mustWait(connection, name)) return WAIT;
+    if (name === undefined) {
+      // What it clears beside statements is seen in its reply.
+      this.named.clear();
+      statements.clear();
+      ledger.owe(OWES_QUERY | CHANGES_CLIENT | CHANGES_CONNECTION);
+      return from;
     }
+    const statement = this.named.get(name);
+    if (statement === undefined && !name.startsWith(SERVER_NAME_PREFIX)) {
+      // Prepared in SQL, and then the session is pinned; or there is none.
+      ledger.owe(OWES_QUERY);
+      return from;
+    }
+    this.emit(bytes, from, at);
+    if (named.kind === 'execute') this.queryExecute(connection, named, statement);
+    else this.queryDeallocate(connection, name, statement);
+    return next;
   }
 
-  /** Like `ensure`, before a simple query: in a batch of its own, which may fail by itself. */
-  private ensureAlone(connection: DatabaseConnection, statement: Statement): void {
-    if (connection.statements.use(statement)) return;
-    this.ensure(connection, statement);
+  /** EXECUTE of `statement`; without one, of somebody else's, or of none. */
+  private queryExecute(
+    connection: DatabaseConnection,
+    { name, rest }: { readonly name: string; readonly rest: string },
+    statement: Statement | undefined,
+  ): void {
+    const { ledger } = connection;
+    const serverName = statement?.serverName ?? quoted(escapedName(name));
+    const message = queryMessage(`EXECUTE ${serverName}${rest}`, 'latin1');
+    if (statement !== undefined) {
+      this.apply(statement.effects, message, HEADER_BYTES, message.length);
+      // In a batch of its own, which may fail by itself.
+      if (!ledger.isBatchOpen && this.ensure(connection, statement)) {
+        this.endBatch(connection);
+      }
+    }
+    ledger.owe(OWES_QUERY);
+    this.out.push(message);
+  }
+
+  /** Of a statement that is only a name, the connection's is left alone and another one goes. */
+  private queryDeallocate(
+    connection: DatabaseConnection,
+    name: string,
+    statement: Statement | undefined,
+  ): void {
+    const { ledger } = connection;
+    if (statement === undefined) {
+      ledger.owe(OWES_QUERY);
+      this.out.push(queryMessage(`DEALLOCATE ${quoted(escapedName(name))}`, 'latin1'));
+      return;
+    }
+    this.preparePassing(connection);
+    this.named?.change(name, undefined);
+    ledger.owe(OWES_QUERY | CHANGES_CLIENT);
+    this.out.push(DEALLOCATE_PASSING);
+  }
+
+  /** Prepares the statement that DEALLOCATE takes. It is empty, so it cannot fail. */
+  private preparePassing(connection: DatabaseConnection): void {
+    connection.ledger.owe(OWES_CLOSE | OURS);
+    connection.ledger.owe(OWES_PARSE | OURS);
+    this.out.push(PREPARE_PASSING);
+  }
+
+  /** Ends a batch of our own before a simple query. */
+  private endBatch(connection: DatabaseConnection): void {
     connection.ledger.owe(OWES_SYNC | OURS);
     this.out.push(SYNC_MESSAGE);
   }
@@ -376,10 +450,48 @@ export class Relay {
       const name = bytes.toString('latin1', at + HEADER_BYTES, nameEnd);
       return this.parseNamed(connection, name, bytes, from, { at, body: nameEnd + 1, next });
     }
+    const effects = this.classify(bytes, nameEnd + 1, textEnd);
+    if (effects !== PLAIN && mayNameStatements(effects)) {
+      const named = recogniseNamed(bytes.toString('latin1', nameEnd + 1, textEnd));
+      const begin = named && this.parseAboutNamed(connection, named, bytes, from, at, next);
+      if (begin !== undefined) return begin;
+    }
     this.setUnnamed(connection, { id: ++lastUnnamedStatement, bytes, at, end: next });
-    this.apply(this.classify(bytes, nameEnd + 1, textEnd), bytes, nameEnd + 1, next);
+    this.apply(effects, bytes, nameEnd + 1, next);
     ledger.owe(OWES_PARSE | CHANGES_UNNAMED);
     return from;
+  }
+
+  /** Parse of a statement that, once executed, takes named ones away; like `queryNamed`. */
+  private parseAboutNamed(
+    connection: DatabaseConnection,
+    named: NamedStatement,
+    bytes: Buffer,
+    from: number,
+    at: number,
+    next: number,
+  ): number | undefined {
+    const { ledger } = connection;
+    if (named.kind === 'execute') return undefined;
+    if (named.kind !== 'deallocate') {
+      // Seen in its reply; until then, what is prepared is not known.
+      this.isWary = true;
+      this.setUnnamed(connection, { id: ++lastUnnamedStatement, bytes, at, end: next });
+      ledger.owe(OWES_PARSE | CHANGES_UNNAMED);
+      return from;
+    }
+    const { name } = named;
+    if (this.mustWait(connection, name)) return WAIT;
+    if (this.named?.get(name) === undefined) return undefined;
+    this.emit(bytes, from, at);
+    this.preparePassing(connection);
+    this.named.change(name, undefined);
+    ledger.owe(OWES_PARSE | CHANGES_UNNAMED | CHANGES_CLIENT);
+    this.out.push(PARSE_DEALLOCATE_PASSING);
+    const end = PARSE_DEALLOCATE_PASSING.length;
+    const id = ++lastUnnamedStatement;
+    this.setUnnamed(connection, { id, bytes: PARSE_DEALLOCATE_PASSING, at: 0, end });
+    return next;
   }
 
   private parseNamed(
@@ -389,26 +501,28 @@ export class Relay {
     from: number,
     { at, body, next }: { readonly at: number; readonly body: number; readonly next: number },
   ): number {
+    if (this.mustWait(connection, name)) return WAIT;
     this.named ??= new ClientStatements();
-    const existing = this.named.get(name);
-    this.emit(bytes, from, at);
+    const { named } = this;
+    const existing = named.get(name);
     if (existing !== undefined) {
+      this.emit(bytes, from, at);
       // The database refuses the name that it already has (42P05), in its place in the stream.
       this.ensure(connection, existing);
       connection.ledger.owe(OWES_PARSE);
-      this.out.push(parseHeader(existing.serverName, next - body), bytes.subarray(body, next));
+      this.out.push(parseHeader(existing.serverName, next - body));
+      return body;
+    }
+    if (named.isFull) {
+      this.host.violated(TOO_MANY_STATEMENTS);
       return next;
     }
-    if (this.named.size >= CLIENT_STATEMENTS_MAX) {
-      this.host.violated(`more than ${CLIENT_STATEMENTS_MAX} prepared statements`);
-      return next;
-    }
-    const statement = this.registry.intern(bytes, body, next, {
-      variant: this.variant,
-      syntax: this.host.stringSyntax,
-    });
+    const reading = { variant: this.variant, syntax: this.host.stringSyntax };
+    const isTaken = (each: Statement) => named.isNamed(each);
+    const statement = this.registry.intern(bytes, body, next, reading, isTaken);
+    this.emit(bytes, from, at);
     this.apply(statement.effects, bytes, body, next);
-    this.named.change(name, statement);
+    named.change(name, statement);
     this.prepareForClient(connection, statement);
     return next;
   }
@@ -416,32 +530,43 @@ export class Relay {
   /** The client's own Parse of `statement`, answered by the database or, where that is safe, by us. */
   private prepareForClient(connection: DatabaseConnection, statement: Statement): void {
     const { ledger, statements } = connection;
-    if (statements.isFresh(statement) && ledger.isSureNotFailed) {
+    const isAsUsual = !this.isTainted && !this.host.isPinned;
+    if (isAsUsual && ledger.isSureNotFailed && statements.isFresh(statement)) {
       statements.use(statement);
       ledger.owe(OWES_PARSE | INSERTED | CHANGES_CLIENT);
       return;
     }
-    // In a failed transaction Parse is refused, so the database has to be asked; and the schema may
-    // have changed, in which case the client gets the statement as it would be now.
-    if (statements.isThere(statement)) this.closeOnServer(connection, statement);
-    statements.parseSent(statement);
-    ledger.owe(OWES_PARSE | CHANGES_CLIENT | CHANGES_CONNECTION);
-    this.out.push(statement.parse);
+    // In a failed transaction Parse is refused, so the database has to be asked; and the schema, or
+    // settings of this session, may have changed: the client gets the statement as it would be now.
+    this.prepare(connection, statement, CHANGES_CLIENT);
   }
 
-  /** Makes sure that the connection has `statement` when what is sent next arrives. */
-  private ensure(connection: DatabaseConnection, statement: Statement): void {
-    if (connection.statements.use(statement)) return;
-    if (connection.statements.isThere(statement)) this.closeOnServer(connection, statement);
-    connection.statements.parseSent(statement);
-    connection.ledger.owe(OWES_PARSE | OURS | CHANGES_CONNECTION);
+  /**
+   * Makes sure that the connection has `statement` when what is sent next arrives. Returns whether
+   * anything had to be sent for it.
+   */
+  private ensure(connection: DatabaseConnection, statement: Statement): boolean {
+    if (connection.statements.use(statement)) return false;
+    this.prepare(connection, statement, OURS);
+    return true;
+  }
+
+  private prepare(connection: DatabaseConnection, statement: Statement, flag: number): void {
+    const { statements } = connection;
+    if (statements.mayBeThere(statement)) this.closeOnServer(connection, statement);
+    // Everything is done in the order in which it is sent, so what needs the one that goes has had it,
+    // or will prepare it again. Not at the Sync: a COPY may be reading by then.
+    const { surplus } = statements;
+    if (surplus !== undefined) this.closeOnServer(connection, surplus);
+    statements.parseSent(statement);
+    connection.ledger.owe(OWES_PARSE | CHANGES_CONNECTION | flag);
     this.out.push(statement.parse);
   }
 
   private closeOnServer(connection: DatabaseConnection, statement: Statement): void {
     connection.statements.closeSent(statement);
     connection.ledger.owe(OWES_CLOSE | OURS | CHANGES_CONNECTION);
-    this.out.push(closeMessage(statement));
+    this.out.push(statement.close);
   }
 
   private bind(
@@ -463,7 +588,9 @@ export class Relay {
       ledger.owe(OWES_BIND);
       return begin;
     }
-    const serverName = this.serverName(connection, bytes, from, at, portalEnd + 1, nameEnd);
+    const name = bytes.toString('latin1', portalEnd + 1, nameEnd);
+    if (this.mustWait(connection, name)) return WAIT;
+    const serverName = this.serverName(connection, name, bytes, from, at);
     ledger.owe(OWES_BIND);
     if (serverName === undefined) return from;
     const portal = bytes.subarray(at + HEADER_BYTES, portalEnd + 1);
@@ -490,7 +617,9 @@ export class Relay {
       ledger.owe(OWES_DESCRIBE);
       return begin;
     }
-    const serverName = this.serverName(connection, bytes, from, at, nameAt, next - 1);
+    const name = bytes.toString('latin1', nameAt, next - 1);
+    if (this.mustWait(connection, name)) return WAIT;
+    const serverName = this.serverName(connection, name, bytes, from, at);
     ledger.owe(OWES_DESCRIBE);
     if (serverName === undefined) return from;
     this.out.push(describeStatementMessage(serverName));
@@ -498,24 +627,22 @@ export class Relay {
   }
 
   /**
-   * The name by which the connection knows the client's statement `bytes[nameAt, nameEnd)`, which it
-   * has by then; the bytes up to `at` have been emitted. `undefined`: the name goes as it is.
+   * The name by which the connection knows the client's statement `name`, which it has by then; the
+   * bytes up to `at` have been emitted. `undefined`: the name goes as it is.
    */
   private serverName(
     connection: DatabaseConnection,
+    name: string,
     bytes: Buffer,
     from: number,
     at: number,
-    nameAt: number,
-    nameEnd: number,
   ): string | undefined {
-    const name = bytes.toString('latin1', nameAt, nameEnd);
     const statement = this.named?.get(name);
     if (statement === undefined) {
-      // Nobody else's statement, whatever the client calls it.
       if (!name.startsWith(SERVER_NAME_PREFIX)) return undefined;
+      // Nobody else's statement, whatever the client calls it.
       this.emit(bytes, from, at);
-      return `_${name}`;
+      return escapedName(name);
     }
     this.emit(bytes, from, at);
     this.ensure(connection, statement);
@@ -531,7 +658,7 @@ export class Relay {
   ): number {
     const { ledger } = connection;
     const nameAt = at + HEADER_BYTES + 1;
-    if (bytes[at + HEADER_BYTES] !== STATEMENT || ledger.isSkipping || this.hasRawStatements) {
+    if (bytes[at + HEADER_BYTES] !== STATEMENT || ledger.isSkipping) {
       ledger.owe(OWES_CLOSE);
       return from;
     }
@@ -540,25 +667,51 @@ export class Relay {
       ledger.owe(OWES_CLOSE | CHANGES_UNNAMED);
       return from;
     }
-    // The connection keeps the statement; to close one that does not exist is no error either.
-    this.named ??= new ClientStatements();
-    this.named.change(bytes.toString('latin1', nameAt, next - 1), undefined);
+    const name = bytes.toString('latin1', nameAt, next - 1);
+    if (this.mustWait(connection, name)) return WAIT;
     this.emit(bytes, from, at);
-    ledger.owe(OWES_CLOSE | INSERTED | CHANGES_CLIENT);
+    if (this.named?.get(name) !== undefined) {
+      // The connection keeps the statement.
+      this.named.change(name, undefined);
+      ledger.owe(OWES_CLOSE | INSERTED | CHANGES_CLIENT);
+      return next;
+    }
+    if (this.host.isPinned) {
+      // One that the database knows by the client's name: prepared in SQL, or too large to be kept.
+      ledger.owe(OWES_CLOSE);
+      if (!name.startsWith(SERVER_NAME_PREFIX)) return at;
+      this.out.push(closeStatementMessage(escapedName(name)));
+      return next;
+    }
+    // To close one that does not exist is no error.
+    ledger.owe(OWES_CLOSE | INSERTED);
     return next;
   }
 
-  private sync(connection: DatabaseConnection, bytes: Buffer, from: number, at: number): number {
-    const surplus = connection.statements.surplus();
-    if (surplus.length > 0 && !connection.ledger.isSkipping) {
-      // No message of this batch comes after this that could still need them.
-      this.emit(bytes, from, at);
-      for (const statement of surplus) this.closeOnServer(connection, statement);
-      connection.ledger.owe(OWES_SYNC);
-      return at;
-    }
+  private sync(connection: DatabaseConnection, from: number): number {
     connection.ledger.owe(OWES_SYNC);
+    this.batchEnded(connection);
     return from;
+  }
+
+  private batchEnded(connection: DatabaseConnection): void {
+    connection.statements.batchEnded();
+    this.named?.batchEnded();
+  }
+
+  /**
+   * Whether it is not known yet what `name` stands for (`undefined`: all names), because earlier
+   * requests that have not been answered may change it. Whoever pipelines like that waits here, and
+   * gets what a server would give, which does one thing after the other.
+   */
+  private mustWait({ ledger }: DatabaseConnection, name: string | undefined): boolean {
+    // A server that reads COPY data takes nothing else, and what it reads may be behind this.
+    if (ledger.isCopyIn) return false;
+    if (this.isWary && !ledger.isEmpty) {
+      if (ledger.isBatchOpen) this.isFlushDue = true;
+      return true;
+    }
+    return this.named?.isUncertain(name) ?? false;
   }
 
   /**
@@ -594,9 +747,9 @@ export class Relay {
   }
 
   /** The beginning of a message that is too large to keep goes to the database; the rest follows. */
-  private noteLarge(type: number, bytes: Buffer, at: number): void {
+  private noteLarge(type: number, bytes: Buffer, from: number, at: number, next: number): number {
     const { connection } = this;
-    if (connection === undefined) return;
+    if (connection === undefined) return from;
     const { ledger } = connection;
     switch (type) {
       case QUERY:
@@ -608,27 +761,52 @@ export class Relay {
         this.scanner.push(bytes, at + HEADER_BYTES, bytes.length);
         this.isScanning = true;
         ledger.owe(OWES_QUERY);
-        return;
+        this.batchEnded(connection);
+        return from;
       case PARSE:
-        // It cannot be kept, so it cannot be sent again to another connection.
-        this.host.pin('large_statement', EMPTY);
-        this.hasRawStatements = true;
-        this.setUnnamed(connection, undefined);
-        ledger.owe(OWES_PARSE | CHANGES_UNNAMED);
-        return;
+        return this.parseLarge(connection, bytes, from, at, next);
       case FUNCTION_CALL:
         this.host.requested();
         ledger.owe(OWES_FUNCTION_CALL);
-        return;
+        this.batchEnded(connection);
+        return from;
       default:
-      // CopyData. What a large Bind means is in its first bytes: `note` sees to it.
+        // CopyData. What a large Bind means is in its first bytes: `note` sees to it.
+        return from;
     }
+  }
+
+  /** It cannot be kept, so it cannot be sent again to another connection. */
+  private parseLarge(
+    connection: DatabaseConnection,
+    bytes: Buffer,
+    from: number,
+    at: number,
+    next: number,
+  ): number {
+    const { ledger } = connection;
+    const nameAt = at + HEADER_BYTES;
+    const nameEnd = bytes.indexOf(0, nameAt);
+    if (ledger.isSkipping || nameEnd === nameAt) {
+      this.host.pin('large_statement', EMPTY);
+      this.setUnnamed(connection, undefined);
+      ledger.owe(OWES_PARSE | CHANGES_UNNAMED);
+      return from;
+    }
+    const name = nameEnd < 0 ? '' : bytes.toString('latin1', nameAt, nameEnd);
+    if (this.mustWait(connection, name)) return WAIT;
+    this.host.pin('large_statement', EMPTY);
+    // A name that is taken is refused, as ever.
+    const serverName = this.serverName(connection, name, bytes, from, at);
+    ledger.owe(OWES_PARSE);
+    if (serverName === undefined) return from;
+    this.out.push(parseHeader(serverName, next - nameEnd - 1));
+    return nameEnd + 1;
   }
 
   private scanned(): void {
     this.isScanning = false;
-    const [reason] = this.scanner?.end().reasons ?? [];
-    if (reason !== undefined) this.host.pin(reason, EMPTY);
+    if (this.scanner !== undefined) this.apply(this.scanner.end(), EMPTY, 0, 0);
   }
 
   private classify(bytes: Buffer, from: number, to: number): Effects {
@@ -638,6 +816,8 @@ export class Relay {
   /** `to` is the end of the message that `effects` were read from; the text may end before it. */
   private apply(effects: Effects, bytes: Buffer, from: number, to: number): void {
     if (effects === PLAIN) return;
+    if (effects.isReadingLocal) this.isTainted = true;
+    if (mayNameStatements(effects)) this.isWary = true;
     const [reason] = effects.reasons;
     if (reason === undefined) return;
     const end = bytes.indexOf(0, from);
@@ -656,8 +836,6 @@ export class Relay {
 
   statementsCleared(): void {
     this.named?.lose();
-    this.unnamed = undefined;
-    this.hasRawStatements = false;
   }
 
   unnamedLost(): void {
@@ -684,6 +862,12 @@ export class Relay {
     const { connection, out } = this;
     if (connection === undefined) return;
     const { stream } = connection;
+    if (this.isFlushDue) {
+      this.isFlushDue = false;
+      if (to > from) out.push(bytes.subarray(from, to));
+      out.push(FLUSH_MESSAGE);
+      from = to;
+    }
     if (out.length === 0) {
       const isWhole = from === 0 && to === bytes.length;
       // Nobody else has a chunk that goes out as it came in, but for the unnamed statement.
@@ -694,7 +878,7 @@ export class Relay {
       this.out = [];
       stream.write(Buffer.concat(out));
     }
-    connection.tellInserted();
+    if ((connection.ledger.head & INSERTED) !== 0) connection.tellInserted();
     if (stream.isCongested) this.stream.hold(HOLD_PEER_CONGESTED);
     if (connection.ledger.depth > PIPELINE_MAX) this.stream.hold(HOLD_LEDGER_FULL);
   }
@@ -710,8 +894,24 @@ export class Relay {
 }
 
 const EMPTY = Buffer.alloc(0);
+/** Instead of where the next run of bytes begins. */
+const WAIT = -1;
+const TOO_MANY_STATEMENTS = `more than ${CLIENT_STATEMENTS_MAX} prepared statements, or ${
+  CLIENT_STATEMENT_BYTES_MAX / 2 ** 20
+} MiB of them`;
+const PREPARE_PASSING = Buffer.concat([
+  closeStatementMessage(PASSING_NAME),
+  parseMessage(PASSING_NAME, ''),
+]);
+const DEALLOCATE_PASSING = queryMessage(`DEALLOCATE ${PASSING_NAME}`);
+const PARSE_DEALLOCATE_PASSING = parseMessage('', `DEALLOCATE ${PASSING_NAME}`);
 /** The letter of a statement in Describe and Close. */
 const STATEMENT = 0x53; // S
+
+/** As an identifier in SQL. */
+function quoted(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
 
 /** Whether the text may be about prepared statements; which ones, it must be read for. */
 function mayNameStatements({ reasons }: Effects): boolean {

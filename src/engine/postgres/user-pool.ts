@@ -162,6 +162,7 @@ class Visit implements Borrower<DatabaseConnection>, ConnectionHolder {
   nameOf(): undefined {}
   parametersReported(): void {}
   answered(): void {}
+  rested(): void {}
   parseLost(): void {}
   connectionDrained(): void {}
 }

@@ -35,6 +35,7 @@ export const PROTOCOL_3_0 = 3 << 16;
 export const PROTOCOL_3_2 = (3 << 16) | 2;
 
 export const SYNC_MESSAGE = message(SYNC);
+export const FLUSH_MESSAGE = message(FLUSH);
 /** Close of the unnamed statement. */
 export const CLOSE_UNNAMED_MESSAGE = message(CLOSE, Buffer.from('S\0'));
 /** Execute of a portal that nobody has: an error, whatever went before it. */
@@ -50,9 +51,14 @@ export function passwordMessage(body: Uint8Array): Buffer {
   return message(PASSWORD, body);
 }
 
+/** A Parse without parameter types. */
+export function parseMessage(name: string, sql: string): Buffer {
+  return message(PARSE, cString(name), cString(sql), Buffer.alloc(2));
+}
+
 /** The header of a Parse of the statement `name`, whose body has `length` bytes after the name. */
 export function parseHeader(name: string, length: number): Buffer {
-  const names = cString(name);
+  const names = Buffer.from(`${name}\0`, 'latin1');
   return Buffer.concat([Buffer.of(PARSE), int32(4 + names.length + length), names]);
 }
 
