@@ -5,7 +5,15 @@
  */
 
 import { write, writeSync } from 'node:fs';
-import type { LogSink } from './logs.ts';
+
+/** Where finished lines go, each with its line end. */
+export interface LogSink {
+  write(line: string): void;
+  /** Resolves when everything is written. */
+  flush(): Promise<void>;
+  /** Lines lost since the last call; 0 while there is no room to say so. */
+  takeDropped(): number;
+}
 
 /** Lines that may wait for a slow reader, in UTF-16 code units. */
 const BUFFER_LENGTH_MAX = 1024 * 1024;

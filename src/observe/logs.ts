@@ -9,21 +9,13 @@
 import pino, { type DestinationStream, type Logger } from 'pino';
 import { prettyFactory } from 'pino-pretty';
 import type { Event, Observer } from './events.ts';
+import type { LogSink } from './log-sink.ts';
 import { type LogLevel, levelOf, textOf } from './log-text.ts';
 
 export { fileDescriptorSink } from './log-sink.ts';
 
 export const LOG_FORMATS = ['json', 'text'] as const;
 export type LogFormat = (typeof LOG_FORMATS)[number];
-
-/** Where finished lines go, each with its line end. */
-export interface LogSink {
-  write(line: string): void;
-  /** Resolves when everything is written. */
-  flush(): Promise<void>;
-  /** Lines lost since the last call; 0 while there is no room to say so. */
-  takeDropped(): number;
-}
 
 export interface LogOptions {
   readonly level: LogLevel;

@@ -33,8 +33,9 @@ async function pins(reason: string): Promise<number> {
   return await berth().metric('berth_session_pins_total', { reason });
 }
 
-function lastPin(): LogLine | undefined {
-  return berth().logged('session.pinned').at(-1);
+/** The line of the log that comes after `count` such lines. */
+async function pinAfter(count: number): Promise<LogLine | undefined> {
+  return (await berth().untilLogged('session.pinned', count + 1)).at(-1);
 }
 
 /** How a statement is sent. */
@@ -69,12 +70,13 @@ const PINNING: readonly [reason: string, sql: string][] = [
 describe.each([...WAYS])('PG-37 pins, %s', (_way, messages) => {
   test.each([...PINNING])('%s: %s', async (reason, sql) => {
     const before = await pins(reason);
+    const { length: lines } = berth().logged('session.pinned');
     using client = await berth().login();
     client.send(...messages(sql));
     expect(sqlStates(await client.untilReady())).toEqual([]);
     await untilMetric(berth(), 'database_connections_currently_session_pinned', 1);
     expect(await pins(reason)).toBe(before + 1);
-    const line = lastPin();
+    const line = await pinAfter(lines);
     expect(line?.reason).toBe(reason);
     expect(line?.msg).toMatch(
       /^The client session was pinned to the database connection \[dbConnection=\d+\] for the remainder of the session\. The proxy can't reuse this connection until the session ends\. Reason: /,

@@ -4,7 +4,7 @@
  */
 
 import { beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from 'bun:test';
-import { openTransactions, untilRunning } from '../faults/activity.ts';
+import { openTransactions } from '../faults/activity.ts';
 import { sqlStates, textRows } from '../harness/backend-messages.ts';
 import { useBerth } from '../harness/berth.ts';
 import * as frontend from '../harness/frontend-messages.ts';
@@ -54,14 +54,11 @@ function growthWatch(residentBytes: () => number): () => void {
 }
 
 /** The database waits for its client to read, so everything between them is full. */
-async function untilDatabaseWaits(text: string): Promise<string> {
-  const pid = await untilRunning(database(), text);
-  await eventually(async () => {
-    const sql = `select wait_event from pg_stat_activity where pid = ${pid}`;
-    const [row] = await adminQuery(database(), sql);
-    return row?.wait_event === 'ClientWrite' ? true : undefined;
-  }, 'the database to wait for its client');
-  return pid;
+async function untilDatabaseWaits(): Promise<void> {
+  const sql = `select 1 from pg_stat_activity
+    where usename = 'app' and state = 'active' and wait_event = 'ClientWrite'`;
+  const look = async () => ((await adminQuery(database(), sql)).length > 0 ? true : undefined);
+  await eventually(look, 'the database to wait for its client');
 }
 
 async function untilNothingRuns(): Promise<void> {
@@ -92,7 +89,7 @@ describe('PG-30 a client that stops reading a result of 64 MB', () => {
     const expectNoGrowth = growthWatch(() => two().residentBytes());
     stalled.pause();
     stalled.send(...messages);
-    await untilDatabaseWaits('repeat(');
+    await untilDatabaseWaits();
     expectNoGrowth();
     for (let n = 0; n < 20; n++) {
       using other = await two().login();
@@ -118,7 +115,7 @@ describe('PG-30 a client that stops reading a result of 64 MB', () => {
         const stalled = await two().login();
         stalled.pause();
         stalled.send(...messages);
-        await untilDatabaseWaits('repeat(');
+        await untilDatabaseWaits();
         stalled[way]();
         await untilAllReturned(two());
         await untilNothingRuns();
@@ -134,7 +131,7 @@ describe('PG-30 a client that stops reading a result of 64 MB', () => {
       using stalled = await two().login();
       stalled.pause();
       stalled.send(query("select repeat('x', 1000) from generate_series(1, 64000)"));
-      await untilDatabaseWaits('repeat(');
+      await untilDatabaseWaits();
       stalled.reset();
       await untilAllReturned(two());
       // Or the next round would look at a statement that is being cancelled.

@@ -113,7 +113,7 @@ export class Session {
       while (reply.status === '') this.#take(await this.client.receive(), reply);
     } catch (error) {
       if (!(error instanceof ConnectionEnded)) throw error;
-      this.#ended(reply);
+      this.#ended(reply, expected);
     }
     this.#judgeErrors(reply, expected);
     return reply;
@@ -175,12 +175,14 @@ export class Session {
     }
   }
 
-  #ended(reply: Reply): never {
-    if (reply.errors.length > 1) {
-      const codes = reply.errors.map((error) => error.sqlState).join(', ');
+  #ended(reply: Reply, expected: string | undefined): never {
+    // The error that was asked for may have come before the connection ended.
+    const errors = reply.errors.filter(({ sqlState }) => sqlState !== expected);
+    if (errors.length > 1) {
+      const codes = errors.map((error) => error.sqlState).join(', ');
       this.violation('second_fatal', codes);
     }
-    const [error] = reply.errors;
+    const [error] = errors;
     if (error && !DISTURBANCES.has(error.sqlState)) {
       this.violation('unexpected_error', `closed with ${error.sqlState} ${error.message}`);
     }

@@ -3,8 +3,9 @@
 import { describe, expect, test } from 'bun:test';
 import type { ClientConnectionId, DatabaseConnectionId } from '../../../src/base/ids.ts';
 import type { Event, EventName } from '../../../src/observe/events.ts';
+import type { LogSink } from '../../../src/observe/log-sink.ts';
 import { type LogLevel, levelOf } from '../../../src/observe/log-text.ts';
-import { EventLog, type LogFormat, type LogSink } from '../../../src/observe/logs.ts';
+import { EventLog, type LogFormat } from '../../../src/observe/logs.ts';
 import {
   CLIENT_CLOSE_REASONS,
   DATABASE_CLOSE_REASONS,
