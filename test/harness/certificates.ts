@@ -18,6 +18,18 @@ import {
 import type { CertificateAndKey } from '../../src/control/make-certificate.ts';
 
 const EC = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
+/** How an authority signs. */
+const ALGORITHMS = {
+  'ECDSA with SHA-256': EC,
+  'ECDSA with SHA-384': { ...EC, namedCurve: 'P-384', hash: 'SHA-384' },
+  'RSA with SHA-512': {
+    name: 'RSASSA-PKCS1-v1_5',
+    modulusLength: 2048,
+    publicExponent: new Uint8Array([1, 0, 1]),
+    hash: 'SHA-512',
+  },
+} as const;
+export type SigningAlgorithm = keyof typeof ALGORITHMS;
 const DAY_MS = 86_400_000;
 /** Long enough that nobody warns of its end. */
 const USUAL_DAYS = [-1, 90] as const;
@@ -35,20 +47,26 @@ export class TestAuthority {
   readonly certificate: string;
   readonly #parsed: X509Certificate;
   readonly #keys: CryptoKeyPair;
+  readonly #algorithm: SigningAlgorithm;
 
-  private constructor(parsed: X509Certificate, keys: CryptoKeyPair) {
+  private constructor(parsed: X509Certificate, keys: CryptoKeyPair, algorithm: SigningAlgorithm) {
+    this.#algorithm = algorithm;
     this.#parsed = parsed;
     this.#keys = keys;
     this.certificate = pem(parsed);
   }
 
-  static async make(commonName = 'Test authority'): Promise<TestAuthority> {
-    const keys = await crypto.subtle.generateKey(EC, true, ['sign', 'verify']);
+  static async make(
+    commonName = 'Test authority',
+    algorithm: SigningAlgorithm = 'ECDSA with SHA-256',
+  ): Promise<TestAuthority> {
+    const signingAlgorithm = ALGORITHMS[algorithm];
+    const keys = await crypto.subtle.generateKey(signingAlgorithm, true, ['sign', 'verify']);
     const certificate = await X509CertificateGenerator.createSelfSigned({
       ...validity(USUAL_DAYS),
       serialNumber: serialNumber(),
       name: [{ CN: [commonName] }],
-      signingAlgorithm: EC,
+      signingAlgorithm,
       keys,
       extensions: [
         new BasicConstraintsExtension(true, undefined, true),
@@ -56,7 +74,7 @@ export class TestAuthority {
         await SubjectKeyIdentifierExtension.create(keys.publicKey),
       ],
     });
-    return new TestAuthority(certificate, keys);
+    return new TestAuthority(certificate, keys, algorithm);
   }
 
   async issue(options: TestCertificateOptions = {}): Promise<CertificateAndKey> {
@@ -73,7 +91,7 @@ export class TestAuthority {
       issuer: this.#parsed.subject,
       publicKey: keys.publicKey,
       signingKey: this.#keys.privateKey,
-      signingAlgorithm: EC,
+      signingAlgorithm: ALGORITHMS[this.#algorithm],
       extensions: [
         new SubjectAlternativeNameExtension(
           names.map((value) => ({ type: isIP(value) === 0 ? 'dns' : 'ip', value })),

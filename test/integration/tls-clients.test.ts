@@ -128,6 +128,24 @@ describe('psql behaves as against a server', () => {
   });
 });
 
+describe('SCRAM is bound to certificates of every kind', () => {
+  // RFC 5929: the hash of the certificate is that of its signature.
+  for (const algorithm of ['ECDSA with SHA-384', 'RSA with SHA-512'] as const) {
+    testWith('psql', algorithm, async () => {
+      const authority = await TestAuthority.make('Other', algorithm);
+      const { certificate, privateKey } = await authority.issue();
+      await using own = await Berth.start({
+        database: database(),
+        file: { Tls: { CertificateFile: 'server.crt', PrivateKeyFile: 'server.key' } },
+        files: { 'server.crt': certificate, 'server.key': privateKey },
+      });
+      const environment = { PGSSLMODE: 'require', PGCHANNELBINDING: 'require' };
+      const { stdout, stderr } = await psql('select 1', { port: own.port, environment });
+      expect({ stdout, stderr }).toEqual({ stdout: '1\n', stderr: '' });
+    });
+  }
+});
+
 describe('node-postgres', () => {
   test('with the authority and the name checked, and a large result', async () => {
     const client = new pg.Client({
