@@ -18,7 +18,11 @@ setDefaultTimeout(20_000);
 const { bind, close, describe: describeMessage, execute, flush, parse, query, sync } = frontend;
 
 const database = usePostgres();
-const one = useBerth(() => ({ database: database(), pool: { MaxConnections: 1 } }));
+const one = useBerth(() => ({
+  database: database(),
+  pool: { MaxConnections: 1 },
+  expect: [(line) => line.event === 'session.pinned' && line.reason === 'large_statement'],
+}));
 const four = useBerth(() => ({ database: database(), pool: { MaxConnections: 4 } }));
 
 const INT4 = 23;
