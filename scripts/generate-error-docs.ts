@@ -24,7 +24,6 @@ const FATES = {
   ends: 'The client connection ends.',
   continues: 'The client connection goes on.',
   depends: 'The client connection goes on; a log-in ends.',
-  unused: 'Not sent yet.',
 } as const;
 
 interface Explanation {
@@ -40,7 +39,14 @@ const EXPLANATIONS: Readonly<Record<ErrorCode, Explanation>> = {
     when: 'The password is wrong, or the proxy has no secret for the user; the log says which.',
     fate: 'ends',
   },
-  tls_required: { when: 'For `RequireTLS`, once there is TLS.', fate: 'unused' },
+  tls_required: {
+    when: 'The proxy has `RequireTLS: true`, and the client did not ask for TLS.',
+    fate: 'ends',
+  },
+  client_certificate_required: {
+    when: 'The client showed no certificate and `Tls.ClientCertificate` is `REQUIRED`, or it showed one that `Tls.ClientCAFile` does not vouch for.',
+    fate: 'ends',
+  },
   protocol_version_unsupported: {
     when: 'The start-up packet asks for another major version than 3. Minor versions are negotiated.',
     fate: 'ends',

@@ -11,6 +11,7 @@ import { createMetrics } from './observe/metrics.ts';
 import { ProxyRegistry } from './proxy/registry.ts';
 import { targetAddress } from './proxy/settings.ts';
 import type { DBInstance, DBProxy, SecretEntry } from './proxy/snapshot.ts';
+import { databaseTls } from './proxy/tls.ts';
 
 const ENGINES: Readonly<Record<DBProxy['EngineFamily'], EngineFactory>> = {
   POSTGRESQL: (options) => new PostgresEngine(options),
@@ -50,7 +51,8 @@ export async function probeTarget(target: DBInstance, secret: SecretEntry): Prom
   const startedAt = performance.now();
   const { username: user, password } = secret;
   const address = targetAddress(target);
-  const observation = await probe({ address, wheel }, { user, password });
+  const place = { address, wheel, databaseTls: databaseTls(target) };
+  const observation = await probe(place, { user, password });
   wheel.stop();
   if (!observation.isOk) return { isReached: false, detail: observation.detail };
   return {

@@ -44,6 +44,12 @@ export const ERRORS = {
     sqlState: '28000',
     text: 'This RDS Proxy requires TLS connections.',
   },
+  client_certificate_required: {
+    kind: 'auth',
+    retryable: false,
+    sqlState: '28000',
+    text: 'connection requires a valid client certificate',
+  },
   protocol_version_unsupported: {
     kind: 'protocol',
     retryable: false,

@@ -40,6 +40,7 @@ export async function check({ config }: CheckOptions, parts: CheckParts): Promis
   const attempts = attemptsOf(configuration);
   const rows = await Promise.all(attempts.map((attempt) => run(attempt, parts.probe)));
   parts.output.out(formatTable([HEADINGS, ...rows.map(({ cells }) => cells)]));
+  for (const warning of configuration.warnings) parts.output.out(`\nWarning: ${warning}\n`);
   const failed = rows.filter(({ isReached }) => !isReached).length;
   parts.output.out(
     failed === 0

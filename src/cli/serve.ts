@@ -6,7 +6,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import packageJson from '../../package.json' with { type: 'json' };
 import { dataPlane, managementApi } from '../compose.ts';
-import { type Configuration, loadConfiguration } from '../control/config-file.ts';
+import { type Configuration, loadConfiguration, withCertificate } from '../control/config-file.ts';
 import { ConfigurationError } from '../control/configuration-error.ts';
 import { HttpListenError, type HttpServer, serveHttp } from '../control/http/server.ts';
 import { ListenError } from '../net/listener.ts';
@@ -21,7 +21,7 @@ const CLOSE_TIMEOUT_MS = 2_000;
 export async function serve(options: ServeOptions): Promise<number> {
   let configuration: Configuration;
   try {
-    configuration = await loadConfiguration(options.config, process.env);
+    configuration = await load(options.config);
   } catch (error) {
     if (!(error instanceof ConfigurationError)) throw error;
     process.stderr.write(`${error.message}\n`);
@@ -38,6 +38,11 @@ export async function serve(options: ServeOptions): Promise<number> {
   } finally {
     await log.flush();
   }
+}
+
+/** Throws `ConfigurationError`. */
+async function load(file: string): Promise<Configuration> {
+  return await withCertificate(await loadConfiguration(file, process.env));
 }
 
 class Service {
@@ -63,6 +68,7 @@ class Service {
   async run(): Promise<number> {
     const { version } = packageJson;
     this.log.emit({ event: 'process.started', version, pid: process.pid });
+    this.tellWarnings();
     try {
       this.registry.reconcile(this.configuration.snapshot);
       this.listenForManagement();
@@ -79,6 +85,12 @@ class Service {
     await this.http?.stop();
     this.stopWheel();
     return EXIT.ok;
+  }
+
+  private tellWarnings(): void {
+    for (const detail of this.configuration.warnings) {
+      this.log.emit({ event: 'configuration.doubted', detail });
+    }
   }
 
   private listenForManagement(): void {
@@ -146,9 +158,10 @@ class Service {
   private async reload(): Promise<void> {
     if (this.isDraining) return;
     try {
-      const configuration = await loadConfiguration(this.file, process.env);
+      const configuration = await load(this.file);
       const isApiChanged = !isDeepStrictEqual(configuration.api, this.configuration.api);
       this.configuration = configuration;
+      this.tellWarnings();
       this.registry.reconcile(configuration.snapshot);
       if (!isApiChanged) return;
       await this.http?.stop();

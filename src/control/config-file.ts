@@ -5,8 +5,10 @@
  */
 
 import { readFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import { Secret } from '../credential/secret.ts';
 import type {
+  ClientTls,
   ConnectionPoolConfig,
   DBInstance,
   DBProxy,
@@ -20,8 +22,10 @@ import { ConfigurationError, formatPath, type Problem } from './configuration-er
 import { crossCheck } from './cross-check.ts';
 import { type Environment, substitute } from './environment.ts';
 import { type Explained, explain, explainConflict, typeAt } from './explain.ts';
+import { certificateNames, ownCertificate } from './own-certificate.ts';
 import { type File, fileSchema } from './schema.ts';
 import { matchesArn } from './secret-arn.ts';
+import { TlsFileReader, type TlsTexts } from './tls-files.ts';
 import { readYaml } from './yaml-source.ts';
 
 /** A thousand proxies fit well within it. */
@@ -37,6 +41,16 @@ export interface Configuration {
   /** Undefined: nothing listens for the management API, metrics and health. */
   readonly api: ApiConfiguration | undefined;
   readonly drainTimeoutMs: number;
+  /** Set when the file names no certificate, and the snapshot has none: one is to be made. */
+  readonly ownCertificate: OwnCertificateRequest | undefined;
+  /** What is right, but worth telling. */
+  readonly warnings: readonly string[];
+}
+
+interface OwnCertificateRequest {
+  readonly directory: string;
+  readonly names: readonly string[];
+  readonly settings: Omit<ClientTls, 'Certificate' | 'PrivateKey'>;
 }
 
 /** Reads and checks `file`. Throws `ConfigurationError`, and nothing else. */
@@ -47,7 +61,25 @@ export async function loadConfiguration(
   return parseConfiguration(await readText(file), { file, environment });
 }
 
-/** Checks `text`, which is what `file` holds. */
+/**
+ * The configuration with the certificate that clients see: the one that is kept in the state directory
+ * or a new one, unless the file names its own.
+ */
+export async function withCertificate(configuration: Configuration): Promise<Configuration> {
+  const { ownCertificate: request, snapshot, warnings } = configuration;
+  if (request === undefined) return configuration;
+  const { directory, names, settings } = request;
+  const own = await ownCertificate(directory, names, Date.now());
+  const Tls = { ...settings, Certificate: own.certificate, PrivateKey: own.privateKey };
+  return {
+    ...configuration,
+    ownCertificate: undefined,
+    snapshot: { ...snapshot, Tls },
+    warnings: own.warning === undefined ? warnings : [...warnings, own.warning],
+  };
+}
+
+/** Checks `text`, which is what `file` holds, and the files that it names. */
 export function parseConfiguration(
   text: string,
   { file, environment }: { readonly file: string; readonly environment: Environment },
@@ -73,7 +105,11 @@ export function parseConfiguration(
     ),
   ];
   if (found.length > 0 || !parsed.success) throw new ConfigurationError(file, found);
-  return toConfiguration(parsed.data);
+  const folder = dirname(resolve(file));
+  const reader = new TlsFileReader(folder, source);
+  const configuration = toConfiguration(parsed.data, folder, reader);
+  if (reader.problems.length > 0) throw new ConfigurationError(file, reader.problems);
+  return configuration;
 }
 
 /** What the schema and the cross-check say, but for what already has a problem of its own. */
@@ -150,18 +186,46 @@ function openSecretString(secret: unknown): unknown {
   }
 }
 
-function toConfiguration(file: File): Configuration {
+function toConfiguration(file: File, folder: string, reader: TlsFileReader): Configuration {
+  const instances = file.DBInstances.map((instance, index) => toInstance(instance, index, reader));
+  const proxies = file.DBProxies.map((proxy) => toProxy(proxy, file, instances));
+  const { CertificateFile, PrivateKeyFile, ClientCAFile: CAFile } = file.Tls;
+  const texts = reader.read({ CertificateFile, PrivateKeyFile, CAFile }, ['Tls'], 'ClientCAFile');
+  const settings = clientTlsSettings(file, texts);
+  const { certificate: Certificate, privateKey: PrivateKey } = texts;
+  const isGiven = Certificate !== undefined && PrivateKey !== undefined;
+  const names = certificateNames(proxies);
+  const directory = resolve(folder, file.StateDirectory);
   return {
     snapshot: {
+      Tls: isGiven ? { ...settings, Certificate, PrivateKey } : undefined,
       Secrets: file.Secrets.map(toSecret),
-      DBProxies: file.DBProxies.map((proxy) => toProxy(proxy, file)),
+      DBProxies: proxies,
     },
+    ownCertificate: isGiven ? undefined : { directory, names, settings },
+    warnings: reader.warnings,
     api:
       file.Api === undefined
         ? undefined
         : { listen: file.Api.Listen, allowAnonymous: file.Api.AllowAnonymous },
     drainTimeoutMs: file.DrainTimeout * 1000,
   };
+}
+
+function clientTlsSettings({ Tls }: File, { ca }: TlsTexts) {
+  const { ClientCertificate, MinProtocolVersion } = Tls;
+  return { ClientCA: ca, ClientCertificate, MinProtocolVersion };
+}
+
+function toInstance(
+  { Tls, ...instance }: File['DBInstances'][number],
+  index: number,
+  reader: TlsFileReader,
+): DBInstance {
+  const { Mode, MinProtocolVersion } = Tls;
+  const texts = reader.read(Tls, ['DBInstances', index, 'Tls']);
+  const { ca: CA, certificate: Certificate, privateKey: PrivateKey } = texts;
+  return { ...instance, Tls: { Mode, CA, Certificate, PrivateKey, MinProtocolVersion } };
 }
 
 type FileProxy = File['DBProxies'][number];
@@ -174,14 +238,15 @@ function toSecret({ Name, SecretString }: File['Secrets'][number]): SecretEntry 
   };
 }
 
-function toProxy(proxy: FileProxy, file: File): DBProxy {
+function toProxy(proxy: FileProxy, file: File, instances: readonly DBInstance[]): DBProxy {
   return {
     DBProxyName: proxy.DBProxyName,
     EngineFamily: proxy.EngineFamily,
+    RequireTLS: proxy.RequireTLS,
     IdleClientTimeout: proxy.IdleClientTimeout,
     MaxClientConnections: proxy.MaxClientConnections,
     Auth: proxy.Auth.map((auth) => toAuth(auth, file)),
-    Target: findTarget(proxy, file),
+    Target: findTarget(proxy, instances),
     ConnectionPoolConfig: toPoolConfig(proxy.TargetGroup.ConnectionPoolConfig),
     Endpoints: toEndpoints(proxy),
   };
@@ -193,9 +258,9 @@ function toAuth(auth: FileProxy['Auth'][number], file: File): UserAuth {
   return { ...auth, SecretArn: checked(secret).Name };
 }
 
-function findTarget({ TargetGroup }: FileProxy, file: File): DBInstance {
+function findTarget({ TargetGroup }: FileProxy, instances: readonly DBInstance[]): DBInstance {
   const [identifier] = TargetGroup.DBInstanceIdentifiers;
-  return checked(file.DBInstances.find((each) => each.DBInstanceIdentifier === identifier));
+  return checked(instances.find((each) => each.DBInstanceIdentifier === identifier));
 }
 
 function toPoolConfig(

@@ -112,6 +112,61 @@ const api = mapping({
   error: 'may be true only when Listen is a loopback address, such as 127.0.0.1',
 });
 
+function file() {
+  return text('the path of a file', 4096);
+}
+
+/** A certificate is of no use without its key, and a key of none without its certificate. */
+function hasBothOrNone(tls: {
+  readonly CertificateFile?: string | undefined;
+  readonly PrivateKeyFile?: string | undefined;
+}): boolean {
+  return (tls.CertificateFile === undefined) === (tls.PrivateKeyFile === undefined);
+}
+
+const BOTH_OR_NONE = 'must have both CertificateFile and PrivateKeyFile, or neither';
+
+/** An extension. */
+const clientTls = mapping({
+  CertificateFile: file().optional(),
+  PrivateKeyFile: file().optional(),
+  ClientCAFile: file().optional(),
+  ClientCertificate: oneOf(['OPTIONAL', 'REQUIRED']).default('OPTIONAL'),
+  MinProtocolVersion: oneOf(['TLSv1.2', 'TLSv1.3'], {
+    TLSv1: 'TLS 1.0 is not safe; only towards databases it may be allowed',
+    'TLSv1.1': 'TLS 1.1 is not safe; only towards databases it may be allowed',
+  }).default('TLSv1.2'),
+})
+  .refine(hasBothOrNone, { error: BOTH_OR_NONE })
+  .refine((tls) => tls.ClientCertificate !== 'REQUIRED' || tls.ClientCAFile !== undefined, {
+    path: ['ClientCertificate'],
+    error: 'may be REQUIRED only with a ClientCAFile',
+  });
+
+/** An extension. */
+const databaseTls = mapping({
+  Mode: oneOf(['disable', 'prefer', 'require', 'verify-ca', 'verify-full'], {
+    allow: 'what begins in plain text may as well stay so: use prefer',
+  }).default('prefer'),
+  CAFile: file().optional(),
+  CertificateFile: file().optional(),
+  PrivateKeyFile: file().optional(),
+  MinProtocolVersion: oneOf(['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3']).default('TLSv1.2'),
+})
+  .refine(hasBothOrNone, { error: BOTH_OR_NONE })
+  .refine(({ Mode, CAFile }) => Mode !== 'verify-ca' || CAFile !== undefined, {
+    path: ['Mode'],
+    error: 'may be verify-ca only with a CAFile',
+  })
+  .refine(({ Mode, CAFile }) => CAFile === undefined || (Mode !== 'disable' && Mode !== 'prefer'), {
+    path: ['CAFile'],
+    error: 'has no effect unless Mode is require, verify-ca or verify-full',
+  })
+  .refine(({ Mode, CertificateFile }) => Mode !== 'disable' || CertificateFile === undefined, {
+    path: ['CertificateFile'],
+    error: 'has no effect when Mode is disable',
+  });
+
 export const dbInstanceSchema = mapping({
   DBInstanceIdentifier: name(),
   Engine: oneOf(['postgres'], {
@@ -119,6 +174,7 @@ export const dbInstanceSchema = mapping({
     mariadb: 'MariaDB is not supported yet',
   }),
   Endpoint: endpointAddress,
+  Tls: databaseTls.prefault({}),
 });
 
 const SECRET_STRING = 'must be a mapping, or JSON, with username and password';
@@ -187,9 +243,7 @@ export const dbProxySchema = mapping({
   DBProxyName: name(),
   EngineFamily: oneOf(['POSTGRESQL'], { MYSQL: 'MYSQL is not supported yet' }),
   Listen: listen,
-  RequireTLS: z
-    .literal(false, { error: 'must be false (TLS is not supported yet)' })
-    .default(false),
+  RequireTLS: flag().default(false),
   IdleClientTimeout: integer(1, 28_800).default(1800),
   /** An extension. */
   MaxClientConnections: integer(1, 1_000_000).default(10_000),
@@ -213,6 +267,9 @@ export const fileSchema = mapping({
   Api: api.optional(),
   /** An extension: seconds that a stopping proxy waits for open transactions. */
   DrainTimeout: integer(0, 3600).default(30),
+  /** An extension: a folder for what Berth itself has to keep. */
+  StateDirectory: text('the path of a folder', 4096).default('.berth'),
+  Tls: clientTls.prefault({}),
   DBInstances: listOf(dbInstanceSchema, 1, 10_000),
   Secrets: listOf(secretSchema, 1, 10_000),
   DBProxies: listOf(dbProxySchema, 1, 1000),
@@ -225,10 +282,8 @@ export type File = z.output<typeof fileSchema>;
  * tell them. Paths are without indexes.
  */
 export const UNSUPPORTED_KEYS: Readonly<Record<string, string>> = {
-  Tls: 'TLS is not supported yet',
   DBClusters: 'DB clusters are not supported yet',
-  'DBInstances.Tls': 'TLS is not supported yet',
-  'DBProxies.Tls': 'TLS is not supported yet',
+  'DBProxies.Tls': 'all proxies have the certificate in Tls at the top of the file',
   'DBProxies.DefaultAuthScheme': 'IAM authentication is not supported yet',
   'DBProxies.DebugLogging': 'use --log-level debug',
   'DBProxies.RoleArn': 'there is no IAM role to take: secrets are in this file',

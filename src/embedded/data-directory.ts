@@ -46,6 +46,8 @@ export interface Authentication {
 export interface EmbeddedTls {
   readonly certificate: string;
   readonly privateKey: string;
+  /** Who vouches for clients; with it they are asked for a certificate. */
+  readonly clientCa?: string;
 }
 
 export type SettingValue = string | number | boolean;

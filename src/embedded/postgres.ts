@@ -227,6 +227,7 @@ export class EmbeddedPostgres {
     if (tls !== undefined) {
       this.#writeFile('server.crt', tls.certificate);
       this.#writeFile('server.key', tls.privateKey);
+      if (tls.clientCa !== undefined) this.#writeFile('clients.crt', tls.clientCa);
     }
   }
 
@@ -267,7 +268,8 @@ export class EmbeddedPostgres {
 
 function tlsSettings(tls: EmbeddedTls | undefined): Settings {
   if (tls === undefined) return {};
-  return { ssl: true, ssl_cert_file: 'server.crt', ssl_key_file: 'server.key' };
+  const files = { ssl_cert_file: 'server.crt', ssl_key_file: 'server.key' };
+  return { ssl: true, ...files, ...(tls.clientCa ? { ssl_ca_file: 'clients.crt' } : {}) };
 }
 
 /** A temporary folder that the account can reach, and that belongs to it. */

@@ -7,6 +7,7 @@ import type { TimerWheel } from '../base/timer-wheel.ts';
 import type { Credentials } from '../credential/credentials.ts';
 import type { Address } from '../net/connect.ts';
 import type { Stream } from '../net/stream.ts';
+import type { AcceptTls, ConnectTls } from '../net/tls.ts';
 import type { EndpointCounters, TargetCounters, TargetGauges } from '../observe/counters.ts';
 import type { Observer } from '../observe/events.ts';
 import type { ConnectionLimits } from '../pool/budget.ts';
@@ -33,6 +34,25 @@ export interface EngineSettings {
     readonly endpoint: string;
   }) => number;
   readonly pool: PoolSettings;
+  readonly clientTls: ClientTls;
+  readonly databaseTls: DatabaseTls;
+}
+
+/** TLS towards clients. */
+export interface ClientTls {
+  /** Undefined: clients that ask for TLS are told that there is none. */
+  readonly accept: AcceptTls | undefined;
+  readonly isRequired: boolean;
+  /** Whether a client must show a certificate; only with TLS. */
+  readonly isCertificateRequired: boolean;
+}
+
+/** TLS towards the database. Over a Unix socket there is none, whatever this says. */
+export interface DatabaseTls {
+  /** Undefined: TLS is not asked for. */
+  readonly connect: ConnectTls | undefined;
+  /** Without TLS no connection; else one in plain text when the database says that it has none. */
+  readonly isRequired: boolean;
 }
 
 export interface EngineOptions {

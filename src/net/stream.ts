@@ -1,5 +1,5 @@
 /**
- * One byte stream over one socket, plain or (once upgraded) TLS, with flow control.
+ * One byte stream over one socket, plain or (after `startTls`) TLS, with flow control.
  *
  * Bun's sockets buffer nothing: `write` takes what the kernel takes. The rest is kept here, by
  * reference, and sent when the socket drains. Whoever produces must look at `isCongested` after a
@@ -12,6 +12,7 @@
 import type { Socket } from 'bun';
 import { Timer, type TimerWheel } from '../base/timer-wheel.ts';
 import { OPEN_SOCKETS } from './open-sockets.ts';
+import { RECORD_BYTES_MAX, type TlsOutcome, type TlsSide } from './tls.ts';
 
 /** Who stops a stream from being read; each holds and lets go for itself. */
 export const HOLD_PEER_CONGESTED = 1;
@@ -34,8 +35,15 @@ export const IGNORE: StreamHandler = { received() {}, drained() {}, closed() {} 
 /** Smaller buffers are not worth the trouble. */
 const GIVEN_MIN = 32 * 1024;
 
+interface Handshake {
+  readonly side: TlsSide;
+  readonly ended: (outcome: TlsOutcome) => void;
+}
+
 export class Stream {
   handler: StreamHandler = IGNORE;
+  /** A TLS handshake has succeeded. */
+  isEncrypted = false;
   /** Bytes written but not yet taken by the kernel. */
   queuedBytes = 0;
   private socket: Socket<Stream>;
@@ -46,6 +54,7 @@ export class Stream {
   private isEnding = false;
   private disarmLinger: (() => void) | undefined = undefined;
   private isClosed = false;
+  private handshake: Handshake | undefined = undefined;
 
   constructor(socket: Socket<Stream>) {
     this.socket = socket;
@@ -98,6 +107,28 @@ export class Stream {
    */
   private broken(): void {
     setImmediate(() => this.destroy());
+  }
+
+  /**
+   * Puts TLS on top of what the socket is now. `early` has been read already and is part of the
+   * handshake. `ended` is called once, maybe before this returns, unless the socket closes first; when
+   * the handshake failed the socket closes by itself, but stays when the peer is merely not trusted.
+   * Until then nothing is received, and what is written waits.
+   */
+  startTls(side: TlsSide, ended: (outcome: TlsOutcome) => void, early?: Buffer): void {
+    if (this.isClosed || this.isCongested || this.holds !== 0) {
+      throw new Error('TLS can only start on a stream that is open and at rest');
+    }
+    const { socket } = this;
+    this.handshake = { side, ended };
+    // Bun goes on telling the plain socket of every chunk; nobody listens there.
+    socket.data = NOBODY;
+    const { isServer, options } = side;
+    const initialData = early === undefined ? {} : { initialData: early };
+    // The types know of no server's side, and of no bytes that were read before.
+    const upgrade = { isServer, data: this, tls: options, socket: TLS_HANDLERS, ...initialData };
+    const [, tls] = socket.upgradeTLS<Stream>(upgrade);
+    this.socket = tls;
   }
 
   /** Stops reading until every holder has let go. */
@@ -181,6 +212,24 @@ export class Stream {
     return true;
   }
 
+  /** For the socket's handlers only: the TLS socket is there, and may call any other handler. */
+  onTlsOpen(socket: Socket<Stream>): void {
+    this.socket = socket;
+  }
+
+  /** For the socket's handlers only. */
+  onHandshake(error: Error | null): void {
+    const { handshake, socket } = this;
+    this.handshake = undefined;
+    if (handshake === undefined || this.isClosed) return;
+    const outcome = handshake.side.judge(socket, error);
+    if (outcome.isOk || outcome.why === 'untrusted') {
+      this.isEncrypted = true;
+      socket.setMaxSendFragment(RECORD_BYTES_MAX);
+    }
+    handshake.ended(outcome);
+  }
+
   /** For the socket's handlers only. */
   onClose(): void {
     if (this.isClosed) return;
@@ -210,3 +259,24 @@ export const SOCKET_HANDLERS = {
     socket.data.onClose();
   },
 };
+
+/** The same functions again, so that a chunk of either kind of socket takes the same way. */
+const TLS_HANDLERS = {
+  ...SOCKET_HANDLERS,
+  open(socket: Socket<Stream>): void {
+    socket.data.onTlsOpen(socket);
+  },
+  handshake(socket: Socket<Stream>, _isOk: boolean, error: Error | null): void {
+    socket.data.onHandshake(error);
+  },
+};
+
+/** Whom the plain socket below a TLS socket reports to: a stream that is closed already. */
+const NOBODY = nobody();
+
+function nobody(): Stream {
+  // Nothing of a closed stream touches its socket.
+  const stream = new Stream(undefined as unknown as Socket<Stream>);
+  stream.onClose();
+  return stream;
+}

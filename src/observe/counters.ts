@@ -23,15 +23,14 @@ export class EndpointCounters {
   clientConnections = 0;
   clientConnectionsInSetup = 0;
   clientConnectionsTls = 0;
-  clientConnectionsNoTls = 0;
   // Totals.
   clientConnectionsReceived = 0;
   clientConnectionsClosed = 0;
   clientConnectionsSetupSucceeded = 0;
   clientConnectionsSetupFailedAuth = 0;
-  queryRequests = 0;
   queryRequestsTls = 0;
-  queryRequestsNoTls = 0;
+  /** With TLS and without. */
+  queryRequests = 0;
   queryResponses = 0;
   queryResponseLatencyMicros = 0;
   borrows = 0;

@@ -23,6 +23,7 @@ export interface DatabaseScope {
 
 export type Event =
   | (ClientScope & { readonly event: 'client.connected'; readonly address: string })
+  | (ClientScope & { readonly event: 'client.tls_failed'; readonly detail: string })
   | (ClientScope & {
       readonly event: 'client.authenticated';
       readonly user: string;
@@ -91,6 +92,8 @@ export type Event =
   | { readonly event: 'configuration.applied'; readonly proxies: number }
   | { readonly event: 'configuration.incomplete'; readonly detail: string }
   | { readonly event: 'configuration.refused'; readonly detail: string }
+  /** What is right, but will not stay so, or is not all that it seems. */
+  | { readonly event: 'configuration.doubted'; readonly detail: string }
   | { readonly event: 'process.started'; readonly version: string; readonly pid: number }
   | {
       readonly event: 'process.draining';

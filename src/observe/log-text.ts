@@ -43,6 +43,7 @@ const CLIENT_CLOSE_TEXTS: Readonly<Record<ClientCloseReason, string>> = {
   login_timeout: 'The login did not complete in time.',
   too_many_connections: 'The proxy has as many client connections as MaxClientConnections allows.',
   protocol_violation: 'The client sent something that is not the protocol.',
+  tls_failed: 'The TLS handshake failed.',
   borrow_failed: 'No database connection could be borrowed.',
   database_lost: 'The database closed the connection that the session was using.',
   idle_timeout: 'The client connection was idle for longer than IdleClientTimeout.',
@@ -82,7 +83,9 @@ export function levelOf(event: Event): LogLevel {
       return event.isTemporary ? 'warn' : 'error';
     case 'session.pinned':
     case 'client.authentication_failed':
+    case 'client.tls_failed':
     case 'borrow.failed':
+    case 'configuration.doubted':
       return 'warn';
     case 'target.health_changed':
       return event.state === 'AVAILABLE' ? 'info' : 'error';
@@ -121,6 +124,7 @@ function clientCloseLevel(reason: ClientCloseReason): LogLevel {
       return 'info';
     // Each of these has told its story in a line of its own: the failed login, borrow or assertion.
     case 'login_failed':
+    case 'tls_failed':
     case 'borrow_failed':
     case 'internal_error':
     case 'client_request':
@@ -163,6 +167,8 @@ export function textOf(event: Event): string {
       return `The client logged in as user "${event.user}" to database "${event.database}".`;
     case 'client.authentication_failed':
       return `Proxy authentication with PostgreSQL native password authentication failed for user "${event.user}". Reason: ${AUTHENTICATION_TEXTS[event.why]}`;
+    case 'client.tls_failed':
+      return `The TLS handshake with the client failed. Reason: ${event.detail}.`;
     case 'client.closed':
       return `The client connection closed. Reason: ${CLIENT_CLOSE_TEXTS[event.reason]}`;
     case 'borrow.failed':
@@ -193,6 +199,8 @@ export function textOf(event: Event): string {
       return `The configuration was applied, but for this: ${event.detail}`;
     case 'configuration.refused':
       return `The configuration was refused, and the one before stays in force. ${event.detail}`;
+    case 'configuration.doubted':
+      return event.detail;
     case 'process.started':
       return `Berth ${event.version} started with process id ${event.pid}.`;
     case 'process.draining':

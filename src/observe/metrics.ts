@@ -64,7 +64,7 @@ const ENDPOINT_GAUGES: readonly Reading<EndpointCounters>[] = [
   {
     name: 'client_connections_no_tls',
     help: 'Client connections that are open and do not use TLS.',
-    read: (of) => of.clientConnectionsNoTls,
+    read: (of) => of.clientConnections - of.clientConnectionsTls,
   },
 ];
 
@@ -102,7 +102,7 @@ const ENDPOINT_COUNTERS: readonly Reading<EndpointCounters>[] = [
   {
     name: 'query_requests_no_tls',
     help: 'Requests received without TLS.',
-    read: (of) => of.queryRequestsNoTls,
+    read: (of) => of.queryRequests - of.queryRequestsTls,
   },
 ];
 

@@ -30,6 +30,7 @@ export const CLIENT_CLOSE_REASONS = [
   'login_timeout',
   'too_many_connections',
   'protocol_violation',
+  'tls_failed',
   'borrow_failed',
   'database_lost',
   'idle_timeout',

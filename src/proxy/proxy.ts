@@ -3,9 +3,10 @@
  * it should be (`configure`) and becomes that without disconnecting anybody whom it does not concern.
  */
 
+import { isDeepStrictEqual } from 'node:util';
 import type { TimerWheel } from '../base/timer-wheel.ts';
 import { Credentials } from '../credential/credentials.ts';
-import type { Engine, EngineFactory, Stopped } from '../engine/contract.ts';
+import type { DatabaseTls, Engine, EngineFactory, Stopped } from '../engine/contract.ts';
 import { ListenError, type Listener, listen } from '../net/listener.ts';
 import type { Stream } from '../net/stream.ts';
 import { EndpointCounters, TargetCounters } from '../observe/counters.ts';
@@ -13,6 +14,7 @@ import type { Observer } from '../observe/events.ts';
 import { Monitor, type TargetFacts } from '../target/monitor.ts';
 import { connectionLimits, engineSettings, targetAddress } from './settings.ts';
 import type { DBProxy, Endpoint, ListenAddress, SecretEntry } from './snapshot.ts';
+import { type AcceptedTls, databaseTls, isSameTls } from './tls.ts';
 
 /** The endpoint that every proxy has. */
 const DEFAULT_ENDPOINT = 'default';
@@ -21,6 +23,12 @@ export interface ProxyDependencies {
   readonly wheel: TimerWheel;
   readonly observer: Observer;
   readonly engines: Readonly<Record<DBProxy['EngineFamily'], EngineFactory>>;
+}
+
+/** What a proxy is told beside its own part of the desired state. */
+export interface Surroundings {
+  readonly secrets: readonly SecretEntry[];
+  readonly tls: AcceptedTls;
 }
 
 interface OpenEndpoint {
@@ -33,15 +41,17 @@ export class DatabaseProxy {
   readonly targetCounters = new TargetCounters();
   private readonly dependencies: ProxyDependencies;
   private spec: DBProxy;
+  private databaseTls: DatabaseTls;
   private readonly engine: Engine;
   private readonly monitor: Monitor;
   private facts: TargetFacts | undefined = undefined;
   private readonly endpoints = new Map<string, OpenEndpoint>();
 
-  constructor(spec: DBProxy, secrets: readonly SecretEntry[], dependencies: ProxyDependencies) {
+  constructor(spec: DBProxy, { secrets, tls }: Surroundings, dependencies: ProxyDependencies) {
     const { wheel, observer, engines } = dependencies;
     this.dependencies = dependencies;
     this.spec = spec;
+    this.databaseTls = databaseTls(spec.Target);
     const proxy = spec.DBProxyName;
     const target = spec.Target.DBInstanceIdentifier;
     this.engine = engines[spec.EngineFamily]({
@@ -51,7 +61,7 @@ export class DatabaseProxy {
       wheel,
       observer,
       limits: connectionLimits(spec.ConnectionPoolConfig, undefined),
-      settings: engineSettings(spec),
+      settings: engineSettings(spec, tls, this.databaseTls),
       credentials: Credentials.resolve(spec.Auth, secrets).credentials,
       targetCounters: this.targetCounters,
     });
@@ -102,17 +112,24 @@ export class DatabaseProxy {
 
   /** Whether it can become `spec` without being replaced. */
   canBecome(spec: DBProxy): boolean {
+    const { EngineFamily, Target } = this.spec;
+    const { DBInstanceIdentifier, Endpoint } = spec.Target;
     return (
-      spec.EngineFamily === this.spec.EngineFamily &&
-      JSON.stringify(spec.Target) === JSON.stringify(this.spec.Target)
+      spec.EngineFamily === EngineFamily &&
+      DBInstanceIdentifier === Target.DBInstanceIdentifier &&
+      isDeepStrictEqual(Endpoint, Target.Endpoint)
     );
   }
 
   /** Takes effect at once. Throws `ListenError` when a new address cannot be listened on. */
-  configure(spec: DBProxy, secrets: readonly SecretEntry[]): void {
+  configure(spec: DBProxy, { secrets, tls }: Surroundings): void {
+    // The same object as before tells the engine that nothing has changed.
+    if (!isSameTls(spec.Target.Tls, this.spec.Target.Tls)) {
+      this.databaseTls = databaseTls(spec.Target);
+    }
     this.spec = spec;
     this.engine.configure(
-      engineSettings(spec),
+      engineSettings(spec, tls, this.databaseTls),
       Credentials.resolve(spec.Auth, secrets).credentials,
     );
     this.engine.limit(connectionLimits(spec.ConnectionPoolConfig, this.facts));

@@ -3,14 +3,17 @@
 import type { Stopped } from '../engine/contract.ts';
 import { ListenError } from '../net/listener.ts';
 import type { MetricsSource } from '../observe/counters.ts';
-import { DatabaseProxy, type ProxyDependencies } from './proxy.ts';
-import type { DBProxy, SecretEntry, Snapshot } from './snapshot.ts';
+import { DatabaseProxy, type ProxyDependencies, type Surroundings } from './proxy.ts';
+import type { DBProxy, Snapshot } from './snapshot.ts';
+import { type AcceptedTls, acceptedTls, isSameTls } from './tls.ts';
 
 export class ProxyRegistry implements MetricsSource {
   private readonly dependencies: ProxyDependencies;
   private readonly proxies = new Map<string, DatabaseProxy>();
   /** No longer wanted; their last clients are finishing. */
   private readonly retiring = new Set<DatabaseProxy>();
+  private tls: AcceptedTls = acceptedTls(undefined);
+  private tlsSpec: Snapshot['Tls'] = undefined;
 
   constructor(dependencies: ProxyDependencies) {
     this.dependencies = dependencies;
@@ -32,13 +35,14 @@ export class ProxyRegistry implements MetricsSource {
    */
   reconcile(snapshot: Snapshot): void {
     const errors: unknown[] = [];
+    const surroundings = { secrets: snapshot.Secrets, tls: this.tlsFor(snapshot.Tls) };
     for (const [name, proxy] of this.proxies) {
       const wanted = snapshot.DBProxies.find((each) => each.DBProxyName === name);
       if (wanted === undefined || !proxy.canBecome(wanted)) this.retire(name, proxy);
     }
     for (const [index, wanted] of snapshot.DBProxies.entries()) {
       try {
-        this.bringUp(wanted, snapshot.Secrets);
+        this.bringUp(wanted, surroundings);
       } catch (error) {
         errors.push(error instanceof ListenError ? error.at(`DBProxies[${index}]`) : error);
       }
@@ -73,13 +77,22 @@ export class ProxyRegistry implements MetricsSource {
     for (const proxy of this.proxies.values()) yield proxy.targetReading();
   }
 
-  private bringUp(wanted: DBProxy, secrets: readonly SecretEntry[]): void {
+  /** Who is connected keeps the certificate that it has seen; who comes sees the new one. */
+  private tlsFor(spec: Snapshot['Tls']): AcceptedTls {
+    if (!isSameTls(spec, this.tlsSpec)) {
+      this.tls = acceptedTls(spec);
+      this.tlsSpec = spec;
+    }
+    return this.tls;
+  }
+
+  private bringUp(wanted: DBProxy, surroundings: Surroundings): void {
     const existing = this.proxies.get(wanted.DBProxyName);
     if (existing !== undefined) {
-      existing.configure(wanted, secrets);
+      existing.configure(wanted, surroundings);
       return;
     }
-    const proxy = new DatabaseProxy(wanted, secrets, this.dependencies);
+    const proxy = new DatabaseProxy(wanted, surroundings, this.dependencies);
     proxy.open();
     this.proxies.set(wanted.DBProxyName, proxy);
   }

@@ -1,6 +1,6 @@
 /** From desired state, in the units of the RDS API, to what the engine and the pools work with. */
 
-import type { EngineSettings } from '../engine/contract.ts';
+import type { ClientTls, DatabaseTls, EngineSettings } from '../engine/contract.ts';
 import type { Address } from '../net/connect.ts';
 import type { ConnectionLimits } from '../pool/budget.ts';
 import type { TargetFacts } from '../target/monitor.ts';
@@ -11,8 +11,14 @@ const HOUR = 3_600 * SECOND;
 const CLIENT_LIFETIME_MS = 24 * HOUR;
 const LOGIN_TIMEOUT_MS = 15 * SECOND;
 
-export function engineSettings(proxy: DBProxy): EngineSettings {
+export function engineSettings(
+  proxy: DBProxy,
+  clientTls: Pick<ClientTls, 'accept' | 'isCertificateRequired'>,
+  databaseTls: DatabaseTls,
+): EngineSettings {
   const config = proxy.ConnectionPoolConfig;
+  // Who must show a certificate cannot do so in plain text.
+  const isTlsRequired = proxy.RequireTLS || clientTls.isCertificateRequired;
   return {
     idleClientTimeoutMs: proxy.IdleClientTimeout * SECOND,
     borrowedIdleTimeoutMs: config.BorrowedIdleTimeout * SECOND,
@@ -22,6 +28,8 @@ export function engineSettings(proxy: DBProxy): EngineSettings {
     isSessionMode: config.PoolMode === 'SESSION',
     initQuery: config.InitQuery,
     priorityOf: priorityOf(config.Priorities),
+    clientTls: { ...clientTls, isRequired: isTlsRequired },
+    databaseTls,
     pool: {
       borrowTimeoutMs: config.ConnectionBorrowTimeout * SECOND,
       borrowNoticeMs: 5 * SECOND,

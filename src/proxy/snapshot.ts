@@ -11,11 +11,35 @@ export interface ListenAddress {
   readonly port: number;
 }
 
+export type TlsVersion = 'TLSv1' | 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3';
+
+/** TLS towards a database, with libpq's modes. Certificates and keys are PEM texts. */
+export interface DatabaseTls {
+  readonly Mode: 'disable' | 'prefer' | 'require' | 'verify-ca' | 'verify-full';
+  /** Whose certificates are trusted; undefined for the public authorities. */
+  readonly CA: string | undefined;
+  /** What is shown to a database that asks. */
+  readonly Certificate: string | undefined;
+  readonly PrivateKey: Secret | undefined;
+  readonly MinProtocolVersion: TlsVersion;
+}
+
+/** TLS towards clients, the same for all proxies. Certificates and keys are PEM texts. */
+export interface ClientTls {
+  readonly Certificate: string;
+  readonly PrivateKey: Secret;
+  /** Who vouches for clients; undefined: clients are asked for no certificate. */
+  readonly ClientCA: string | undefined;
+  readonly ClientCertificate: 'OPTIONAL' | 'REQUIRED';
+  readonly MinProtocolVersion: 'TLSv1.2' | 'TLSv1.3';
+}
+
 export interface DBInstance {
   readonly DBInstanceIdentifier: string;
   readonly Engine: 'postgres';
   /** An `Address` that begins with `/` is the folder of a Unix socket. */
   readonly Endpoint: { readonly Address: string; readonly Port: number };
+  readonly Tls: DatabaseTls;
 }
 
 export interface SecretEntry {
@@ -65,6 +89,7 @@ export interface Endpoint {
 export interface DBProxy {
   readonly DBProxyName: string;
   readonly EngineFamily: 'POSTGRESQL';
+  readonly RequireTLS: boolean;
   readonly IdleClientTimeout: number;
   readonly MaxClientConnections: number;
   readonly Auth: readonly UserAuth[];
@@ -74,6 +99,8 @@ export interface DBProxy {
 }
 
 export interface Snapshot {
+  /** Undefined: clients cannot have TLS. */
+  readonly Tls: ClientTls | undefined;
   readonly Secrets: readonly SecretEntry[];
   readonly DBProxies: readonly DBProxy[];
 }

@@ -42,6 +42,8 @@ const SETTINGS: EngineSettings = {
   initQuery: undefined,
   priorityOf: () => 0,
   pool: POOL,
+  clientTls: { accept: undefined, isRequired: false, isCertificateRequired: false },
+  databaseTls: { connect: undefined, isRequired: false },
 };
 
 /** The longest step of the clock: it passes every tick, as real time would. */

@@ -50,6 +50,8 @@ export type BerthOptions = (
   readonly expect?: readonly LogPattern[];
   readonly logLevel?: LogLevel;
   readonly environment?: Readonly<Record<string, string>>;
+  /** Texts by the names of files beside the configuration, there before the start. */
+  readonly files?: Readonly<Record<string, string>>;
   /** `ulimit -n` for the process. */
   readonly openFilesMax?: number;
 };
@@ -75,6 +77,7 @@ export class Berth {
     this.#folder = mkdtempSync(join(tmpdir(), 'berth-test-'));
     this.#keeper = keepFolder(this.#folder);
     this.#writeConfiguration(configuration);
+    for (const [name, text] of Object.entries(options.files ?? {})) this.writeFile(name, text);
     const args = ['--config', this.configurationFile, '--log-format', 'json'];
     const { openFilesMax } = options;
     const setLimit = openFilesMax === undefined ? '' : `ulimit -n ${openFilesMax}; `;
@@ -101,6 +104,12 @@ export class Berth {
         if (!isPortTaken || attempt === START_ATTEMPTS) throw error;
       }
     }
+  }
+
+  /** Writes a file beside the configuration. Returns its name, as the configuration may say it. */
+  writeFile(name: string, text: string): string {
+    writeFileSync(join(this.#folder, name), text);
+    return name;
   }
 
   /** Starts the process only: for tests of what happens before it is ready, or instead. */
@@ -284,8 +293,12 @@ export class Berth {
   }
 
   #writeConfiguration(configuration: Configuration): void {
+    // One certificate for all tests of a run; to make one takes a while.
+    const shared = process.env.BERTH_TEST_TEMPLATES;
+    const state = shared === undefined ? {} : { StateDirectory: join(shared, 'state') };
     // JSON is YAML.
-    writeFileSync(this.configurationFile, `${JSON.stringify(configuration, undefined, 2)}\n`);
+    const text = JSON.stringify({ ...state, ...configuration }, undefined, 2);
+    writeFileSync(this.configurationFile, `${text}\n`);
   }
 
   #watch(): void {

@@ -5,13 +5,14 @@
  */
 
 import { createConnection, type Socket } from 'node:net';
+import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
 import {
   type BackendMessage,
   errorFields,
   formatMessage,
   parameterStatus,
 } from './backend-messages.ts';
-import { Arrivals, EVENT_DEADLINE_MS } from './deadline.ts';
+import { Arrivals, EVENT_DEADLINE_MS, within } from './deadline.ts';
 import * as frontend from './frontend-messages.ts';
 import { Login } from './login.ts';
 
@@ -29,6 +30,8 @@ export interface LoginOptions {
   /** More start-up parameters, such as `application_name` and `options`. */
   readonly parameters?: Readonly<Record<string, string>>;
   readonly protocol?: number;
+  /** Log in over TLS. */
+  readonly tls?: ConnectionOptions;
   readonly deadlineMs?: number;
 }
 
@@ -48,7 +51,7 @@ export class LoginError extends Error {
 }
 
 export class RawClient {
-  readonly socket: Socket;
+  socket: Socket;
   readonly #address: Address;
   readonly #deadlineMs: number;
   readonly #arrivals = new Arrivals<BackendMessage>();
@@ -101,6 +104,7 @@ export class RawClient {
   static async login(address: Address, options: LoginOptions): Promise<RawClient> {
     const client = await RawClient.connect(address, options.deadlineMs);
     try {
+      if (options.tls !== undefined) await client.startTls(options.tls);
       await client.logIn(options);
       return client;
     } catch (error) {
@@ -136,6 +140,34 @@ export class RawClient {
     this.#isByteDue = true;
     this.send(request);
     return (await this.next()).type;
+  }
+
+  /** Asks for TLS and, when the server has it, begins it. */
+  async startTls(options: ConnectionOptions = {}): Promise<TLSSocket> {
+    const answer = await this.requestEncryption(frontend.sslRequest());
+    if (answer !== 'S') throw new Error(`the server answered ${answer} to SSLRequest`);
+    return await this.handshake(options);
+  }
+
+  /** Begins TLS without asking. Resolves when the handshake has succeeded; certificates are not checked. */
+  async handshake(options: ConnectionOptions = {}): Promise<TLSSocket> {
+    const plain = this.socket;
+    plain.removeAllListeners('data');
+    const ended = Promise.withResolvers<void>();
+    const tls = connectTls({ rejectUnauthorized: false, ...options, socket: plain }, ended.resolve);
+    tls.on('error', (error) => {
+      this.#error = error;
+      ended.reject(error);
+    });
+    tls.on('close', () => {
+      this.#isClosed = true;
+      this.#arrivals.wake();
+      ended.reject(this.#error ?? new Error('closed in the handshake'));
+    });
+    tls.on('data', (chunk: Buffer) => this.#receive(chunk));
+    this.socket = tls;
+    await within(ended.promise, 'a TLS handshake', this.#deadlineMs);
+    return tls;
   }
 
   /** Sends in one write. */
@@ -229,8 +261,9 @@ export class RawClient {
   }
 
   /** Asks for this session's statement to be cancelled. Resolves when the request was taken. */
-  async cancel(secret: Uint8Array = this.backendSecret): Promise<void> {
+  async cancel(secret: Uint8Array = this.backendSecret, hasTls = false): Promise<void> {
     const client = await RawClient.connect(this.#address, this.#deadlineMs);
+    if (hasTls) await client.startTls();
     client.send(frontend.cancelRequest(this.backendPid, secret));
     await client.untilClosed();
   }

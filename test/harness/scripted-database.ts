@@ -8,6 +8,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { Arrivals } from './deadline.ts';
 import { cString, int16, int32, message } from './frontend-messages.ts';
 
+const SSL_REQUEST_CODE = 80_877_103;
 const CANCEL_REQUEST_CODE = 80_877_102;
 const MONITOR_NAME = 'berth-monitor';
 
@@ -78,7 +79,11 @@ export class ScriptedDatabase {
   }
 
   async #play(session: ScriptedSession): Promise<void> {
-    const packet = await session.firstPacket();
+    let packet = await session.firstPacket();
+    if (packet.readInt32BE(0) === SSL_REQUEST_CODE) {
+      session.send(Buffer.from('N'));
+      packet = await session.firstPacket();
+    }
     if (packet.readInt32BE(0) === CANCEL_REQUEST_CODE) {
       this.cancels.push(packet.subarray(4));
       session.end();

@@ -154,7 +154,9 @@ describe('PG-78 stopping', () => {
     asked.send(startup);
     await asked.next();
     using plain = await RawClient.connect(address);
-    await plain.requestEncryption(frontend.sslRequest());
+    await plain.requestEncryption(frontend.gssEncRequest());
+    using handshaking = await RawClient.connect(address);
+    await handshaking.requestEncryption(frontend.sslRequest());
     // One whose own settings need the only connection, and one whose password was wrong just now.
     const queued = endOf(berth.login({ parameters: { TimeZone: 'Asia/Tokyo' } }));
     await untilMetric(berth, 'berth_borrow_queue_depth', 1);
@@ -164,6 +166,8 @@ describe('PG-78 stopping', () => {
     for (const client of [silent, half, asked, plain]) {
       expect(await farewell(client)).toEqual(['57P01']);
     }
+    // In the middle of a handshake nothing can be said.
+    expect(await handshaking.untilClosed()).toEqual([]);
     expect(await Promise.all([queued, wrong])).toEqual(['57P01', '57P01']);
     holder.send(frontend.query('COMMIT'));
     await holder.untilClosed();

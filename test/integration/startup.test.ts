@@ -6,10 +6,12 @@
 
 import { describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { TimerWheel } from '../../src/base/timer-wheel.ts';
+import { makeCertificate } from '../../src/control/make-certificate.ts';
 import type { EngineSettings } from '../../src/engine/contract.ts';
 import { ClientLogin } from '../../src/engine/postgres/login/client-login.ts';
 import type { LoginHost } from '../../src/engine/postgres/login/login-host.ts';
 import { listen } from '../../src/net/listener.ts';
+import { AcceptTls } from '../../src/net/tls.ts';
 import { EndpointCounters } from '../../src/observe/counters.ts';
 import { formatMessage, sqlStates } from '../harness/backend-messages.ts';
 import { useBerth } from '../harness/berth.ts';
@@ -63,56 +65,36 @@ async function answerTo(address: Address, ...pieces: Uint8Array[]): Promise<stri
   return `${sqlStates([first])[0] ?? ''} and closed`;
 }
 
+/** What comes after SSLRequest is in tls-clients.test.ts. */
 describe('encryption requests', () => {
-  const requests = { SSLRequest: frontend.sslRequest(), GSSENCRequest: frontend.gssEncRequest() };
-
-  for (const [name, request] of Object.entries(requests)) {
-    test(`PG-02 ${name} is answered N, and the login goes on in plain text`, async () => {
-      using client = await RawClient.connect(proxy());
-      expect(await client.requestEncryption(request)).toBe('N');
-      await client.logIn({ ...APP, password: 'app-password' });
-    });
-
-    test(`PG-02 a second ${name} is a protocol violation`, async () => {
-      using client = await RawClient.connect(proxy());
-      expect(await client.requestEncryption(request)).toBe('N');
-      client.send(request);
-      expect(sqlStates(await client.untilClosed())).toEqual(['08P01']);
-    });
-
-    test(`PG-01 bytes behind ${name} in the same segment go on as plain text`, async () => {
-      using client = await RawClient.connect(proxy());
-      const answer = await client.requestEncryption(
-        Buffer.concat([request, frontend.startup(APP)]),
-      );
-      expect(answer).toBe('N');
-      expect((await authenticate(client)).at(-1)).toBe('Z');
-    });
-  }
-
-  test('PG-02 both may be asked for, in either order, once each', async () => {
-    const { SSLRequest: ssl, GSSENCRequest: gss } = requests;
-    for (const [first, second] of [
-      [ssl, gss],
-      [gss, ssl],
-    ] as const) {
-      using client = await RawClient.connect(proxy());
-      expect(await client.requestEncryption(first)).toBe('N');
-      expect(await client.requestEncryption(second)).toBe('N');
-      await client.logIn({ ...APP, password: 'app-password' });
-    }
+  test('PG-02 GSSENCRequest is answered N, and the login goes on in plain text', async () => {
     using client = await RawClient.connect(proxy());
-    for (const request of [ssl, gss]) await client.requestEncryption(request);
-    client.send(ssl);
+    expect(await client.requestEncryption(frontend.gssEncRequest())).toBe('N');
+    await client.logIn({ ...APP, password: 'app-password' });
+  });
+
+  test('PG-02 a second GSSENCRequest is a protocol violation', async () => {
+    using client = await RawClient.connect(proxy());
+    expect(await client.requestEncryption(frontend.gssEncRequest())).toBe('N');
+    client.send(frontend.gssEncRequest());
     expect(sqlStates(await client.untilClosed())).toEqual(['08P01']);
   });
 
-  test('PG-02 an encryption request cut at every byte', async () => {
-    const bytes = frontend.sslRequest();
+  test('PG-01 bytes behind GSSENCRequest in the same segment go on as plain text', async () => {
+    using client = await RawClient.connect(proxy());
+    const request = Buffer.concat([frontend.gssEncRequest(), frontend.startup(APP)]);
+    expect(await client.requestEncryption(request)).toBe('N');
+    expect((await authenticate(client)).at(-1)).toBe('Z');
+  });
+
+  test.each([
+    ['SSLRequest', frontend.sslRequest(), 'S'],
+    ['GSSENCRequest', frontend.gssEncRequest(), 'N'],
+  ])('PG-02 %s cut at every byte', async (_name, bytes, answer) => {
     for (let cut = 1; cut < bytes.length; cut++) {
       using client = await RawClient.connect(proxy());
       await client.sendSplit(bytes.subarray(0, cut), cut);
-      expect(await client.requestEncryption(bytes.subarray(cut))).toBe('N');
+      expect(await client.requestEncryption(bytes.subarray(cut))).toBe(answer);
     }
   });
 });
@@ -348,6 +330,21 @@ describe('clients that say nothing', () => {
     await client.untilClosed();
   });
 
+  test.each([
+    ['nothing', Buffer.alloc(0)],
+    ['half of its first message', Buffer.from([0x16, 3, 1, 2, 0, 1, 0])],
+  ])('a TLS handshake of which %s comes', async (_what, bytes) => {
+    using door = await doorWithHandDrivenClock();
+    using client = await RawClient.connect({ port: door.port });
+    expect(await client.requestEncryption(frontend.sslRequest())).toBe('S');
+    if (bytes.length > 0) client.send(bytes);
+    door.wheel.advance(LOGIN_TIMEOUT_MS - 200);
+    expect(door.ended.all).toEqual([]);
+    door.wheel.advance(LOGIN_TIMEOUT_MS + 100);
+    expect(door.ended.all).toEqual(['login_timeout']);
+    expect(await client.untilClosed()).toEqual([]);
+  });
+
   const LOGIN_TIMEOUT_MS = 15_000;
 
   /** A listener with the proxy's own login behind it, on a clock that only the test moves. */
@@ -358,6 +355,14 @@ describe('clients that say nothing', () => {
     const unused = () => {
       throw new Error('nobody gets this far');
     };
+    const own = await makeCertificate({
+      commonName: 'test',
+      names: ['localhost'],
+      validFrom: new Date(0),
+      validTo: new Date(1e12),
+    });
+    const accept = new AcceptTls({ ...own, protocols: ['postgresql'] });
+    const clientTls = { accept, isRequired: false, isCertificateRequired: false };
     const host: LoginHost = {
       endpoint: {
         proxy: 'orders',
@@ -365,9 +370,11 @@ describe('clients that say nothing', () => {
         wheel,
         observer: { emit: () => undefined },
         counters: new EndpointCounters(),
-        limits: { loginTimeoutMs: LOGIN_TIMEOUT_MS } as EngineSettings,
+        limits: { loginTimeoutMs: LOGIN_TIMEOUT_MS, clientTls } as EngineSettings,
         sessionClosed: unused,
       },
+      encrypted: unused,
+      tlsFailed: unused,
       admit: unused,
       credentialFor: unused,
       authenticationFailed: unused,

@@ -94,14 +94,25 @@ export class Journal implements Observer {
   }
 }
 
+/** The demo's database has none. */
+const NO_TLS = {
+  Mode: 'disable',
+  CA: undefined,
+  Certificate: undefined,
+  PrivateKey: undefined,
+  MinProtocolVersion: 'TLSv1.2',
+} as const;
+
 /** What a configuration file with one proxy, one secret and one target would give. */
 function snapshotFor(postgres: EmbeddedPostgres, password: string): Snapshot {
   return {
+    Tls: undefined,
     Secrets: [{ Name: 'app', username: BANK.user, password: new Secret(password) }],
     DBProxies: [
       {
         DBProxyName: 'demo',
         EngineFamily: 'POSTGRESQL',
+        RequireTLS: false,
         IdleClientTimeout: 1800,
         MaxClientConnections: 10_000,
         Auth: [
@@ -116,6 +127,7 @@ function snapshotFor(postgres: EmbeddedPostgres, password: string): Snapshot {
           DBInstanceIdentifier: 'bank-db',
           Engine: 'postgres',
           Endpoint: { Address: HOST, Port: postgres.port },
+          Tls: NO_TLS,
         },
         ConnectionPoolConfig: {
           MaxConnectionsPercent: 100,

@@ -8,9 +8,9 @@
  */
 
 import { Timer, type TimerWheel } from '../../base/timer-wheel.ts';
-import { type Address, ConnectAttempt } from '../../net/connect.ts';
 import type { Stream, StreamHandler } from '../../net/stream.ts';
 import type { DatabaseConnection } from './database-connection.ts';
+import { type ConnectTarget, TargetConnect } from './login/target-connect.ts';
 import { cancelRequestMessage } from './wire/frontend.ts';
 
 /** Cancel connections to one target at a time; the rest wait. A storm of cancels must not be one of connects. */
@@ -26,14 +26,12 @@ interface Waiting {
 }
 
 export class Canceller {
-  private readonly address: Address;
-  private readonly wheel: TimerWheel;
+  private readonly target: ConnectTarget;
   private underWay = 0;
   private readonly waiting: Waiting[] = [];
 
-  constructor(address: Address, wheel: TimerWheel) {
-    this.address = address;
-    this.wheel = wheel;
+  constructor(target: ConnectTarget) {
+    this.target = target;
   }
 
   /**
@@ -75,8 +73,10 @@ export class Canceller {
     const timedOut = () => {
       connection.unfitBy = 'reset_failed';
     };
-    new ConnectAttempt(this.address, CANCEL_TIMEOUT_MS, this.wheel, {
-      opened: (stream) => new CancelExchange(stream, request, this.wheel, { ended, timedOut }),
+    const { target } = this;
+    // The key is worth as much as the password of the statement that it can end: same TLS as a login.
+    new TargetConnect(target, {
+      opened: (stream) => new CancelExchange(stream, request, target.wheel, { ended, timedOut }),
       failed: ended,
     });
   }

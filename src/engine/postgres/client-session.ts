@@ -151,6 +151,10 @@ export class ClientSession
     wheel.arm(this.timer, this.nextLook());
   }
 
+  get isEncrypted(): boolean {
+    return this.stream.isEncrypted;
+  }
+
   // --- What the client sends
 
   received(bytes: Buffer): void {
@@ -437,7 +441,7 @@ export class ClientSession
     // A pinned session borrows nothing.
     if (this.requestedAt === 0) this.requestedAt = performance.now();
     counters.queryRequests++;
-    counters.queryRequestsNoTls++;
+    if (this.stream.isEncrypted) counters.queryRequestsTls++;
   }
 
   private forward(bytes: Buffer, from: number, to: number): void {

@@ -138,7 +138,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   }
 
   get isEncrypted(): boolean {
-    return false;
+    return this.stream.isEncrypted;
   }
 
   /** The holder has the beginning of a message, so nothing else may be said to the client. */

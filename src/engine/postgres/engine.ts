@@ -18,7 +18,7 @@ import type { Pool } from '../../pool/pool.ts';
 import { PoolGroup } from '../../pool/pool-group.ts';
 import type { PoolKey } from '../../pool/pool-host.ts';
 import type { Observation } from '../../target/monitor.ts';
-import type { Engine, EngineOptions, EngineSettings, Stopped } from '../contract.ts';
+import type { DatabaseTls, Engine, EngineOptions, EngineSettings, Stopped } from '../contract.ts';
 import type { LoginFailure } from './auth/client-authenticator.ts';
 import { sharedVerifiers } from './auth/scram-verifiers.ts';
 import { Canceller } from './cancel.ts';
@@ -62,15 +62,7 @@ export class PostgresEngine implements Engine {
     this.observer = options.observer;
     this.settings = options.settings;
     this.credentials = options.credentials;
-    this.target = {
-      proxy: options.proxy,
-      target: options.target,
-      address: options.address,
-      wheel: options.wheel,
-      observer: options.observer,
-      counters: options.targetCounters,
-      canceller: new Canceller(options.address, options.wheel),
-    };
+    this.target = this.targetContext(options);
     this.budget = new ConnectionBudget(options.limits);
     this.group = new PoolGroup<DatabaseConnection>({
       target: options.target,
@@ -82,6 +74,30 @@ export class PostgresEngine implements Engine {
       connectorFor: (key, pool) => this.connectorFor(key, pool),
     });
     this.warmCredentials();
+  }
+
+  private targetContext(options: EngineOptions): TargetContext {
+    const { proxy, target, address, wheel, observer, targetCounters: counters } = options;
+    const current = () => this.settings.databaseTls;
+    const place = {
+      address,
+      wheel,
+      get databaseTls() {
+        return current();
+      },
+    };
+    return {
+      proxy,
+      target,
+      address,
+      wheel,
+      observer,
+      counters,
+      canceller: new Canceller(place),
+      get databaseTls() {
+        return current();
+      },
+    };
   }
 
   accept(stream: Stream, name: string, counters: EndpointCounters): void {
@@ -102,8 +118,10 @@ export class PostgresEngine implements Engine {
     const isInitChanged = before.settings.initQuery !== settings.initQuery;
     // A changed password is for the next login; open connections stay.
     if (isInitChanged) this.generation++;
+    // What is open was opened as the configuration said then, and goes when its borrower is done.
+    const isTlsChanged = !isSameTls(before.settings.databaseTls, settings.databaseTls);
     this.group.configurationChanged(
-      (key) => isInitChanged || credentials.find(key.user) === undefined,
+      (key) => isInitChanged || isTlsChanged || credentials.find(key.user) === undefined,
     );
   }
 
@@ -241,6 +259,10 @@ export class PostgresEngine implements Engine {
   }
 }
 
+function isSameTls(a: DatabaseTls, b: DatabaseTls): boolean {
+  return a.connect === b.connect && a.isRequired === b.isRequired;
+}
+
 function isSameKey(a: string, b: string): boolean {
   const left = Buffer.from(a, 'latin1');
   const right = Buffer.from(b, 'latin1');
@@ -277,7 +299,6 @@ class PostgresEndpoint implements EndpointContext {
     }
     this.counters.clientConnections++;
     this.counters.clientConnectionsInSetup++;
-    this.counters.clientConnectionsNoTls++;
     this.engine.loginBegan(new EndpointLogin(this, this.engine, stream).login);
   }
 
@@ -297,14 +318,14 @@ class PostgresEndpoint implements EndpointContext {
   }
 
   sessionClosed(session: ClientSession, reason: ClientCloseReason): void {
-    this.clientClosed(reason);
+    this.clientClosed(reason, session.isEncrypted);
     this.observer.emit({ ...this.scope(session.id), event: 'client.closed', reason });
     this.engine.sessionEnded(session);
   }
 
-  clientClosed(reason: ClientCloseReason): void {
+  clientClosed(reason: ClientCloseReason, wasEncrypted: boolean): void {
     this.counters.clientConnections--;
-    this.counters.clientConnectionsNoTls--;
+    if (wasEncrypted) this.counters.clientConnectionsTls--;
     this.counters.clientConnectionsClosed++;
     this.counters.closes[reason]++;
   }
@@ -333,6 +354,16 @@ class EndpointLogin implements LoginHost {
         return stream.remoteAddress;
       },
     });
+  }
+
+  encrypted(): void {
+    this.endpoint.counters.clientConnectionsTls++;
+  }
+
+  tlsFailed(detail: string): void {
+    const { endpoint, login } = this;
+    const event = 'client.tls_failed';
+    endpoint.observer.emit({ ...endpoint.scope(login.id), event, detail });
   }
 
   admit(): void {
@@ -397,7 +428,7 @@ class EndpointLogin implements LoginHost {
   loginEnded(reason: ClientCloseReason): void {
     const { endpoint, engine, login } = this;
     endpoint.counters.clientConnectionsInSetup--;
-    endpoint.clientClosed(reason);
+    endpoint.clientClosed(reason, login.isEncrypted);
     endpoint.observer.emit({ ...endpoint.scope(login.id), event: 'client.closed', reason });
     engine.loginEnded(login);
   }

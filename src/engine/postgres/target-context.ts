@@ -4,6 +4,7 @@ import type { TimerWheel } from '../../base/timer-wheel.ts';
 import type { Address } from '../../net/connect.ts';
 import type { TargetCounters } from '../../observe/counters.ts';
 import type { Observer } from '../../observe/events.ts';
+import type { DatabaseTls } from '../contract.ts';
 import type { Canceller } from './cancel.ts';
 
 export interface TargetContext {
@@ -14,4 +15,6 @@ export interface TargetContext {
   readonly observer: Observer;
   readonly counters: TargetCounters;
   readonly canceller: Canceller;
+  /** What is in force; replaced as a whole when the configuration changes. */
+  readonly databaseTls: DatabaseTls;
 }

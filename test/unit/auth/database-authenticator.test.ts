@@ -14,7 +14,10 @@ import {
   type DatabaseLoginStep,
 } from '../../../src/engine/postgres/auth/database-authenticator.ts';
 import { ScramKeyCache } from '../../../src/engine/postgres/auth/scram-key-cache.ts';
-import { SCRAM_SHA_256 } from '../../../src/engine/postgres/auth/scram-message.ts';
+import {
+  SCRAM_SHA_256,
+  SCRAM_SHA_256_PLUS,
+} from '../../../src/engine/postgres/auth/scram-message.ts';
 import { ScramServer } from '../../../src/engine/postgres/auth/scram-server.ts';
 import { bytes, messageOf, quickVerifier, text } from './fixtures.ts';
 
@@ -35,13 +38,14 @@ function bodyOf(step: DatabaseLoginStep): Uint8Array {
 const failed = (why: string) => ({ kind: 'failed', why }) as DatabaseLoginStep;
 
 /** A database that keeps the verifier of `password`. */
-async function databaseWith(password: string) {
+async function databaseWith(password: string, serverEndPoint?: Uint8Array) {
   const verifier = await quickVerifier(password);
-  const server = new ScramServer({ verifier, mechanism: SCRAM_SHA_256 });
+  const mechanism = serverEndPoint === undefined ? SCRAM_SHA_256 : SCRAM_SHA_256_PLUS;
+  const server = new ScramServer({ verifier, mechanism, serverEndPoint });
   return {
     first(body: Uint8Array): Uint8Array {
       const initial = readSaslInitialResponse(body);
-      expect(initial?.mechanism).toBe(SCRAM_SHA_256);
+      expect(initial?.mechanism).toBe(mechanism);
       return authentication(11, messageOf(server.start(initial?.response ?? new Uint8Array())));
     },
     final(body: Uint8Array): Uint8Array {
@@ -92,6 +96,25 @@ describe('SCRAM', () => {
     const final = bodyOf(await login_.receive(database.first(first)));
     expect(await login_.receive(database.final(final))).toEqual({ kind: 'wait' });
     expect(await login_.receive(OK)).toEqual({ kind: 'ok' });
+  });
+
+  test.each([
+    [[SCRAM_SHA_256_PLUS, SCRAM_SHA_256]],
+    [[SCRAM_SHA_256, SCRAM_SHA_256_PLUS]],
+    [[SCRAM_SHA_256_PLUS]],
+  ])('PG-11: binds to the channel when %j is on offer over TLS', async (mechanisms) => {
+    const login_ = login({ serverEndPoint: bytes('the hash') });
+    const database = await databaseWith('hunter2', bytes('the hash'));
+    const first = bodyOf(await login_.receive(authenticationSasl(mechanisms)));
+    const final = bodyOf(await login_.receive(database.first(first)));
+    expect(await login_.receive(database.final(final))).toEqual({ kind: 'wait' });
+  });
+
+  test('PG-11: tells a database over TLS that it could have bound', async () => {
+    const login_ = login({ serverEndPoint: bytes('the hash') });
+    const first = bodyOf(await login_.receive(authenticationSasl([SCRAM_SHA_256])));
+    const clientFirst = readSaslInitialResponse(first)?.response ?? new Uint8Array();
+    expect(text(clientFirst)).toStartWith('y,,');
   });
 
   test.each([

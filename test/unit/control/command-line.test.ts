@@ -1,11 +1,12 @@
 /** The command line's answers and exit codes, `berth check`, and the launcher. */
 
-import { describe, expect, test } from 'bun:test';
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { check, type TargetProbe } from '../../../src/cli/check.ts';
 import { type Commands, runCommandLine } from '../../../src/cli/command-line.ts';
+import { copyExample } from '../../harness/examples.ts';
 
 const ROOT = new URL('../../../', import.meta.url).pathname;
 
@@ -80,7 +81,13 @@ describe('the command line', () => {
 });
 
 describe('berth check', () => {
-  const config = join(ROOT, 'examples/postgres-full.yaml');
+  let folder = '';
+  let config = '';
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'berth-check-'));
+    config = await copyExample('postgres-full.yaml', folder);
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
   const environment = {
     APP_PASSWORD: 'hunter2',
     REPORTS_SECRET: '{"username":"reports","password":"hunter3"}',

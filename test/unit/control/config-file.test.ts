@@ -447,8 +447,8 @@ const BAD: readonly (readonly [string, string, string])[] = [
   ],
   [
     'DBProxyName: orders',
-    'DBProxyName: orders\n    RequireTLS: true',
-    '10  DBProxies[0].RequireTLS: must be false (TLS is not supported yet), got true',
+    'DBProxyName: orders\n    RequireTLS: on',
+    '10  DBProxies[0].RequireTLS: must be true or false, got "on"',
   ],
   [
     'DBProxyName: orders',
@@ -500,7 +500,7 @@ const BAD: readonly (readonly [string, string, string])[] = [
   [
     'DBInstances:',
     'Tls: { CertificateFile: x }\nDBInstances:',
-    '1  Tls: is not supported: TLS is not supported yet',
+    '1  Tls: must have both CertificateFile and PrivateKeyFile, or neither',
   ],
   [
     'DBInstances:',

@@ -1,10 +1,13 @@
 /** The manual and the examples against the schema. */
 
 import { describe, expect, test } from 'bun:test';
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { parse } from 'yaml';
 import { loadConfiguration } from '../../../src/control/config-file.ts';
 import { everyKey } from '../../../src/control/explain.ts';
+import { copyExample } from '../../harness/examples.ts';
 
 const ROOT = new URL('../../../', import.meta.url);
 const ENVIRONMENT = {
@@ -40,8 +43,15 @@ describe('examples', () => {
   });
 
   test.each(files)('%s is right', async (file) => {
-    const path = new URL(`examples/${file}`, ROOT).pathname;
-    expect((await loadConfiguration(path, ENVIRONMENT)).snapshot.DBProxies).not.toBeEmpty();
+    const folder = mkdtempSync(join(tmpdir(), 'berth-examples-'));
+    try {
+      const copy = await copyExample(file, folder);
+      const configuration = await loadConfiguration(copy, ENVIRONMENT);
+      expect(configuration.snapshot.DBProxies).not.toBeEmpty();
+      expect(configuration.warnings).toEqual([]);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   test('postgres-full.yaml has every setting', () => {

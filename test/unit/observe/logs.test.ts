@@ -27,6 +27,7 @@ const target = { proxy: 'orders', target: 'orders-db' } as const;
 /** At least one of every event; a new event does not compile until it is here. */
 const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { event: Name }>[] } = {
   'client.connected': [{ ...client, event: 'client.connected', address: '127.0.0.1:4711' }],
+  'client.tls_failed': [{ ...client, event: 'client.tls_failed', detail: 'wrong version number' }],
   'client.authenticated': [
     { ...client, event: 'client.authenticated', user: 'app', database: 'shop' },
   ],
@@ -112,6 +113,7 @@ const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { event: N
   'configuration.incomplete': [
     { event: 'configuration.incomplete', detail: 'DBProxies[0].Listen: cannot listen' },
   ],
+  'configuration.doubted': [{ event: 'configuration.doubted', detail: 'It expires soon.' }],
   'configuration.refused': [{ event: 'configuration.refused', detail: 'berth.yaml:1  x' }],
   'process.started': [{ event: 'process.started', version: '0.1.0', pid: 1 }],
   'process.draining': [

@@ -101,6 +101,8 @@ export interface FakeSession {
   closedBy(): ClientCloseReason | undefined;
 }
 
+const NO_TLS = { connect: undefined, isRequired: false } as const;
+
 /** A session whose pool has one connection, idle. */
 export async function startFakeSession(): Promise<FakeSession> {
   const wheel = new TimerWheel(0);
@@ -113,7 +115,12 @@ export async function startFakeSession(): Promise<FakeSession> {
     wheel,
     observer,
     counters: new TargetCounters(),
-    canceller: new Canceller({ socketPath: '/nonexistent' }, wheel),
+    canceller: new Canceller({
+      address: { socketPath: '/nonexistent' },
+      wheel,
+      databaseTls: NO_TLS,
+    }),
+    databaseTls: NO_TLS,
   };
   const database = new FakeSocket();
   const facts = { parameters: PARAMETERS, cancelKey: undefined, initQuery: undefined };
@@ -159,6 +166,8 @@ export async function startFakeSession(): Promise<FakeSession> {
         initQuery: undefined,
         priorityOf: () => 0,
         pool: POOL_SETTINGS,
+        clientTls: { accept: undefined, isRequired: false, isCertificateRequired: false },
+        databaseTls: NO_TLS,
       },
       sessionClosed: (_session, reason) => {
         closedBy = reason;

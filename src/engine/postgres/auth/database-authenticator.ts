@@ -19,9 +19,9 @@ import {
   saslInitialResponse,
 } from './authentication-message.ts';
 import { MD5_SALT_BYTES, md5Response } from './md5.ts';
-import { ScramClient } from './scram-client.ts';
+import { type ClientBinding, ScramClient } from './scram-client.ts';
 import { databaseKeys, type ScramKeyCache } from './scram-key-cache.ts';
-import { SCRAM_SHA_256 } from './scram-message.ts';
+import { SCRAM_SHA_256, SCRAM_SHA_256_PLUS } from './scram-message.ts';
 
 /** What libpq accepts as an `R` message, PQconnectPoll in src/interfaces/libpq/fe-connect.c. */
 export const AUTHENTICATION_BYTES_MAX = 2000;
@@ -52,6 +52,8 @@ export interface DatabaseAuthenticatorOptions {
   readonly keys?: ScramKeyCache;
   /** Whether the database may have the password as it is. Default: yes. */
   readonly allowCleartext?: boolean;
+  /** The hash of the database's certificate, over TLS; with it SCRAM is bound to the channel. */
+  readonly serverEndPoint?: Uint8Array;
 }
 
 /**
@@ -130,15 +132,23 @@ export class DatabaseAuthenticator {
     return { kind: 'send', body: passwordMessage(md5Response(user, password, salt)) };
   }
 
-  /** SCRAM-SHA-256-PLUS may be on offer; we say `n`, that we do not bind, so it is not missed. */
   #startScram(state: State, data: Uint8Array): DatabaseLoginStep {
     const mechanisms = readMechanisms(data);
     if (state.kind !== 'new' || mechanisms === undefined) return failed('malformed_message');
-    if (!mechanisms.includes(SCRAM_SHA_256)) return failed('unsupported_mechanism');
+    const binding = this.#bindingFor(mechanisms);
+    const mechanism = binding.flag === 'p' ? SCRAM_SHA_256_PLUS : SCRAM_SHA_256;
+    if (!mechanisms.includes(mechanism)) return failed('unsupported_mechanism');
     const { password, keys = databaseKeys } = this.#options;
-    const scram = new ScramClient({ password, keys });
+    const scram = new ScramClient({ password, keys, binding });
     this.#state = { kind: 'scram_first', scram };
-    return { kind: 'send', body: saslInitialResponse(SCRAM_SHA_256, scram.first()) };
+    return { kind: 'send', body: saslInitialResponse(mechanism, scram.first()) };
+  }
+
+  /** Bound whenever both sides can; `y` lets the database notice that its offer was taken away. */
+  #bindingFor(mechanisms: readonly string[]): ClientBinding {
+    const { serverEndPoint } = this.#options;
+    if (serverEndPoint === undefined) return { flag: 'n' };
+    return mechanisms.includes(SCRAM_SHA_256_PLUS) ? { flag: 'p', serverEndPoint } : { flag: 'y' };
   }
 
   #continueScram(state: State, data: Uint8Array): DatabaseLoginStep | Promise<DatabaseLoginStep> {

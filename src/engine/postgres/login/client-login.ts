@@ -13,6 +13,7 @@ import { BerthError } from '../../../base/errors.ts';
 import { type ClientConnectionId, nextClientConnectionId } from '../../../base/ids.ts';
 import { Timer } from '../../../base/timer-wheel.ts';
 import { IGNORE, type Stream, type StreamHandler } from '../../../net/stream.ts';
+import type { AcceptTls, TlsOutcome } from '../../../net/tls.ts';
 import type { ClientCloseReason } from '../../../observe/reasons.ts';
 import { ClientAuthenticator, type LoginFailure, type Step } from '../auth/client-authenticator.ts';
 import { ReportedParameters } from '../parameters.ts';
@@ -47,8 +48,13 @@ const PASSWORD_MESSAGE_MAX = 64 * 1024 + 1024;
 /** Who gives a wrong password waits this long for the answer, without holding up anybody else. */
 const WRONG_PASSWORD_DELAY_MS = 500;
 const CLOSE_LINGER_MS = 5_000;
+const ACCEPT_ENCRYPTION = Buffer.from('S');
 const REFUSE_ENCRYPTION = Buffer.from('N');
-type State = 'startup' | 'authenticating' | 'busy' | 'welcoming' | 'closed';
+/** The first byte of a TLS handshake, RFC 8446 section 5.1; no start-up packet may begin like this. */
+const TLS_HANDSHAKE = 0x16;
+/** What a client must ask for that begins with TLS at once, without SSLRequest. */
+const TLS_PROTOCOL = 'postgresql';
+type State = 'startup' | 'handshake' | 'authenticating' | 'busy' | 'welcoming' | 'closed';
 
 export class ClientLogin implements StreamHandler, Guest {
   readonly id: ClientConnectionId = nextClientConnectionId();
@@ -59,6 +65,7 @@ export class ClientLogin implements StreamHandler, Guest {
   private buffer: Buffer | undefined = undefined;
   private hasAskedForTls = false;
   private hasAskedForGss = false;
+  private tls: (TlsOutcome & { readonly isOk: true }) | undefined = undefined;
   private protocol = PROTOCOL_3_0;
   private user = '';
   private database = '';
@@ -76,6 +83,10 @@ export class ClientLogin implements StreamHandler, Guest {
     host.endpoint.wheel.arm(this.deadline, host.endpoint.limits.loginTimeoutMs);
   }
 
+  get isEncrypted(): boolean {
+    return this.stream.isEncrypted;
+  }
+
   received(bytes: Buffer): void {
     const { buffer } = this;
     this.buffer = buffer === undefined ? bytes : Buffer.concat([buffer, bytes]);
@@ -90,7 +101,8 @@ export class ClientLogin implements StreamHandler, Guest {
   drained(): void {}
 
   closed(): void {
-    const sentNothing = this.state === 'startup' && this.buffer === undefined;
+    const sentNothing =
+      this.state === 'startup' && this.buffer === undefined && !this.hasAskedForTls;
     this.leave(sentNothing ? 'probe' : 'client_gone');
   }
 
@@ -114,6 +126,10 @@ export class ClientLogin implements StreamHandler, Guest {
 
   /** Returns whether a packet was complete and more may follow. */
   private readFirstPacket(buffer: Buffer): boolean {
+    if (buffer[0] === TLS_HANDSHAKE) {
+      this.directTlsAsked(buffer);
+      return false;
+    }
     if (buffer.length < 4) return false;
     const length = int32At(buffer, 0);
     if (length < 8 || length > STARTUP_PACKET_MAX) {
@@ -126,9 +142,9 @@ export class ClientLogin implements StreamHandler, Guest {
     this.consume(buffer, length);
     switch (int32At(packet, 0)) {
       case SSL_REQUEST:
-        return this.encryptionAsked('hasAskedForTls');
+        return this.tlsAsked();
       case GSSENC_REQUEST:
-        return this.encryptionAsked('hasAskedForGss');
+        return this.gssAsked();
       case CANCEL_REQUEST:
         this.cancelAsked(packet);
         return false;
@@ -137,15 +153,88 @@ export class ClientLogin implements StreamHandler, Guest {
     }
   }
 
-  /** Each kind may be asked for once. */
-  private encryptionAsked(kind: 'hasAskedForTls' | 'hasAskedForGss'): boolean {
-    if (this[kind]) {
-      this.refuse('protocol_violation', violation('encryption was asked for twice'));
-      return false;
-    }
-    this[kind] = true;
+  /** Each kind of encryption may be asked for once. */
+  private gssAsked(): boolean {
+    if (this.hasAskedForGss) return this.askedTwice();
+    this.hasAskedForGss = true;
     this.stream.write(REFUSE_ENCRYPTION);
     return true;
+  }
+
+  private tlsAsked(): boolean {
+    if (this.hasAskedForTls) return this.askedTwice();
+    this.hasAskedForTls = true;
+    const { accept } = this.host.endpoint.limits.clientTls;
+    if (accept === undefined) {
+      this.stream.write(REFUSE_ENCRYPTION);
+      return true;
+    }
+    if (this.buffer !== undefined) {
+      // Whoever is in between may have put it there, for us to take it for part of what is encrypted.
+      this.refuse('protocol_violation', violation('received unencrypted data after SSL request'));
+      return false;
+    }
+    this.stream.write(ACCEPT_ENCRYPTION);
+    this.startTls(accept, { isDirect: false });
+    return false;
+  }
+
+  /** Without a channel nothing can be said but TLS's own alert, which is on its way. */
+  private endFailed(): void {
+    this.stream.handler = IGNORE;
+    this.stream.end(this.host.endpoint.wheel, CLOSE_LINGER_MS);
+    this.leave('tls_failed');
+  }
+
+  private askedTwice(): false {
+    this.refuse('protocol_violation', violation('encryption was asked for twice'));
+    return false;
+  }
+
+  /** As in PostgreSQL, only at the very beginning; anybody else gets no answer. */
+  private directTlsAsked(buffer: Buffer): void {
+    const { accept } = this.host.endpoint.limits.clientTls;
+    if (accept === undefined || this.hasAskedForTls || this.hasAskedForGss) {
+      this.end('protocol_violation');
+      return;
+    }
+    this.buffer = undefined;
+    this.startTls(accept, { isDirect: true, early: buffer });
+  }
+
+  private startTls(
+    accept: AcceptTls,
+    { isDirect, early }: { readonly isDirect: boolean; readonly early?: Buffer },
+  ): void {
+    this.state = 'handshake';
+    // Inside TLS neither kind of encryption may be asked for again.
+    this.hasAskedForTls = true;
+    this.hasAskedForGss = true;
+    this.stream.startTls(accept, (outcome) => this.tlsEnded(outcome, isDirect), early);
+  }
+
+  private tlsEnded(outcome: TlsOutcome, isDirect: boolean): void {
+    if (this.state !== 'handshake') return;
+    if (this.stream.isEncrypted) this.host.encrypted();
+    if (!outcome.isOk) {
+      this.tlsFailed(outcome);
+      return;
+    }
+    if (isDirect && outcome.protocol !== TLS_PROTOCOL) {
+      this.host.tlsFailed(`the client did not ask for the protocol ${TLS_PROTOCOL}`);
+      this.end('tls_failed');
+      return;
+    }
+    this.tls = outcome;
+    this.state = 'startup';
+  }
+
+  private tlsFailed({ why, detail }: TlsOutcome & { readonly isOk: false }): void {
+    // `closed` comes next.
+    if (why === 'gone') return;
+    this.host.tlsFailed(detail);
+    if (why === 'failed') this.endFailed();
+    else this.refuse('tls_failed', new BerthError('client_certificate_required'));
   }
 
   private cancelAsked(packet: Buffer): void {
@@ -184,6 +273,11 @@ export class ClientLogin implements StreamHandler, Guest {
   }
 
   private acceptStartup({ protocol, parameters }: StartupPacket): void {
+    const { clientTls } = this.host.endpoint.limits;
+    if (clientTls.isRequired && this.tls === undefined) throw new BerthError('tls_required');
+    if (clientTls.isCertificateRequired && this.tls?.isPeerVerified === false) {
+      throw new BerthError('client_certificate_required');
+    }
     const user = parameters.get('user') ?? '';
     if (user === '') throw new BerthError('user_missing');
     if (isReplication(parameters.get('replication'))) {
@@ -209,7 +303,13 @@ export class ClientLogin implements StreamHandler, Guest {
 
   private beginAuthentication(): void {
     const { credential, method } = this.host.credentialFor(this.user);
-    this.authenticator = new ClientAuthenticator({ user: this.user, credential, method });
+    const serverEndPoint = this.tls?.serverEndPoint;
+    this.authenticator = new ClientAuthenticator({
+      user: this.user,
+      credential,
+      method,
+      ...(serverEndPoint === undefined ? {} : { serverEndPoint }),
+    });
     this.state = 'busy';
     void this.advance(async () => {
       const body = await this.authenticator?.begin();
@@ -343,13 +443,15 @@ export class ClientLogin implements StreamHandler, Guest {
 
   private refuseWith(reason: ClientCloseReason, message: Uint8Array): void {
     if (this.state === 'closed') return;
-    this.stream.write(message);
+    if (this.state !== 'handshake' || this.isEncrypted) this.stream.write(message);
     this.end(reason);
   }
 
   private end(reason: ClientCloseReason): void {
     this.stream.handler = IGNORE;
-    this.stream.end(this.host.endpoint.wheel, CLOSE_LINGER_MS);
+    // There is no way to say goodbye in the middle of a handshake.
+    if (this.state === 'handshake' && !this.isEncrypted) this.stream.destroy();
+    else this.stream.end(this.host.endpoint.wheel, CLOSE_LINGER_MS);
     this.leave(reason);
   }
 

@@ -1,13 +1,12 @@
 /**
- * Opens one connection to a database: connect, start-up, authentication, the parameters that the
- * database reports, and the InitQuery. One deadline for the connect and one for all the rest.
+ * Opens one connection to a database: connect and TLS, start-up, authentication, the parameters that
+ * the database reports, and the InitQuery. One deadline for start-up and authentication together.
  * Implements the pool's `Connector` for one user and database.
  */
 
 import { BerthError } from '../../../base/errors.ts';
 import { Timer } from '../../../base/timer-wheel.ts';
 import type { Secret } from '../../../credential/secret.ts';
-import { ConnectAttempt } from '../../../net/connect.ts';
 import type { Stream, StreamHandler } from '../../../net/stream.ts';
 import type { Connector, OpenFailure, OpeningHandle } from '../../../pool/contract.ts';
 import type { Pool } from '../../../pool/pool.ts';
@@ -31,8 +30,8 @@ import {
   PARAMETER_STATUS,
   READY_FOR_QUERY,
 } from '../wire/messages.ts';
+import { type ConnectTarget, TargetConnect } from './target-connect.ts';
 
-const CONNECT_TIMEOUT_MS = 5_000;
 const LOGIN_TIMEOUT_MS = 15_000;
 const INIT_QUERY_TIMEOUT_MS = 15_000;
 /** No message of a login is longer; a certificate request of an unknown method might lie about it. */
@@ -126,6 +125,7 @@ class Opening implements OpeningHandle {
     );
     this.login = new DatabaseLogin(target, identity, {
       failed: callbacks.failed,
+      tlsBegan: () => target.counters.databaseConnectionRequestsWithTls++,
       opened: (stream, facts) => {
         const connection = new DatabaseConnection(stream, target, pool, facts);
         if (facts.initQuery === undefined) callbacks.opened(connection);
@@ -187,6 +187,7 @@ class Opening implements OpeningHandle {
 
 export interface LoginCallbacks {
   opened(stream: Stream, facts: ConnectionFacts): void;
+  tlsBegan?(): void;
   failed(failure: LoginFailure): void;
 }
 
@@ -194,16 +195,13 @@ export interface LoginFailure extends OpenFailure {
   readonly reason: 'UNREACHABLE' | 'CONNECTION_FAILED' | 'AUTH_FAILURE';
 }
 
-/** Where to log in. */
-export type LoginTarget = Pick<TargetContext, 'address' | 'wheel'>;
-
 export class DatabaseLogin implements StreamHandler, OpeningHandle {
-  private readonly target: LoginTarget;
+  private readonly target: ConnectTarget;
   private readonly identity: LoginIdentity | undefined;
   private readonly callbacks: LoginCallbacks;
-  private readonly attempt: ConnectAttempt;
+  private readonly connect: TargetConnect;
   private readonly deadline: Timer;
-  private readonly authenticator: DatabaseAuthenticator | undefined;
+  private authenticator: DatabaseAuthenticator | undefined = undefined;
   private stream: Stream | undefined = undefined;
   private buffer: Buffer | undefined = undefined;
   private isBusy = false;
@@ -212,32 +210,33 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
   private parameters = ReportedParameters.NONE;
   private cancelKey: ConnectionFacts['cancelKey'] = undefined;
 
-  constructor(target: LoginTarget, identity: LoginIdentity | undefined, callbacks: LoginCallbacks) {
+  constructor(
+    target: ConnectTarget,
+    identity: LoginIdentity | undefined,
+    callbacks: LoginCallbacks,
+  ) {
     this.target = target;
     this.identity = identity;
     this.callbacks = callbacks;
-    this.authenticator =
-      identity === undefined
-        ? undefined
-        : new DatabaseAuthenticator({ user: identity.user, password: identity.password });
     this.deadline = new Timer(() =>
       this.fail('UNREACHABLE', true, `the login did not complete within ${LOGIN_TIMEOUT_MS} ms`),
     );
-    this.attempt = new ConnectAttempt(target.address, CONNECT_TIMEOUT_MS, target.wheel, {
-      opened: (stream) => this.connected(stream),
-      failed: (code) => this.fail('UNREACHABLE', true, `${describe(target)}: ${code}`),
+    this.connect = new TargetConnect(target, {
+      opened: (stream, serverEndPoint) => this.connected(stream, serverEndPoint),
+      tlsBegan: () => callbacks.tlsBegan?.(),
+      failed: ({ reason, isTemporary, detail }) => this.fail(reason, isTemporary, detail),
     });
   }
 
   abandon(): void {
     if (this.isOver) return;
     this.isOver = true;
-    this.attempt.abandon();
+    this.connect.abandon();
     this.target.wheel.disarm(this.deadline);
     this.stream?.destroy();
   }
 
-  private connected(stream: Stream): void {
+  private connected(stream: Stream, serverEndPoint: Uint8Array | undefined): void {
     this.stream = stream;
     stream.handler = this;
     const { identity, target } = this;
@@ -246,7 +245,12 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
       this.fail('AUTH_FAILURE', false, 'the proxy has no credentials for the user');
       return;
     }
-    const { user, database, applicationName } = identity;
+    const { user, password, database, applicationName } = identity;
+    this.authenticator = new DatabaseAuthenticator({
+      user,
+      password,
+      ...(serverEndPoint === undefined ? {} : { serverEndPoint }),
+    });
     stream.write(
       startupMessage({
         user,
@@ -383,10 +387,6 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
     this.abandon();
     this.callbacks.failed(failure);
   }
-}
-
-function describe({ address }: LoginTarget): string {
-  return 'socketPath' in address ? address.socketPath : `${address.host}:${address.port}`;
 }
 
 /** Settings are kept byte for byte. */

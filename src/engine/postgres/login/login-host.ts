@@ -24,6 +24,9 @@ export interface LoggedIn {
 
 export interface LoginHost {
   readonly endpoint: EndpointContext;
+  /** The client and the proxy speak TLS from here on. */
+  encrypted(): void;
+  tlsFailed(detail: string): void;
   /** Throws `too_many_client_connections`. */
   admit(): void;
   /** The credential of `user`, if there is one, and how users of the proxy are asked for passwords. */

@@ -1,0 +1,67 @@
+/**
+ * From desired state to what the engines take for TLS. Contexts cost something to make and carry what
+ * clients resume their sessions with, so each is kept for as long as what it was made from.
+ */
+
+import { isDeepStrictEqual } from 'node:util';
+import type { ClientTls, DatabaseTls } from '../engine/contract.ts';
+import { AcceptTls, ConnectTls } from '../net/tls.ts';
+import type { DBInstance, DBProxy, Snapshot } from './snapshot.ts';
+
+/** What a client may name with ALPN, and what we name to a database. */
+const PROTOCOLS: Readonly<Record<DBProxy['EngineFamily'], readonly string[]>> = {
+  // https://www.iana.org/assignments/tls-extensiontype-values
+  POSTGRESQL: ['postgresql'],
+};
+
+export type AcceptedTls = Pick<ClientTls, 'accept' | 'isCertificateRequired'>;
+
+/** Throws when the key is not that of the certificate. */
+export function acceptedTls(
+  tls: Snapshot['Tls'],
+  family: DBProxy['EngineFamily'] = 'POSTGRESQL',
+): AcceptedTls {
+  if (tls === undefined) return { accept: undefined, isCertificateRequired: false };
+  const accept = new AcceptTls({
+    certificate: tls.Certificate,
+    privateKey: tls.PrivateKey.reveal(),
+    clientCa: tls.ClientCA,
+    minVersion: tls.MinProtocolVersion,
+    protocols: PROTOCOLS[family],
+  });
+  return { accept, isCertificateRequired: tls.ClientCertificate === 'REQUIRED' };
+}
+
+/** Throws when the key is not that of the certificate. */
+export function databaseTls({ Endpoint, Tls }: DBInstance): DatabaseTls {
+  if (Tls.Mode === 'disable') return { connect: undefined, isRequired: false };
+  const connect = new ConnectTls({
+    verify: verificationOf(Tls),
+    host: Endpoint.Address,
+    ca: Tls.CA,
+    certificate: Tls.Certificate,
+    privateKey: Tls.PrivateKey?.reveal(),
+    minVersion: Tls.MinProtocolVersion,
+    protocols: PROTOCOLS.POSTGRESQL,
+  });
+  return { connect, isRequired: Tls.Mode !== 'prefer' };
+}
+
+function verificationOf({ Mode, CA }: DBInstance['Tls']): 'nothing' | 'chain' | 'name' {
+  if (Mode === 'verify-full') return 'name';
+  if (Mode === 'verify-ca') return 'chain';
+  // As in libpq: who names an authority wants it to be asked.
+  return Mode === 'require' && CA !== undefined ? 'chain' : 'nothing';
+}
+
+/** Whether both make the same context; keys included, which do not show when printed. */
+export function isSameTls(
+  a: Snapshot['Tls'] | DBInstance['Tls'],
+  b: Snapshot['Tls'] | DBInstance['Tls'],
+): boolean {
+  return isDeepStrictEqual(revealed(a), revealed(b));
+}
+
+function revealed(tls: Snapshot['Tls'] | DBInstance['Tls']): unknown {
+  return { ...tls, PrivateKey: tls?.PrivateKey?.reveal() };
+}
