@@ -20,6 +20,7 @@ export interface Options {
   readonly mode: QueryMode | undefined;
   readonly clients: number | undefined;
   readonly threads: number;
+  readonly tls: boolean;
   readonly pool: number | undefined;
   readonly seconds: number | undefined;
   readonly rounds: number;
@@ -55,6 +56,7 @@ export function parseOptions(argv: readonly string[]): Options {
     .addOption(new Option('--mode <mode>', "pgbench's -M").choices(QUERY_MODES))
     .option('--clients <n>', 'concurrent clients', positiveInteger)
     .option('--threads <n>', "pgbench's -j", positiveInteger, 2)
+    .option('--tls', 'clients use TLS: select1, connect and idle-memory', false)
     .option('--pool <n>', 'database connections of a proxy', positiveInteger)
     .option('--seconds <n>', 'length of one round', positiveInteger)
     .option('--rounds <n>', 'interleaved rounds', positiveInteger, 3)

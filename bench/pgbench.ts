@@ -22,6 +22,7 @@ export interface PgbenchRequest {
   readonly credentials: Credentials;
   /** For logs; each run makes a folder of its own in it. */
   readonly directory: string;
+  readonly hasTls?: boolean;
   readonly clients: number;
   readonly threads: number;
   readonly seconds: number;
@@ -51,11 +52,14 @@ export function pgbenchVersion(): string | undefined {
   }
 }
 
-function environmentOf(credentials: Credentials): Record<string, string | undefined> {
+function environmentOf(
+  credentials: Credentials,
+  hasTls = false,
+): Record<string, string | undefined> {
   return {
     ...process.env,
     PGPASSWORD: credentials.password,
-    PGSSLMODE: 'disable',
+    PGSSLMODE: hasTls ? 'require' : 'disable',
     PGGSSENCMODE: 'disable',
   };
 }
@@ -87,7 +91,7 @@ export async function runPgbench(request: PgbenchRequest): Promise<PgbenchResult
     ...(request.extraFlags ?? []),
     request.credentials.database,
   ];
-  const { exitCode, output } = await run(args, environmentOf(request.credentials));
+  const { exitCode, output } = await run(args, environmentOf(request.credentials, request.hasTls));
   const latenciesMicros = readLatencies(logDirectory);
   rmSync(logDirectory, { recursive: true });
   return {

@@ -15,6 +15,7 @@ import { largeResult } from './scenario/large-result.ts';
 import type { Bench } from './scenario/scenario.ts';
 import { select1 } from './scenario/select1.ts';
 import { tpcb } from './scenario/tpcb.ts';
+import { makeBenchTls } from './tls.ts';
 import { makeWorkDirectory } from './work-directory.ts';
 
 const SCENARIOS: Readonly<Record<ScenarioName, (bench: Bench) => Promise<Report>>> = {
@@ -25,6 +26,7 @@ const SCENARIOS: Readonly<Record<ScenarioName, (bench: Bench) => Promise<Report>
   'large-result': largeResult,
 };
 
+const KNOWS_TLS: readonly ScenarioName[] = ['select1', 'connect', 'idle-memory'];
 const NEEDS_PGBENCH: readonly ScenarioName[] = ['select1', 'tpcb', 'connect'];
 
 function say(line: string): void {
@@ -35,7 +37,8 @@ async function measure(options: Options): Promise<Report> {
   const { path: directory } = makeWorkDirectory();
   const database = await startDatabase({ binDirectory: options.postgresBin });
   try {
-    const report = await SCENARIOS[options.scenario]({ options, database, directory, say });
+    const tls = options.tls ? await makeBenchTls(directory) : undefined;
+    const report = await SCENARIOS[options.scenario]({ options, database, directory, tls, say });
     const general = [`PostgreSQL ${database.version}`, describeMachine()];
     const pgbench = pgbenchVersion();
     if (pgbench !== undefined && NEEDS_PGBENCH.includes(options.scenario)) general.push(pgbench);
@@ -49,6 +52,10 @@ async function main(): Promise<number> {
   const options = parseOptions(process.argv.slice(2));
   if (NEEDS_PGBENCH.includes(options.scenario) && pgbenchVersion() === undefined) {
     say(`The scenario ${options.scenario} needs pgbench on the search path.`);
+    return 1;
+  }
+  if (options.tls && !KNOWS_TLS.includes(options.scenario)) {
+    say(`The scenario ${options.scenario} has no TLS.`);
     return 1;
   }
   const report = await measure(options);

@@ -3,8 +3,10 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Report } from '../report.ts';
-import { measureRounds, ROUND_COLUMNS, roundRow } from './rounds.ts';
+import { measureRounds, ROUND_COLUMNS, ratioBar, roundRow } from './rounds.ts';
 import { type Bench, CLIENTS_MAX, startSubjects, stopSubjects, versionsOf } from './scenario.ts';
+
+const PGBOUNCER_TLS_RATIO_MAX = 0.8;
 
 export async function connect(bench: Bench): Promise<Report> {
   const { clients = 16, pool = 16, seconds = 5, threads } = bench.options;
@@ -25,14 +27,15 @@ export async function connect(bench: Bench): Promise<Report> {
       script: ['-f', scriptFile],
       extraFlags: ['-C'],
     });
+    const bar = bench.tls && ratioBar(measured, 'pgbouncer', PGBOUNCER_TLS_RATIO_MAX);
     return {
-      title: `connect, select 1, leave: ${clients} clients, pool of ${pool}, plain`,
+      title: `connect, select 1, leave: ${clients} clients, pool of ${pool}, ${bench.tls ? 'TLS' : 'plain'}`,
       columns: ROUND_COLUMNS,
       rows: measured.map(roundRow),
       remarks: [
         'Each is a TCP connect, a SCRAM login (the floor trusts), one select 1 and the end.',
       ],
-      bars: [],
+      bars: bar === undefined ? [] : [bar],
       conditions: [
         ...versionsOf(subjects),
         `${bench.options.rounds} interleaved rounds of ${seconds} s, pgbench -C -j ${threads}`,

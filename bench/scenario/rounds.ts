@@ -63,6 +63,7 @@ async function measureOne(bench: Bench, subject: Subject, load: Load): Promise<S
     address,
     directory,
     credentials: database.credentials,
+    hasTls: bench.tls !== undefined,
   });
   const cpuAfter = pid === undefined ? Number.NaN : cpuMicrosOf(pid);
   if (result.exitCode !== 0 || result.failedTransactions > 0) {

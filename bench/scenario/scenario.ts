@@ -6,11 +6,14 @@ import type { Database } from '../database.ts';
 import type { Options } from '../options.ts';
 import { startSubject, whyAbsent } from '../subject/start.ts';
 import type { Subject, SubjectName } from '../subject/subject.ts';
+import type { BenchTls } from '../tls.ts';
 
 export interface Bench {
   readonly options: Options;
   readonly database: Database;
   readonly directory: string;
+  /** Given, clients use TLS. */
+  readonly tls: BenchTls | undefined;
   /** Tells the person who waits what is going on. */
   say(line: string): void;
 }
@@ -31,7 +34,9 @@ export async function startSubjects(request: SubjectsRequest): Promise<Subject[]
   const { bench, names, poolSize, clientsMax } = request;
   const subjects: Subject[] = [];
   for (const name of bench.options.subjects ?? names) {
-    const absent = whyAbsent(name, bench.options);
+    const hasTls = name === 'pgbouncer' || name === 'berth';
+    const absent =
+      bench.tls !== undefined && !hasTls ? 'it has no TLS' : whyAbsent(name, bench.options);
     if (absent !== undefined) {
       bench.say(`${name}: left out, ${absent}`);
       continue;
@@ -39,7 +44,7 @@ export async function startSubjects(request: SubjectsRequest): Promise<Subject[]
     const directory = join(bench.directory, name);
     mkdirSync(directory, { recursive: true });
     const { database } = bench;
-    const one = { database, directory, poolSize, clientsMax };
+    const one = { database, directory, poolSize, clientsMax, tls: bench.tls };
     try {
       subjects.push(await startSubject(name, one, bench.options));
     } catch (error) {

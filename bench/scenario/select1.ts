@@ -8,6 +8,7 @@ import { measureRounds, ROUND_COLUMNS, ratioBar, roundRow } from './rounds.ts';
 import { type Bench, CLIENTS_MAX, startSubjects, stopSubjects, versionsOf } from './scenario.ts';
 
 const PGBOUNCER_RATIO_MAX = 1.1;
+const PGBOUNCER_TLS_RATIO_MAX = 0.95;
 const FLOOR_RATIO_MAX = 1.15;
 
 const ALL: readonly SubjectName[] = ['direct', 'pgbouncer', 'floor', 'berth'];
@@ -28,11 +29,11 @@ export async function select1(bench: Bench): Promise<Report> {
     const load = { clients, threads, seconds, mode, script: ['-f', scriptFile] } as const;
     const measured = await measureRounds(bench, subjects, load);
     const bars = [
-      ratioBar(measured, 'pgbouncer', PGBOUNCER_RATIO_MAX),
+      ratioBar(measured, 'pgbouncer', bench.tls ? PGBOUNCER_TLS_RATIO_MAX : PGBOUNCER_RATIO_MAX),
       ratioBar(measured, 'floor', FLOOR_RATIO_MAX),
     ];
     return {
-      title: `select 1, -M ${mode}, ${clients} clients, pool of ${pool}, plain`,
+      title: `select 1, -M ${mode}, ${clients} clients, pool of ${pool}, ${bench.tls ? 'TLS' : 'plain'}`,
       columns: ROUND_COLUMNS,
       rows: measured.map(roundRow),
       remarks: [

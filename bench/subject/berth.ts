@@ -38,7 +38,11 @@ export async function startBerth(request: SubjectRequest): Promise<Subject> {
 
 function configuration(request: SubjectRequest, port: number, apiPort: number): string {
   const { address, credentials } = request.database;
-  return `Api: { Listen: "${LOOPBACK}:${apiPort}", AllowAnonymous: true }
+  const { tls } = request;
+  const files =
+    tls && `{ CertificateFile: ${tls.certificateFile}, PrivateKeyFile: ${tls.privateKeyFile} }`;
+  return `Tls: ${files ?? '{}'}
+Api: { Listen: "${LOOPBACK}:${apiPort}", AllowAnonymous: true }
 DBInstances:
   - DBInstanceIdentifier: bench-db
     Engine: postgres
@@ -50,7 +54,7 @@ DBProxies:
   - DBProxyName: bench
     EngineFamily: POSTGRESQL
     Listen: "${LOOPBACK}:${port}"
-    RequireTLS: false
+    RequireTLS: ${tls !== undefined}
     MaxClientConnections: ${request.clientsMax}
     Auth:
       - AuthScheme: SECRETS

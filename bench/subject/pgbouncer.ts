@@ -1,6 +1,6 @@
 /**
  * PgBouncer, configured as its users run it in front of an application: transaction pooling, SCRAM
- * on both sides, no TLS. `PGBOUNCER` names the program; without it, the one on the search path.
+ * on both sides, TLS only where Berth has it. `PGBOUNCER` names the program; without it, the one on the search path.
  * PgBouncer refuses to run as root, so root makes it switch to the database's own account.
  */
 
@@ -72,6 +72,7 @@ function configuration(
     ...(knowsPreparedStatements(version)
       ? [`max_prepared_statements = ${PREPARED_STATEMENTS_MAX}`]
       : []),
+    ...tlsLines(request.tls),
     'query_wait_timeout = 120',
     'log_connections = 0',
     'log_disconnections = 0',
@@ -79,6 +80,15 @@ function configuration(
   ];
   if (account !== undefined) lines.push(`user = ${account}`);
   return `${lines.join('\n')}\n`;
+}
+
+function tlsLines(tls: SubjectRequest['tls']): string[] {
+  if (tls === undefined) return [];
+  return [
+    'client_tls_sslmode = require',
+    `client_tls_cert_file = ${tls.certificateFile}`,
+    `client_tls_key_file = ${tls.privateKeyFile}`,
+  ];
 }
 
 /** `PgBouncer 1.26.1` and the like. */

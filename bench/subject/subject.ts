@@ -4,6 +4,7 @@
  */
 
 import type { Database } from '../database.ts';
+import type { BenchTls } from '../tls.ts';
 import type { Address } from '../wire/raw-client.ts';
 
 export const SUBJECT_NAMES = ['direct', 'pgbouncer', 'floor', 'berth'] as const;
@@ -15,6 +16,7 @@ export interface SubjectRequest {
   readonly directory: string;
   readonly poolSize: number;
   readonly clientsMax: number;
+  readonly tls: BenchTls | undefined;
 }
 
 export interface Subject {

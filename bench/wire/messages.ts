@@ -6,6 +6,7 @@
 
 const PROTOCOL_3_0 = 196608;
 const CANCEL_REQUEST = 80877102;
+const SSL_REQUEST = 80_877_103;
 const HEADER_LENGTH = 5;
 
 /** The two numbers of BackendKeyData; whoever has them may cancel. */
@@ -48,6 +49,10 @@ function int32(value: number): Buffer {
 export function startup(parameters: Readonly<Record<string, string>>): Buffer {
   const pairs = Object.entries(parameters).map(([name, value]) => `${name}\0${value}\0`);
   return untyped(Buffer.concat([int32(PROTOCOL_3_0), Buffer.from(`${pairs.join('')}\0`)]));
+}
+
+export function sslRequest(): Buffer {
+  return untyped(int32(SSL_REQUEST));
 }
 
 export function cancelRequest(key: CancelKey): Buffer {

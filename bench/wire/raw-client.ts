@@ -56,6 +56,8 @@ export class RawClient {
   #reader: Reader | undefined;
   #whenFlushed: (() => void)[] = [];
   #hasEnded = false;
+  /** The plain socket below still reports what comes; only the one above is listened to. */
+  #hasTls = false;
   cancelKey: message.CancelKey | undefined;
   /** Set to see the bytes as they come instead of messages. */
   onBytes: ((chunk: Buffer) => void) | undefined;
@@ -85,10 +87,15 @@ export class RawClient {
   }
 
   /** Opens and logs in. */
-  static async connect(address: Address, credentials: Credentials): Promise<RawClient> {
+  static async connect(
+    address: Address,
+    credentials: Credentials,
+    hasTls = false,
+  ): Promise<RawClient> {
     const client = await RawClient.open(address);
     const deadline = setTimeout(() => client.reset(), LOGIN_DEADLINE_MS);
     try {
+      if (hasTls) await client.#startTls();
       await client.#login(credentials);
     } catch (error) {
       client.reset();
@@ -165,6 +172,37 @@ export class RawClient {
     messenger.end();
   }
 
+  /** Without a look at the certificate: this measures, it does not protect. */
+  #startTls(): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.send(message.sslRequest());
+    this.onBytes = (answer) => {
+      this.onBytes = () => undefined;
+      if (answer.toString('latin1') !== 'S' || !this.#socket) {
+        reject(new Error('the server has no TLS'));
+        return;
+      }
+      const [, tls] = this.#socket.upgradeTLS<undefined>({
+        tls: { rejectUnauthorized: false },
+        socket: {
+          handshake: () => {
+            this.onBytes = undefined;
+            resolve();
+          },
+          data: (_, chunk) => this.#receiveChunk(chunk),
+          drain: () => this.#drain(),
+          close: () => {
+            reject(new ConnectionEnded());
+            this.#onEnd();
+          },
+        },
+      });
+      this.#hasTls = true;
+      this.#socket = tls;
+    };
+    return promise;
+  }
+
   async #login(credentials: Credentials): Promise<void> {
     const { user, database } = credentials;
     this.send(message.startup({ user, database, application_name: 'raw-client' }));
@@ -198,6 +236,10 @@ export class RawClient {
       this.onBytes(chunk);
       return;
     }
+    if (!this.#hasTls) this.#receiveChunk(chunk);
+  }
+
+  #receiveChunk(chunk: Buffer): void {
     this.#frames.push(chunk, (frame) => {
       const reader = this.#reader;
       if (!reader) {

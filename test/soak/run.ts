@@ -126,7 +126,7 @@ async function soak(options: Options, directory: string, findings: Findings): Pr
   try {
     await createTables(database, options.actors);
     const { subject: name, pool: poolSize } = options;
-    const request = { database, directory, poolSize, clientsMax: CLIENTS_MAX };
+    const request = { database, directory, poolSize, clientsMax: CLIENTS_MAX, tls: undefined };
     const subject = await startSubject(name, request, options);
     try {
       say(`${subject.version}, PostgreSQL ${database.version}, pool of ${poolSize}`);
