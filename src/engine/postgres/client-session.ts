@@ -297,7 +297,9 @@ export class ClientSession
   }
 
   private congested(): void {
-    this.activeAt = this.endpoint.wheel.now;
+    const { wheel } = this.endpoint;
+    this.activeAt = wheel.now;
+    wheel.arm(this.timer, LOOK_AGAIN_MS);
     this.stream.hold(HOLD_OWN_CONGESTED);
     this.connection?.stream.hold(HOLD_PEER_CONGESTED);
   }
@@ -477,6 +479,8 @@ export class ClientSession
   /** The one timer of a session: looks at what is overdue, and arms itself for what is due next. */
   lookAtClock(): void {
     const { limits, wheel } = this.endpoint;
+    this.stream.retry();
+    if (this.isClosed) return;
     const silentMs = wheel.now - this.activeAt;
     if (this.isStuck) {
       if (silentMs >= limits.borrowedIdleTimeoutMs) {
@@ -516,6 +520,7 @@ export class ClientSession
 
   private nextLook(): number {
     const { limits, wheel } = this.endpoint;
+    if (this.stream.isCongested) return LOOK_AGAIN_MS;
     const first = Math.min(limits.borrowedIdleTimeoutMs, limits.idleClientTimeoutMs);
     return Math.max(this.activeAt + first - wheel.now, Math.min(first, LOOK_AGAIN_MS));
   }

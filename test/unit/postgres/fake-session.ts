@@ -122,7 +122,10 @@ export async function startFakeSession(): Promise<FakeSession> {
       databaseTls: NO_TLS,
     }),
     databaseTls: NO_TLS,
-    schema: { generation: 0 },
+<<<<<<< HEAD
+    schema: generation: 0 ,
+=======
+>>>>>>> tls
   };
   const database = new FakeSocket();
   const facts = { parameters: PARAMETERS, cancelKey: undefined, initQuery: undefined };

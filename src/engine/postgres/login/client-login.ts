@@ -53,7 +53,7 @@ const REFUSE_ENCRYPTION = Buffer.from('N');
 /** The first byte of a TLS handshake, RFC 8446 section 5.1; no start-up packet may begin like this. */
 const TLS_HANDSHAKE = 0x16;
 /** What a client must ask for that begins with TLS at once, without SSLRequest. */
-export const TLS_PROTOCOL = 'postgresql';
+const TLS_PROTOCOL = 'postgresql';
 type State = 'startup' | 'handshake' | 'authenticating' | 'busy' | 'welcoming' | 'closed';
 
 export class ClientLogin implements StreamHandler, Guest {
@@ -179,6 +179,13 @@ export class ClientLogin implements StreamHandler, Guest {
     return false;
   }
 
+  /** Without a channel nothing can be said but TLS's own alert, which is on its way. */
+  private endFailed(): void {
+    this.stream.handler = IGNORE;
+    this.stream.end(this.host.endpoint.wheel, CLOSE_LINGER_MS);
+    this.leave('tls_failed');
+  }
+
   private askedTwice(): false {
     this.refuse('protocol_violation', violation('encryption was asked for twice'));
     return false;
@@ -226,8 +233,7 @@ export class ClientLogin implements StreamHandler, Guest {
     // `closed` comes next.
     if (why === 'gone') return;
     this.host.tlsFailed(detail);
-    // Without a channel nothing can be said, and the socket closes by itself.
-    if (why === 'failed') this.leave('tls_failed');
+    if (why === 'failed') this.endFailed();
     else this.refuse('tls_failed', new BerthError('client_certificate_required'));
   }
 
