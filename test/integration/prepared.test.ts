@@ -305,6 +305,8 @@ const CASES: readonly [name: string, steps: readonly Step[]][] = [
       [[execute('nobody'), sync()], 'Z'],
       [[describeMessage('portal', 'nobody'), sync()], 'Z'],
       [[close('statement', 'nobody'), close('portal', 'nobody'), sync()], 'Z'],
+      [[close('statement', 'nobody'), ...run('nobody'), parse('t', 'select 1'), sync()], 'Z'],
+      [[parse('t', 'select 1'), ...run('t'), sync()], 'Z'],
       [[S1, describeMessage('statement', 'S'), sync()], 'Z'],
       [[...run('s'), sync()], 'Z'],
     ],
@@ -922,7 +924,13 @@ describe('PG-60, PG-61 limits', () => {
   });
 
   test('65,535 parameters', async () => {
-    using client = await one().login();
+    await using berth = await Berth.start({
+      database: database(),
+      pool: { MaxConnections: 1 },
+      // The text is larger than what is kept.
+      expect: ['session.pinned'],
+    });
+    using client = await berth.login();
     const list = Array.from({ length: 65_535 }, (_, n) => `$${n + 1}`).join();
     const types = Array.from({ length: 65_535 }, () => INT4);
     const parameters = types.map((_, n) => `${n}`);

@@ -393,7 +393,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     for (let entry = ledger.takeInserted(); entry !== 0; entry = ledger.takeInserted()) {
       const isParse = (entry & KIND) === OWES_PARSE;
       holder?.deliver(isParse ? PARSE_COMPLETE_MESSAGE : CLOSE_COMPLETE_MESSAGE);
-      holder?.statementConfirmed();
+      if ((entry & CHANGES_CLIENT) !== 0) holder?.statementConfirmed();
     }
   }
 
