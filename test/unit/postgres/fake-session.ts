@@ -122,10 +122,7 @@ export async function startFakeSession(): Promise<FakeSession> {
       databaseTls: NO_TLS,
     }),
     databaseTls: NO_TLS,
-<<<<<<< HEAD
     schema: generation: 0 ,
-=======
->>>>>>> tls
   };
   const database = new FakeSocket();
   const facts = { parameters: PARAMETERS, cancelKey: undefined, initQuery: undefined };
