@@ -122,7 +122,7 @@ export async function startFakeSession(): Promise<FakeSession> {
       databaseTls: NO_TLS,
     }),
     databaseTls: NO_TLS,
-    schema: generation: 0 ,
+    schema: { generation: 0 },
   };
   const database = new FakeSocket();
   const facts = { parameters: PARAMETERS, cancelKey: undefined, initQuery: undefined };
