@@ -45,7 +45,8 @@ test('a process that leaves without flush still writes its last lines', async ()
     for (let proxies = 0; proxies < 100; proxies++) emit(proxies);
     process.exit(0);`);
   const records = recordsOf(await new Response(child.stdout).text());
-  expect(records.at(-1)?.msg).toContain(': 99 prox');
+  // A write that was under way may still come after it.
+  expect(records.some(({ msg }) => msg.includes(': 99 prox'))).toBe(true);
 });
 
 test('a reader that stalls costs lines, not time or memory, and is told how many', async () => {
