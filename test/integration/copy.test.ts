@@ -298,3 +298,14 @@ test('PG-28 COPY OUT to a reader that stops for a while', async () => {
   expect(answers.filter(({ type }) => type === 'd')).toHaveLength(rows);
   await untilAllReturned(one());
 });
+
+test('PG-28 a client that is idle after a COPY with an early Sync failed holds no connection', async () => {
+  using idle = await one().login();
+  idle.send(...EXTENDED, sync());
+  await idle.until('G');
+  idle.send(BAD, copyDone(), sync());
+  expect(sqlStates(await idle.untilReady())).toEqual(['22P02']);
+  using other = await one().login();
+  expect(textRows(await other.query("select 'served'"))).toEqual([['served']]);
+  await untilAllReturned(one());
+});
