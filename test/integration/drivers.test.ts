@@ -225,6 +225,33 @@ describe('pg', () => {
     await untilAllReturned(berth());
   });
 
+  test('PG-50 named queries of 40 clients on a pool of 4, without a pin', async () => {
+    await fillAccounts();
+    const pins = await berth().metric('berth_session_pins_total');
+    const pool = new pg.Pool({ ...options(), max: 40 });
+    const ask = async (n: number) => {
+      const number = n % 25;
+      const { rows } = await pool.query({
+        name: `query ${number}`,
+        text: `select $1::int + ${number} as sum, id from accounts where id = $2`,
+        values: [n, 1 + (n % 20)],
+      });
+      expect(rows).toEqual([{ sum: n + number, id: 1 + (n % 20) }]);
+      if (n % 50 !== 0) return;
+      const wrong = {
+        name: `wrong ${n}`,
+        text: 'select * from nowhere where id = $1',
+        values: [n],
+      };
+      expect(await sqlStateOf(pool.query(wrong))).toBe('42P01');
+    };
+    await Promise.all(Array.from({ length: 2_000 }, (_, n) => ask(n)));
+    await pool.end();
+    expect(await berth().metric('berth_session_pins_total')).toBe(pins);
+    expect(await pooledConnections(database())).toBeLessThanOrEqual(4);
+    await untilAllReturned(berth());
+  });
+
   test('every client gets its own rows', async () => {
     const pool = new pg.Pool({ ...options(), max: 50 });
     const ask = async (n: number) => {
@@ -288,8 +315,8 @@ describe('postgres', () => {
     ['without named statements', { prepare: false }],
   ])('%s', async (_name, settings) => {
     await fillAccounts();
-    // A session with named statements is pinned, so there may be no more of them than connections.
-    const sql = connect({ ...settings, max: 3 });
+    const pins = await berth().metric('berth_session_pins_total');
+    const sql = connect({ ...settings, max: 20 });
     const numbers = await Promise.all(
       Array.from({ length: 300 }, async (_, n) => {
         const rows = await sql`select ${n}::int as n, ${'x'.repeat(n)} as text`;
@@ -325,6 +352,8 @@ describe('postgres', () => {
     });
     expect(seen).toHaveLength(1_000);
     await sql.end();
+    expect(await berth().metric('berth_session_pins_total')).toBe(pins);
+    expect(await pooledConnections(database())).toBeLessThanOrEqual(4);
     await untilAllReturned(berth());
   });
 
@@ -368,12 +397,13 @@ describe('pgbench', () => {
     await runProgram('pgbench', ['--initialize', '--quiet'], { port: database().port });
   }, START_DEADLINE_MS);
 
-  for (const mode of ['simple', 'extended']) {
+  for (const mode of ['simple', 'extended', 'prepared']) {
     testWith(
       'pgbench',
       `TPC-B, ${mode} protocol, 40 clients on a pool of 4: the books balance`,
       async () => {
         await adminQuery(database(), 'truncate pgbench_history');
+        const pins = await berth().metric('berth_session_pins_total');
         const sums = `select (select sum(abalance) from pgbench_accounts) as accounts,
         (select sum(tbalance) from pgbench_tellers) as tellers,
         (select sum(bbalance) from pgbench_branches) as branches,
@@ -400,8 +430,37 @@ describe('pgbench', () => {
           expect(Number(after?.[table]) - Number(before?.[table])).toBe(moved);
         }
         expect(await pooledConnections(database())).toBeLessThanOrEqual(4);
+        expect(await berth().metric('berth_session_pins_total')).toBe(pins);
         await untilAllReturned(berth());
       },
     );
   }
+
+  testWith(
+    'pgbench',
+    'PG-54 pipelines of prepared statements, 40 clients on a pool of 4',
+    async () => {
+      const pins = await berth().metric('berth_session_pins_total');
+      const folder = mkdtempSync(join(tmpdir(), 'berth-pgbench-'));
+      const script = join(folder, 'script.sql');
+      const queries = Array.from({ length: 30 }, (_, n) => `select :aid + ${n};\n`).join('');
+      writeFileSync(
+        script,
+        `\\set aid random(1, 1000)\n\\startpipeline\n${queries}\\endpipeline\n`,
+      );
+      const args = ['--no-vacuum', '--protocol=prepared', '--client=40', '--jobs=2'];
+      const { code, stdout } = await runProgram(
+        'pgbench',
+        [...args, '--transactions=20', `--file=${script}`],
+        { port: berth().port },
+      );
+      rmSync(folder, { recursive: true });
+      expect({ code, isClean: stdout.includes('failed transactions: 0') }).toEqual({
+        code: 0,
+        isClean: true,
+      });
+      expect(await berth().metric('berth_session_pins_total')).toBe(pins);
+      await untilAllReturned(berth());
+    },
+  );
 });

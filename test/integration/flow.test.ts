@@ -97,6 +97,16 @@ describe.each([...SIZES])('%s', (_name, berth) => {
     await untilAllReturned(berth());
   });
 
+  test('PG-21: a batch with more messages than are kept count of, with one Sync at its end', async () => {
+    using client = await berth().login();
+    client.send(parse('', 'select 1'));
+    for (let n = 0; n < 60_000; n++) client.send(bind(), execute());
+    client.send(sync());
+    const answers = await client.untilReady();
+    expect(answers.filter(({ type }) => type === 'D')).toHaveLength(60_000);
+    await untilAllReturned(berth());
+  });
+
   describe('PG-22: an error in every position of a batch', () => {
     const good = [
       parse('', 'select $1::int', [23]),

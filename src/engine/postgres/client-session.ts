@@ -311,13 +311,21 @@ export class ClientSession
   answered(): void {
     const { connection } = this;
     if (connection === undefined) return;
-    if (connection.ledger.depth < PIPELINE_MAX) this.stream.letGo(HOLD_LEDGER_FULL);
+    this.replied();
     if (connection.ledger.isEmpty) this.settled(connection);
     if (this.isWaitingForAnswer) this.goOn();
   }
 
   rested(): void {
+    this.replied();
     if (this.isWaitingForAnswer) this.goOn();
+  }
+
+  /** The pipeline may go on, also in the middle of a batch: its Sync may still be in the socket. */
+  replied(): void {
+    const { connection } = this;
+    if (connection === undefined || connection.ledger.depth >= PIPELINE_MAX) return;
+    this.stream.letGo(HOLD_LEDGER_FULL);
   }
 
   private goOn(): void {

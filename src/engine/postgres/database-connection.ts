@@ -88,6 +88,8 @@ export interface ConnectionHolder {
   answered(): void;
   /** Nothing is owed, or nothing will come before the client goes on; but no ReadyForQuery came. */
   rested(): void;
+  /** Replies came, no ReadyForQuery among them, and more are owed. */
+  replied(): void;
   /** A replay of the session's settings ended; `error` has the fields of the database's refusal. */
   replayed(error: ReadonlyMap<string, string> | undefined): void;
   /** The reply to the oldest Parse or Close of a named statement came. */
@@ -284,6 +286,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     }
     if (isAnswered) this.holder?.answered();
     else if (ledger.isEmpty || ledger.isCopyIn) this.holder?.rested();
+    else this.holder?.replied();
     this.reset?.progress();
   }
 

@@ -163,6 +163,7 @@ class Visit implements Borrower<DatabaseConnection>, ConnectionHolder {
   parametersReported(): void {}
   answered(): void {}
   rested(): void {}
+  replied(): void {}
   parseLost(): void {}
   connectionDrained(): void {}
 }
