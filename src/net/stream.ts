@@ -131,6 +131,14 @@ export class Stream {
     this.socket = tls;
   }
 
+  /**
+   * Tries again to send what is queued. The system tells when that can succeed; but a socket that is
+   * both full and held has been seen to miss that its other side is gone, which a write finds out.
+   */
+  retry(): void {
+    if (this.queuedBytes > 0) this.onDrain();
+  }
+
   /** Stops reading until every holder has let go. */
   hold(holder: number): void {
     const holds = this.holds;

@@ -25,7 +25,6 @@ const PIN_TEXTS: Readonly<Record<PinReason, string>> = {
   temporary_object: 'SQL created a temporary table, view or sequence.',
   listen: 'SQL subscribed the session to notifications with LISTEN.',
   sql_prepare: 'SQL prepared, ran or deallocated a prepared statement.',
-  named_statement: 'A named prepared statement was created.',
   hold_cursor: 'SQL declared a cursor that outlives its transaction (WITH HOLD).',
   advisory_lock: 'SQL took an advisory lock for the session.',
   load: 'SQL loaded a library.',

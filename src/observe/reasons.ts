@@ -10,7 +10,6 @@ export const PIN_REASONS = [
   'temporary_object',
   'listen',
   'sql_prepare',
-  'named_statement',
   'large_statement',
   'hold_cursor',
   'advisory_lock',

@@ -177,22 +177,6 @@ describe('PG-37 a pinned session keeps what it has', () => {
       expect(formatMessage(await client.next())).toContain('payload="later"');
     }
   });
-
-  test('a named statement of the protocol', async () => {
-    const before = await pins('named_statement');
-    using client = await berth().login();
-    client.send(parse('one', "select 'one'"), parse('two', "select 'two'"), sync());
-    await client.untilReady();
-    client.send(
-      bind({ statement: 'one' }),
-      execute(),
-      bind({ statement: 'two' }),
-      execute(),
-      sync(),
-    );
-    expect(textRows(await client.untilReady())).toEqual([['one'], ['two']]);
-    expect(await pins('named_statement')).toBe(before + 1);
-  });
 });
 
 describe('PG-37 the next client finds a connection as good as new', () => {

@@ -7,6 +7,7 @@ import { describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import pg from 'pg';
+import { untilRunning } from '../faults/activity.ts';
 import { HostileNetwork } from '../faults/hostile-network.ts';
 import { sqlStates, textRows } from '../harness/backend-messages.ts';
 import { Berth, useBerth } from '../harness/berth.ts';
@@ -285,8 +286,7 @@ describe('a session over TLS', () => {
     for (const hasTls of [true, false]) {
       await client.query('begin');
       client.send(frontend.query('select 1 from pg_sleep(60)'));
-      // The statement runs when the request has been counted.
-      await untilMetric(berth(), 'database_connections_currently_in_transaction', 1);
+      await untilRunning(database(), 'pg_sleep(60)');
       await client.cancel(client.backendSecret, hasTls);
       expect(sqlStates(await client.untilReady())).toEqual(['57014']);
       await client.query('rollback');

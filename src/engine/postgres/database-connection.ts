@@ -12,15 +12,29 @@ import { HOLD_PEER_CONGESTED, IGNORE, type Stream, type StreamHandler } from '..
 import type { DatabaseCloseReason } from '../../observe/reasons.ts';
 import type { Placement, PooledConnection } from '../../pool/contract.ts';
 import type { Pool } from '../../pool/pool.ts';
-import { KIND, LedgerViolation, OURS, OWES_QUERY, ReplyLedger } from './ledger.ts';
+import {
+  CHANGES_CLIENT,
+  CHANGES_CONNECTION,
+  INSERTED,
+  KIND,
+  LedgerViolation,
+  OURS,
+  OWES_PARSE,
+  OWES_QUERY,
+  OWES_SYNC,
+  ReplyLedger,
+} from './ledger.ts';
 import type { OwnStatement } from './own-statement.ts';
 import type { ReportedParameters } from './parameters.ts';
+import { ConnectionStatements, inClientsWords } from './prepared-statements.ts';
 import { Reset } from './reset.ts';
 import { SessionSettings } from './settings.ts';
 import type { TargetContext } from './target-context.ts';
-import { readFields, readParameterStatus } from './wire/backend.ts';
+import { readFields, readParameterStatus, withErrorText } from './wire/backend.ts';
 import { queryMessage, TERMINATE_MESSAGE } from './wire/frontend.ts';
 import {
+  CLOSE_COMPLETE,
+  COMMAND_COMPLETE,
   COPY_DATA,
   DATA_ROW,
   ERROR_RESPONSE,
@@ -28,9 +42,11 @@ import {
   HEADER_BYTES,
   LARGE_MESSAGE_MAX,
   lengthAt,
+  message,
   NOTICE_RESPONSE,
   NOTIFICATION_RESPONSE,
   PARAMETER_STATUS,
+  PARSE_COMPLETE,
   READY_FOR_QUERY,
   ROW_DESCRIPTION,
   STATUS_IDLE,
@@ -38,6 +54,24 @@ import {
 
 /** A deciding message longer than this is taken for garbage. PostgreSQL's own are far shorter. */
 const HELD_MESSAGE_MAX = 16 * 1024 * 1024;
+
+/** The first two letters of command tags. */
+const TAG_ALTER = 0x414c;
+const TAG_CREATE = 0x4352;
+const TAG_DEALLOCATE = 0x4445;
+const TAG_DISCARD = 0x4449;
+const TAG_DROP = 0x4452;
+/** The function of the server that finds that a statement's rows have become others. */
+const STALE_PLAN_ROUTINE = 'RevalidateCachedQuery';
+/** The functions of the server whose errors name a statement. */
+const NAMING_ROUTINES: ReadonlySet<string> = new Set([
+  'EvaluateParams',
+  'FetchPreparedStatement',
+  'StorePreparedStatement',
+  'exec_bind_message',
+]);
+const PARSE_COMPLETE_MESSAGE = message(PARSE_COMPLETE);
+const CLOSE_COMPLETE_MESSAGE = message(CLOSE_COMPLETE);
 
 /** How long the database may take to close its end. */
 const CLOSE_LINGER_MS = 10_000;
@@ -52,8 +86,20 @@ export interface ConnectionHolder {
   parametersReported(parameters: ReportedParameters): void;
   /** A ReadyForQuery of the client's own went by; the connection may be given back if it is settled. */
   answered(): void;
+  /** Nothing is owed, or nothing will come before the client goes on; but no ReadyForQuery came. */
+  rested(): void;
   /** A replay of the session's settings ended; `error` has the fields of the database's refusal. */
   replayed(error: ReadonlyMap<string, string> | undefined): void;
+  /** The reply to the oldest Parse or Close of a named statement came. */
+  statementConfirmed(): void;
+  /** The oldest `count` of them failed or were skipped. */
+  statementsLost(count: number): void;
+  /** All its statements are gone: DEALLOCATE ALL, DISCARD ALL. */
+  statementsCleared(): void;
+  /** DISCARD ALL: nothing of the session is left on the connection. */
+  discarded(): void;
+  /** What the client calls the statement that the connection knows as `serverName`. */
+  nameOf(serverName: string): string | undefined;
   /** A Parse did not succeed or was skipped: what the unnamed statement is must be asked again. */
   parseLost(): void;
   /** The database takes bytes again. */
@@ -89,6 +135,8 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   private ownParameters: ReportedParameters;
   /** What the last session's replay left. */
   settings = SessionSettings.NONE;
+  /** What is prepared on it by name. */
+  readonly statements: ConnectionStatements;
   /** What the InitQuery set: where settings go back to. */
   base = SessionSettings.NONE;
   /** Which Parse is in the unnamed statement: its number, 0 for none, -1 when that is not known. */
@@ -107,6 +155,8 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   /** What is still to come of a message that streams through, and whether it is ours. */
   private bodyLeft = 0;
   private isBodyOurs = false;
+  /** A statement has changed the schema, and its transaction is not over. */
+  private hasChangedSchema = false;
   private replayError: ReadonlyMap<string, string> | undefined = undefined;
   /** The database has said its last word (FATAL). */
   private hasFatal = false;
@@ -120,6 +170,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   ) {
     this.stream = stream;
     this.target = target;
+    this.statements = new ConnectionStatements(target.schema);
     this.pool = pool;
     this.parameters = facts.parameters;
     this.ownParameters = facts.parameters;
@@ -177,6 +228,8 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
       at = Math.min(this.bodyLeft, end);
       this.bodyLeft -= at;
       if (this.isBodyOurs) from = at;
+      if (this.bodyLeft === 0 && (ledger.head & INSERTED) !== 0)
+        from = this.insert(bytes, from, at);
     }
     let isAnswered = false;
     while (at < end) {
@@ -188,9 +241,12 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
       if (next > end && this.isHeldBack(type, length)) break;
       const head = ledger.head;
       let isOurs = (head & OURS) !== 0 && type !== NOTIFICATION_RESPONSE;
+      /** What the holder gets in the message's place. */
+      let instead: Uint8Array | undefined;
       if (type === READY_FOR_QUERY) {
         isOurs &&= !ledger.isReadyLate;
         ledger.replied(type, bytes[at + HEADER_BYTES]);
+        if (this.hasChangedSchema) this.schemaChanged();
         if (isOurs) this.ownEnded();
         isAnswered ||= !isOurs || ledger.isEmpty;
       } else if (type !== DATA_ROW || ledger.isEmpty || isOurs) {
@@ -203,11 +259,13 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
           isAnswered = false;
           this.holder?.answered();
         }
-        this.note(type, bytes, at, next, isOurs ? head : 0);
+        instead = this.note(type, bytes, at, next, head, isOurs);
       }
-      if (isOurs && !this.isForClient(type, head)) {
+      const isSwallowed = isOurs && !this.isForClient(type, head);
+      if (isSwallowed || instead !== undefined) {
         if (at > from) this.forward(bytes, from, at);
         from = Math.min(next, end);
+        if (!isSwallowed && instead !== undefined) this.holder?.deliver(instead);
       }
       if (next > end) {
         this.bodyLeft = next - end;
@@ -215,6 +273,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
         at = end;
       } else {
         at = next;
+        if ((ledger.head & INSERTED) !== 0) from = this.insert(bytes, from, at);
       }
     }
     if (at < end) this.partial = Buffer.from(bytes.subarray(at));
@@ -224,7 +283,15 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
       else this.forward(bytes, from, at);
     }
     if (isAnswered) this.holder?.answered();
+    else if (ledger.isEmpty || ledger.isCopyIn) this.holder?.rested();
     this.reset?.progress();
+  }
+
+  /** Passes on what is before the place of inserted answers, and then these. Returns where it goes on. */
+  private insert(bytes: Buffer, from: number, at: number): number {
+    if (at > from) this.forward(bytes, from, at);
+    this.tellInserted();
+    return at;
   }
 
   /** Whether a message that is cut must be whole before it is looked at. */
@@ -237,36 +304,109 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     return true;
   }
 
-  /** Everything but rows and ReadyForQuery. `ours` is the head of the ledger if that is ours, else 0. */
-  private note(type: number, bytes: Buffer, at: number, next: number, ours: number): void {
+  /**
+   * Everything but rows and ReadyForQuery. `head` is that of the ledger before the message. Returns
+   * what the holder gets in its place; `undefined` for the message as it is.
+   */
+  private note(
+    type: number,
+    bytes: Buffer,
+    at: number,
+    next: number,
+    head: number,
+    isOurs: boolean,
+  ): Uint8Array | undefined {
+    const { ledger } = this;
     switch (type) {
       case PARAMETER_STATUS:
-        this.parameterReported(bytes.subarray(at, next), ours);
-        return;
+        this.parameterReported(bytes.subarray(at, next), isOurs);
+        return undefined;
       case NOTICE_RESPONSE:
       case NOTIFICATION_RESPONSE:
-        return;
+        return undefined;
       case ERROR_RESPONSE:
-        this.errorReported(bytes.subarray(at, next), ours);
-        return;
+        return this.errorReported(bytes.subarray(at, next), isOurs ? head : 0);
       case DATA_ROW:
-        this.ledger.replied(type, 0);
+        ledger.replied(type, 0);
         this.own?.row(bytes.subarray(at, next));
-        return;
+        return undefined;
+      case PARSE_COMPLETE:
+      case CLOSE_COMPLETE:
+        ledger.replied(type, 0);
+        if ((head & CHANGES_CONNECTION) !== 0) this.statements.confirm();
+        if ((head & CHANGES_CLIENT) !== 0) this.holder?.statementConfirmed();
+        return undefined;
+      case COMMAND_COMPLETE:
+        ledger.replied(type, 0);
+        if ((head & CHANGES_CONNECTION) !== 0) this.statements.confirm();
+        if ((head & CHANGES_CLIENT) !== 0) this.holder?.statementConfirmed();
+        this.lookAtTag(bytes, at + HEADER_BYTES, next);
+        return undefined;
       default:
-        this.ledger.replied(type, 0);
+        ledger.replied(type, 0);
+        return undefined;
     }
   }
 
-  private parameterReported(whole: Uint8Array, ours: number): void {
+  /** What was done is known by what it answers, however it was asked for. */
+  private lookAtTag(bytes: Buffer, from: number, to: number): void {
+    const beginning = (bytes[from] << 8) | bytes[from + 1];
+    if (beginning === TAG_ALTER || beginning === TAG_CREATE || beginning === TAG_DROP) {
+      this.target.schema.generation++;
+      this.hasChangedSchema = true;
+    } else if (beginning === TAG_DEALLOCATE || beginning === TAG_DISCARD) {
+      this.lookAtCleaning(bytes, from, to);
+    }
+  }
+
+  /**
+   * What others have prepared since may be of either schema, now that the change is there for them
+   * too, or undone; and what this transaction has prepared may be of one that was never there.
+   */
+  private schemaChanged(): void {
+    if (this.ledger.status !== STATUS_IDLE) return;
+    this.hasChangedSchema = false;
+    this.target.schema.generation++;
+    this.statements.ended(true);
+  }
+
+  private lookAtCleaning(bytes: Buffer, from: number, to: number): void {
+    const tag = bytes.toString('latin1', from, to - 1);
+    if (tag !== 'DEALLOCATE ALL' && tag !== 'DISCARD ALL') return;
+    this.statements.lose();
+    this.holder?.statementsCleared();
+    if (tag === 'DISCARD ALL') this.discarded();
+  }
+
+  /** All that the session had is gone, and so is what the proxy had set up for it. */
+  private discarded(): void {
+    this.settings = SessionSettings.NONE;
+    this.ownParameters = this.parameters;
+    this.holder?.discarded();
+  }
+
+  /** Gives the answers whose turn it is to requests that the database never saw. */
+  tellInserted(): void {
+    const { holder, ledger } = this;
+    // The message before is a long one, such as a RowDescription, and not all of it has come.
+    if (this.bodyLeft > 0) return;
+    for (let entry = ledger.takeInserted(); entry !== 0; entry = ledger.takeInserted()) {
+      const isParse = (entry & KIND) === OWES_PARSE;
+      holder?.deliver(isParse ? PARSE_COMPLETE_MESSAGE : CLOSE_COMPLETE_MESSAGE);
+      if ((entry & CHANGES_CLIENT) !== 0) holder?.statementConfirmed();
+    }
+  }
+
+  private parameterReported(whole: Uint8Array, isOurs: boolean): void {
     const parameter = readParameterStatus(whole);
     if (parameter === undefined) throw new LedgerViolation(PARAMETER_STATUS, -3);
     this.parameters = this.parameters.with(...parameter);
-    if (ours !== 0 || this.ledger.isEmpty) this.ownParameters = this.parameters;
-    if (ours === 0) this.holder?.parametersReported(this.parameters);
+    if (isOurs || this.ledger.isEmpty) this.ownParameters = this.parameters;
+    if (!isOurs) this.holder?.parametersReported(this.parameters);
   }
 
-  private errorReported(whole: Uint8Array, ours: number): void {
+  /** `ours` is the head of the ledger if that is ours, else 0. Returns the error in the client's words. */
+  private errorReported(whole: Uint8Array, ours: number): Uint8Array | undefined {
     const { ledger } = this;
     ledger.replied(ERROR_RESPONSE, 0);
     const fields = readFields(whole);
@@ -282,10 +422,35 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
       if (ledger.hasLostParse) this.holder?.parseLost();
       ledger.hasLostParse = false;
     }
+    this.undoStatements();
+    const routine = fields.get('R') ?? '';
+    if (routine === STALE_PLAN_ROUTINE) {
+      // Somebody past the proxy has changed the schema, or a function has.
+      this.target.schema.generation++;
+      this.statements.distrust();
+    }
     // What we put into a client's batch fails in the client's name, see `isForClient`.
-    if ((ours & KIND) !== OWES_QUERY) return;
+    if ((ours & KIND) !== OWES_QUERY) {
+      return NAMING_ROUTINES.has(routine) ? this.inClientsWords(whole) : undefined;
+    }
     if (this.holder === undefined) this.own?.failed(Buffer.from(whole), fields);
     else this.replayError = fields;
+    return undefined;
+  }
+
+  private undoStatements(): void {
+    const { ledger } = this;
+    if (ledger.connectionChangesLost > 0) this.statements.undo(ledger.connectionChangesLost);
+    if (ledger.clientChangesLost > 0) this.holder?.statementsLost(ledger.clientChangesLost);
+    ledger.connectionChangesLost = 0;
+    ledger.clientChangesLost = 0;
+  }
+
+  /** An error that names a statement as the connection knows it, with the client's name for it. */
+  private inClientsWords(whole: Uint8Array): Uint8Array | undefined {
+    return withErrorText(whole, (text) =>
+      inClientsWords(text, (name) => this.holder?.nameOf(name)),
+    );
   }
 
   /**
@@ -293,7 +458,10 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
    * we put in before it failed), and when it is the database's last word.
    */
   private isForClient(type: number, head: number): boolean {
-    return type === ERROR_RESPONSE && ((head & KIND) !== OWES_QUERY || this.hasFatal);
+    if (type !== ERROR_RESPONSE) return false;
+    // A batch of our own, see `Relay.ensureAlone`.
+    const isOwnBatch = (this.ledger.head & (OURS | KIND)) === (OURS | OWES_SYNC);
+    return this.hasFatal || ((head & KIND) !== OWES_QUERY && !isOwnBatch);
   }
 
   private ownEnded(): void {

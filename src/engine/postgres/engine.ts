@@ -28,6 +28,7 @@ import type { EndpointContext } from './endpoint-context.ts';
 import { ClientLogin } from './login/client-login.ts';
 import { DatabaseConnector } from './login/database-login.ts';
 import type { LoggedIn, LoginHost } from './login/login-host.ts';
+import { StatementRegistry } from './prepared-statements.ts';
 import { probe } from './probe.ts';
 import type { SessionSettings } from './settings.ts';
 import type { TargetContext } from './target-context.ts';
@@ -42,6 +43,7 @@ export class PostgresEngine implements Engine {
   readonly wheel: TimerWheel;
   readonly observer: Observer;
   settings: EngineSettings;
+  readonly statements = new StatementRegistry();
   private credentials: Credentials;
   private readonly target: TargetContext;
   private readonly budget: ConnectionBudget;
@@ -93,6 +95,7 @@ export class PostgresEngine implements Engine {
       wheel,
       observer,
       counters,
+      schema: { generation: 0 },
       canceller: new Canceller(place),
       get databaseTls() {
         return current();
@@ -411,7 +414,8 @@ class EndpointLogin implements LoginHost {
   loggedIn({ user, database, ...options }: LoggedIn): ClientSession {
     const { endpoint, engine, login } = this;
     const priority = this.priorityOf(engine.settings, user, options.settings);
-    const session = new ClientSession({ ...options, id: login.id, endpoint, priority });
+    const { statements } = engine;
+    const session = new ClientSession({ ...options, id: login.id, endpoint, priority, statements });
     endpoint.counters.clientConnectionsInSetup--;
     endpoint.counters.clientConnectionsSetupSucceeded++;
     const event = 'client.authenticated';

@@ -26,6 +26,7 @@ import {
   PORTAL_SUSPENDED,
   READY_FOR_QUERY,
   ROW_DESCRIPTION,
+  STATUS_FAILED,
   STATUS_IDLE,
 } from './wire/messages.ts';
 
@@ -47,6 +48,12 @@ export const KIND = 0x0f;
 export const OURS = 0x10;
 /** A Parse or Close of the unnamed statement; every simple query drops it, so it needs no mark. */
 export const CHANGES_UNNAMED = 0x20;
+/** A named statement of the client's changes with it (`ClientStatements`). */
+export const CHANGES_CLIENT = 0x40;
+/** A statement of the connection's changes with it (`ConnectionStatements`). */
+export const CHANGES_CONNECTION = 0x80;
+/** Nothing was sent: the proxy answers when the turn comes. Only a Parse or a Close. */
+export const INSERTED = 0x100;
 
 const FIRST_CAPACITY = 16;
 
@@ -71,7 +78,7 @@ function endsBatch(entry: number): boolean {
 
 export class ReplyLedger {
   /** Entries in a ring whose size is a power of two. */
-  private ring = new Uint8Array(FIRST_CAPACITY);
+  private ring = new Uint16Array(FIRST_CAPACITY);
   private first = 0;
   private count = 0;
   /** The status byte of the last ReadyForQuery. */
@@ -90,6 +97,11 @@ export class ReplyLedger {
   isUnnamedUnknown = false;
   /** The client's own Parse was among what was lost. */
   hasLostParse = false;
+  /** Changes of named statements that failed or were skipped, the client's and the connection's. */
+  clientChangesLost = 0;
+  connectionChangesLost = 0;
+  /** ReadyForQuery messages that are owed. */
+  private readiesOwed = 0;
   /**
    * A COPY IN failed and it is not known how many of the uncertain Syncs are answered. Any reply to
    * something that was sent later ends the doubt.
@@ -122,6 +134,11 @@ export class ReplyLedger {
     return kind !== OWES_SYNC;
   }
 
+  /** What is sent now meets no failed transaction, unless something of its own batch fails. */
+  get isSureNotFailed(): boolean {
+    return this.readiesOwed === 0 && this.status !== STATUS_FAILED;
+  }
+
   /** The entry that comes next (a kind, perhaps with `OURS`); 0 when nothing is owed. */
   get head(): number {
     return this.count === 0 ? 0 : this.ring[this.first];
@@ -137,11 +154,13 @@ export class ReplyLedger {
         }
         this.isSkipping = false;
         this.isBatchOpen = false;
+        this.readiesOwed++;
         break;
       case OWES_QUERY:
       case OWES_FUNCTION_CALL:
         if (this.isSkipping) return;
         this.isBatchOpen = false;
+        this.readiesOwed++;
         break;
       default:
         this.isBatchOpen = true;
@@ -213,6 +232,14 @@ export class ReplyLedger {
     }
   }
 
+  /** Takes an inserted entry off the front and returns it; 0 when there is none. */
+  takeInserted(): number {
+    const { head } = this;
+    if ((head & INSERTED) === 0) return 0;
+    this.pop();
+    return head;
+  }
+
   private expect(type: number, head: number, expected: number): void {
     if (head !== expected) throw new LedgerViolation(type, head);
     this.pop();
@@ -229,6 +256,7 @@ export class ReplyLedger {
       }
     } else if (head === OWES_QUERY || head === OWES_SYNC || head === OWES_FUNCTION_CALL) {
       this.pop();
+      this.readiesOwed--;
     } else {
       throw new LedgerViolation(READY_FOR_QUERY, head);
     }
@@ -242,14 +270,20 @@ export class ReplyLedger {
     else this.isDoubtful = this.uncertainSyncs > 0;
     // A simple query or a Sync still gets its ReadyForQuery. An error that nobody asked for is the
     // database's last word before it closes.
-    if (head === OWES_QUERY || head === OWES_FUNCTION_CALL) this.isHeadAnswered = true;
+    if (head === OWES_QUERY || head === OWES_FUNCTION_CALL) {
+      if (!this.isHeadAnswered) this.countChangesLost(this.head);
+      this.isHeadAnswered = true;
+    }
     if (head === 0 || head === OWES_QUERY || head === OWES_SYNC || head === OWES_FUNCTION_CALL)
       return;
     let areChangesLost = false;
     let isParseLost = false;
     while (this.count > 0) {
       const entry = this.ring[this.first];
-      if ((entry & KIND) === OWES_SYNC) break;
+      const kind = entry & KIND;
+      if (kind === OWES_SYNC) break;
+      if (kind === OWES_QUERY || kind === OWES_FUNCTION_CALL) this.readiesOwed--;
+      this.countChangesLost(entry);
       areChangesLost ||= changesUnnamed(entry);
       isParseLost ||= (entry & (CHANGES_UNNAMED | OURS | KIND)) === (CHANGES_UNNAMED | OWES_PARSE);
       this.drop();
@@ -261,6 +295,11 @@ export class ReplyLedger {
     if (this.count > 0) return;
     this.isSkipping = true;
     this.isBatchOpen = true;
+  }
+
+  private countChangesLost(entry: number): void {
+    if ((entry & CHANGES_CLIENT) !== 0) this.clientChangesLost++;
+    if ((entry & CHANGES_CONNECTION) !== 0) this.connectionChangesLost++;
   }
 
   /** A later batch says what the unnamed statement is, whatever became of an earlier one. */
@@ -279,8 +318,10 @@ export class ReplyLedger {
       const entry = this.ring[(this.first + i) & (this.ring.length - 1)];
       const kind = entry & KIND;
       if (!isEndSent && kind === COPY_END) isEndSent = true;
-      else if (!isEndSent && kind === OWES_SYNC) this.uncertainSyncs++;
-      else entries.push(entry);
+      else if (!isEndSent && kind === OWES_SYNC) {
+        this.uncertainSyncs++;
+        this.readiesOwed--;
+      } else entries.push(entry);
     }
     this.first = 0;
     this.count = entries.length;
@@ -315,7 +356,7 @@ export class ReplyLedger {
   }
 
   private grow(): void {
-    const larger = new Uint8Array(this.ring.length * 2);
+    const larger = new Uint16Array(this.ring.length * 2);
     for (let i = 0; i < this.count; i++) {
       larger[i] = this.ring[(this.first + i) & (this.ring.length - 1)];
     }

@@ -61,6 +61,17 @@ export class SessionSettings {
     return this.values.get(name);
   }
 
+  /**
+   * What of the settings may decide the meaning of a statement's text: names are looked up and
+   * constants are read when it is prepared (`search_path`, `TimeZone`, `DateStyle`, the encoding).
+   */
+  get variant(): string {
+    return [...this.values]
+      .filter(([name]) => !IRRELEVANT.has(name))
+      .map(([name, value]) => `${name}\0${value}\0`)
+      .join('');
+  }
+
   equals(other: SessionSettings): boolean {
     return this === other || this.key === other.key;
   }
@@ -84,6 +95,16 @@ export class SessionSettings {
     return queryMessage(`SELECT ${calls.join(',')}`);
   }
 }
+
+/** Settings that differ from client to client and leave the meaning of a text alone. */
+const IRRELEVANT: ReadonlySet<string> = new Set([
+  'application_name',
+  'idle_in_transaction_session_timeout',
+  'idle_session_timeout',
+  'lock_timeout',
+  'statement_timeout',
+  'transaction_timeout',
+]);
 
 /** Settings of which a value may name only a part; the other part stays as it was. */
 const RELATIVE: ReadonlySet<string> = new Set(['datestyle']);

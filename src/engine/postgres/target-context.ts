@@ -6,6 +6,7 @@ import type { TargetCounters } from '../../observe/counters.ts';
 import type { Observer } from '../../observe/events.ts';
 import type { DatabaseTls } from '../contract.ts';
 import type { Canceller } from './cancel.ts';
+import type { SchemaGeneration } from './prepared-statements.ts';
 
 export interface TargetContext {
   readonly proxy: string;
@@ -17,4 +18,5 @@ export interface TargetContext {
   readonly canceller: Canceller;
   /** What is in force; replaced as a whole when the configuration changes. */
   readonly databaseTls: DatabaseTls;
+  readonly schema: SchemaGeneration;
 }

@@ -155,8 +155,14 @@ class Visit implements Borrower<DatabaseConnection>, ConnectionHolder {
   // A visit sends nothing of a client's, so nothing of this can come.
   deliver(): void {}
   deliverChunk(): void {}
+  statementConfirmed(): void {}
+  statementsLost(): void {}
+  statementsCleared(): void {}
+  discarded(): void {}
+  nameOf(): undefined {}
   parametersReported(): void {}
   answered(): void {}
+  rested(): void {}
   parseLost(): void {}
   connectionDrained(): void {}
 }

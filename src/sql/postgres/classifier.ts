@@ -9,7 +9,7 @@
  * an unqualified CREATE TABLE under a transaction-local `search_path` that begins with `pg_temp`.
  */
 
-import { NO_REASONS, type ReasonSet, reasonSet } from './effects.ts';
+import { NO_REASONS, READS_LOCALLY, type ReasonSet, reasonSet } from './effects.ts';
 import { Lexer, type StringForm, type StringSyntax, type TokenSink } from './lexer.ts';
 import { functionReasons, opensBlock, Phase, statementPhases, statementReasons } from './rules.ts';
 import { FIRST_FUNCTION, OTHER, type WordId, wordId, wordText } from './words.ts';
@@ -75,6 +75,16 @@ const VALUES = wordId('values');
 const VERBOSE = wordId('verbose');
 const WITH = wordId('with');
 
+const HARMLESS: ReadonlySet<Token> = new Set([
+  wordId('application_name'),
+  wordId('idle_in_transaction_session_timeout'),
+  wordId('lock_timeout'),
+  wordId('statement_timeout'),
+  wordId('synchronous_commit'),
+  wordId('transaction_timeout'),
+  wordId('work_mem'),
+]);
+
 const PINS_SET = reasonSet('set');
 const PINS_TEMPORARY_OBJECT = reasonSet('temporary_object');
 const PINS_SQL_PREPARE = reasonSet('sql_prepare');
@@ -104,6 +114,8 @@ export class Classifier implements TokenSink {
   private argument = 0;
   private argumentTokens = 0;
   private argumentIsTrue = false;
+  /** The name of the setting is a constant with a dot in it: one that only applications read. */
+  private isCustomSetting = false;
 
   private block: Block | undefined = undefined;
   private isBlockOpen = false;
@@ -156,11 +168,12 @@ export class Classifier implements TokenSink {
   string(form: StringForm): boolean {
     if (this.phase === Phase.do) return this.openBlock(form);
     this.laterToken(STRING);
-    return false;
+    return this.isSettingName && form === 'plain';
   }
 
   content(bytes: Uint8Array, from: number, to: number): void {
-    this.block?.lexer.push(bytes, from, to);
+    if (this.isBlockOpen) this.block?.lexer.push(bytes, from, to);
+    else if (bytes.subarray(from, to).includes(0x2e)) this.isCustomSetting = true;
   }
 
   obscured(): void {
@@ -283,7 +296,9 @@ export class Classifier implements TokenSink {
 
   /** Add what only the whole statement could tell. */
   private settle(): void {
-    if (this.makesTemporary && !this.dropsOnCommit) this.reasons |= PINS_TEMPORARY_OBJECT;
+    if (this.makesTemporary) {
+      this.reasons |= this.dropsOnCommit ? READS_LOCALLY : PINS_TEMPORARY_OBJECT;
+    }
     if (this.callDepth !== 0) this.reasons |= PINS_SET;
     if (this.isBlockOpen && this.block !== undefined) this.closeBlock(this.block);
     this.makesTemporary = false;
@@ -306,6 +321,9 @@ export class Classifier implements TokenSink {
         return;
       case Phase.setScope:
         this.followSetScope(token);
+        return;
+      case Phase.setLocal:
+        this.followSetLocal(token);
         return;
       case Phase.prepare:
       case Phase.prepareTransaction:
@@ -356,6 +374,13 @@ export class Classifier implements TokenSink {
   private followSetScope(token: Token): void {
     this.phase = Phase.rest;
     if (token === DOT) this.reasons |= PINS_SET;
+    else if (this.previous === LOCAL && !HARMLESS.has(token)) this.phase = Phase.setLocal;
+  }
+
+  /** What follows the name in SET LOCAL; one of two parts is the application's own. */
+  private followSetLocal(token: Token): void {
+    this.phase = Phase.rest;
+    if (token !== DOT) this.reasons |= READS_LOCALLY;
   }
 
   /** `PREPARE TRANSACTION 'id'`, but `PREPARE transaction AS SELECT 1` is a statement's name. */
@@ -474,10 +499,16 @@ export class Classifier implements TokenSink {
     this.argument = 1;
     this.argumentTokens = 0;
     this.argumentIsTrue = false;
+    this.isCustomSetting = false;
+  }
+
+  private get isSettingName(): boolean {
+    return this.argument === 1 && this.argumentTokens === 1 && this.callDepth === this.depth;
   }
 
   private comma(): void {
     if (this.callDepth === this.depth && this.depth > 0) {
+      if (this.argument === 1 && this.argumentTokens !== 1) this.isCustomSetting = false;
       this.argument += 1;
       this.argumentTokens = 0;
       this.previous = SYMBOL;
@@ -494,6 +525,7 @@ export class Classifier implements TokenSink {
   private endSetConfig(): void {
     const isLocal = this.argument === 3 && this.argumentTokens === 1 && this.argumentIsTrue;
     if (!isLocal) this.reasons |= PINS_SET;
+    else if (!this.isCustomSetting) this.reasons |= READS_LOCALLY;
     this.callDepth = 0;
   }
 

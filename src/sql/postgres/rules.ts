@@ -39,6 +39,8 @@ export const Phase = {
   explain: 12,
   do: 13,
   doLanguage: 14,
+  /** SET LOCAL, after a name that may have a second part. */
+  setLocal: 15,
 } as const;
 export type Phase = (typeof Phase)[keyof typeof Phase];
 

@@ -90,6 +90,14 @@ const KEYWORDS = [
   'uescape',
   'unlogged',
   'verbose',
+  // Settings that may be local to a transaction and change the meaning of no text.
+  'application_name',
+  'idle_in_transaction_session_timeout',
+  'lock_timeout',
+  'statement_timeout',
+  'synchronous_commit',
+  'transaction_timeout',
+  'work_mem',
 ] as const;
 
 /** Names that mean the same quoted and unquoted. */

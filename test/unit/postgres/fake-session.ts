@@ -10,6 +10,7 @@ import { Canceller } from '../../../src/engine/postgres/cancel.ts';
 import { ClientSession } from '../../../src/engine/postgres/client-session.ts';
 import { DatabaseConnection } from '../../../src/engine/postgres/database-connection.ts';
 import { ReportedParameters } from '../../../src/engine/postgres/parameters.ts';
+import { StatementRegistry } from '../../../src/engine/postgres/prepared-statements.ts';
 import { SessionSettings } from '../../../src/engine/postgres/settings.ts';
 import type { TargetContext } from '../../../src/engine/postgres/target-context.ts';
 import { UserPool } from '../../../src/engine/postgres/user-pool.ts';
@@ -121,6 +122,7 @@ export async function startFakeSession(): Promise<FakeSession> {
       databaseTls: NO_TLS,
     }),
     databaseTls: NO_TLS,
+    schema: { generation: 0 },
   };
   const database = new FakeSocket();
   const facts = { parameters: PARAMETERS, cancelKey: undefined, initQuery: undefined };
@@ -176,6 +178,7 @@ export async function startFakeSession(): Promise<FakeSession> {
     stream: client.stream,
     userPool: new UserPool(pool),
     settings: SessionSettings.NONE,
+    statements: new StatementRegistry(),
     parameters: PARAMETERS,
     priority: 0,
     cancelKey: 'key',

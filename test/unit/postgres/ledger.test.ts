@@ -3,7 +3,10 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
 import {
+  CHANGES_CLIENT,
+  CHANGES_CONNECTION,
   CHANGES_UNNAMED,
+  INSERTED,
   KIND,
   LedgerViolation,
   OURS,
@@ -28,6 +31,7 @@ const KINDS: Readonly<Record<string, number>> = {
   D: OWES_DESCRIBE,
   E: OWES_EXECUTE,
   C: OWES_CLOSE,
+  i: OWES_CLOSE | INSERTED,
 };
 
 /** Sends messages by their letters: `PBES`. CopyData and Flush are not the ledger's business. */
@@ -378,6 +382,76 @@ describe('the unnamed statement is unknown when its last change may not have hap
   });
 });
 
+describe('what the proxy answers itself', () => {
+  const INSERTED_PARSE = OWES_PARSE | INSERTED | CHANGES_CLIENT;
+
+  test('PG-55 has its turn when everything before it was answered', () => {
+    const ledger = new ReplyLedger();
+    sent(ledger, 'B');
+    ledger.owe(INSERTED_PARSE);
+    ledger.owe(INSERTED_PARSE);
+    sent(ledger, 'ES');
+    expect(ledger.takeInserted()).toBe(0);
+    came(ledger, '2');
+    expect(ledger.takeInserted()).toBe(INSERTED_PARSE);
+    expect(ledger.takeInserted()).toBe(INSERTED_PARSE);
+    expect(ledger.takeInserted()).toBe(0);
+    came(ledger, 'CZ');
+    expect(ledger.isSettled).toBe(true);
+  });
+
+  test('at once when nothing is owed, and the batch is open until its Sync', () => {
+    const ledger = new ReplyLedger();
+    ledger.owe(INSERTED_PARSE);
+    expect(ledger.takeInserted()).toBe(INSERTED_PARSE);
+    expect([ledger.isEmpty, ledger.isSettled]).toEqual([true, false]);
+    sent(ledger, 'S');
+    came(ledger, 'Z');
+    expect(ledger.isSettled).toBe(true);
+  });
+
+  test('never when an error comes before it, and its change is lost', () => {
+    const ledger = new ReplyLedger();
+    sent(ledger, 'B');
+    ledger.owe(INSERTED_PARSE);
+    ledger.owe(OWES_PARSE | CHANGES_CLIENT | CHANGES_CONNECTION);
+    ledger.owe(OWES_CLOSE | OURS | CHANGES_CONNECTION);
+    sent(ledger, 'S');
+    came(ledger, 'E');
+    expect(ledger.takeInserted()).toBe(0);
+    expect([ledger.clientChangesLost, ledger.connectionChangesLost]).toEqual([2, 2]);
+    came(ledger, 'Z');
+    expect(ledger.isSettled).toBe(true);
+  });
+
+  test('PG-57 a simple query that fails has changed nothing; one that has answered, has', () => {
+    for (const [replies, lost] of [
+      ['EZ', 1],
+      ['CEZ', 0],
+      ['CZ', 0],
+    ] as const) {
+      const ledger = new ReplyLedger();
+      ledger.owe(OWES_QUERY | CHANGES_CLIENT | CHANGES_CONNECTION);
+      came(ledger, replies);
+      expect([replies, ledger.clientChangesLost]).toEqual([replies, lost]);
+    }
+  });
+
+  test('is sure of nothing while another batch may end in a failed transaction', () => {
+    const ledger = new ReplyLedger();
+    expect(ledger.isSureNotFailed).toBe(true);
+    sent(ledger, 'PB');
+    expect(ledger.isSureNotFailed).toBe(true);
+    sent(ledger, 'S');
+    expect(ledger.isSureNotFailed).toBe(false);
+    came(ledger, '12Y');
+    expect(ledger.isSureNotFailed).toBe(false);
+    sent(ledger, 'Q');
+    came(ledger, 'CZ');
+    expect(ledger.isSureNotFailed).toBe(true);
+  });
+});
+
 // --- Against the model
 
 type Action = { readonly send: Request } | { readonly do: 'serve' | 'read' };
@@ -412,6 +486,15 @@ const request: fc.Arbitrary<Request> = fc.oneof(
     arbitrary: fc.record({ type: fc.constantFrom('P' as const, 'B' as const, 'C' as const), isOk }),
   },
   {
+    weight: 3,
+    arbitrary: fc.record({
+      type: fc.constantFrom('P' as const, 'C' as const),
+      isOk,
+      isChange: fc.constant(true),
+    }),
+  },
+  { weight: 3, arbitrary: fc.constant({ type: 'i' as const }) },
+  {
     weight: 2,
     arbitrary: fc.record({
       type: fc.constant('D' as const),
@@ -445,6 +528,10 @@ class Relay {
   private hasEarlySync = false;
   private owesSync = false;
   private isCopyExtended = false;
+  /** Of the changes, in their order: whether it was done, as the ledger says. */
+  readonly changes: boolean[] = [];
+  /** How often the proxy has answered for the server. */
+  inserted = 0;
 
   act(each: Action): void {
     if ('send' in each) this.sendIfAllowed(each.send);
@@ -478,10 +565,19 @@ class Relay {
 
   send(request: Request): void {
     const kind = KINDS[request.type];
-    const flags = 'isOurs' in request && request.isOurs === true ? OURS : 0;
+    const isChange = 'isChange' in request && request.isChange === true;
+    // What the server discards for certain is not asked of it: the relay knows that it is skipped.
+    if (this.ledger.isSkipping && (isChange || request.type === 'i')) return;
+    let flags = 'isOurs' in request && request.isOurs === true ? OURS : 0;
+    if (isChange) flags |= CHANGES_CLIENT;
     if (kind !== undefined) this.ledger.owe(kind | flags);
     else if (request.type === 'c' || request.type === 'f') this.ledger.copyEnded();
     this.server.input.push(request);
+    this.insert();
+  }
+
+  private insert(): void {
+    while (this.ledger.takeInserted() !== 0) this.inserted++;
   }
 
   /** Takes one reply, as `DatabaseConnection` does. */
@@ -499,7 +595,13 @@ class Relay {
   }
 
   private take({ type, status }: Reply): void {
-    this.ledger.replied(type.charCodeAt(0), status === '' ? 0 : status.charCodeAt(0));
+    const { ledger } = this;
+    const { head } = ledger;
+    ledger.replied(type.charCodeAt(0), status === '' ? 0 : status.charCodeAt(0));
+    if ((type === '1' || type === '3') && (head & CHANGES_CLIENT) !== 0) this.changes.push(true);
+    for (let n = 0; n < ledger.clientChangesLost; n++) this.changes.push(false);
+    ledger.clientChangesLost = 0;
+    this.insert();
   }
 
   /** A connection that is given back must have nothing under way: the one thing that matters. */
@@ -545,7 +647,11 @@ test('PG-20 to PG-23, PG-28: the ledger is settled exactly when the server is id
       const relay = new Relay();
       for (const each of list) relay.act(each);
       relay.drain();
-      expect(relay.ledger.isSettled).toBe(relay.server.isIdle);
+      const { isIdle, isSyncDue } = relay.server;
+      if (!isSyncDue) expect(relay.ledger.isSettled).toBe(isIdle);
+      if (relay.server.isDead || relay.ledger.depth > 0) return;
+      expect(relay.changes).toEqual(relay.server.changes);
+      expect(relay.inserted).toBe(relay.server.inserted);
     }),
     RUNS,
   );

@@ -21,7 +21,9 @@ export type Outcome =
 export type Request =
   | { readonly type: 'Q'; readonly outcomes: readonly Outcome[]; readonly isOurs?: boolean }
   | { readonly type: 'F'; readonly isOk: boolean }
-  | { readonly type: 'P' | 'B' | 'C'; readonly isOk: boolean }
+  | { readonly type: 'P' | 'B' | 'C'; readonly isOk: boolean; readonly isChange?: boolean }
+  /** What the proxy answers itself, when a server would: it knows that this cannot fail. */
+  | { readonly type: 'i' }
   | { readonly type: 'D'; readonly isOk: boolean; readonly of: 'statement' | 'portal' }
   | { readonly type: 'E'; readonly outcome: Outcome }
   | { readonly type: 'S'; readonly isOk: boolean; readonly isOurs?: boolean }
@@ -47,6 +49,12 @@ interface Copying {
 export class ServerModel {
   readonly input: Request[] = [];
   readonly replies: Reply[] = [];
+  /** Of the requests with `isChange`, in their order: whether it was done. */
+  readonly changes: boolean[] = [];
+  /** How often the proxy should have answered by now. */
+  inserted = 0;
+  /** Nothing that it did itself, but the client has begun a batch of which it knows nothing. */
+  isSyncDue = false;
   /** It read something during COPY IN that has no place there: FATAL. */
   isDead = false;
   /** The transaction block. */
@@ -63,7 +71,7 @@ export class ServerModel {
     const isBusy = this.isSkipping || this.isBatchOpen || this.copying !== undefined;
     // CopyData, CopyDone and CopyFail that nobody waits for are discarded; Flush changes nothing.
     const isDone =
-      this.replies.length === 0 && !this.input.some(({ type }) => !'dcfH'.includes(type));
+      this.replies.length === 0 && !this.input.some(({ type }) => !'dcfHi'.includes(type));
     return isDone && !isBusy && this.block === 'I';
   }
 
@@ -73,6 +81,7 @@ export class ServerModel {
     if (request === undefined) return;
     if (this.copying !== undefined) this.readInCopy(request, this.copying);
     else if (!this.isSkipping || request.type === 'S') this.read(request);
+    else if ('isChange' in request && request.isChange === true) this.changes.push(false);
   }
 
   private read(request: Request): void {
@@ -95,6 +104,10 @@ export class ServerModel {
         this.isBatchOpen = false;
         this.ready();
         return;
+      case 'i':
+        this.isSyncDue = true;
+        this.inserted++;
+        return;
       case 'P':
       case 'B':
       case 'C':
@@ -114,7 +127,9 @@ export class ServerModel {
       return;
     }
     const isRefused = request.type !== 'C' && this.block === 'E';
-    if (!request.isOk || isRefused) {
+    const isDone = request.isOk && !isRefused;
+    if ('isChange' in request && request.isChange === true) this.changes.push(isDone);
+    if (!isDone) {
       this.failExtended();
       return;
     }
@@ -206,6 +221,7 @@ export class ServerModel {
   }
 
   private ready(): void {
+    this.isSyncDue = false;
     this.replies.push({ type: 'Z', status: this.block, isOurs: this.isOurs });
     this.isOurs = false;
   }

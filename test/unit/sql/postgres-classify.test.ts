@@ -49,7 +49,42 @@ describe('effects', () => {
 describe('classify', () => {
   test('answers PLAIN itself for a plain statement', () => {
     for (const { bytes, reasons } of corpus) {
-      expect(classify(bytes, 0, bytes.length) === PLAIN).toBe(reasons.length === 0);
+      const effects = classify(bytes, 0, bytes.length);
+      expect(effects === PLAIN).toBe(reasons.length === 0 && !effects.isReadingLocal);
+    }
+  });
+
+  test('knows when other texts are read in another way until the end of the transaction', () => {
+    const cases: Readonly<Record<string, boolean>> = {
+      'select 1': false,
+      'set search_path = a': false,
+      'set local search_path = a': true,
+      "set local time zone 'UTC'": true,
+      'SET LOCAL "search_path" TO a': true,
+      'begin; set local datestyle = dmy; select 1': true,
+      'set local role other': true,
+      'set local work_mem = 1': false,
+      'set local statement_timeout to 5': false,
+      "set local app.tenant = '1'": false,
+      'set local "app"."tenant" = 1': false,
+      'set transaction read only': false,
+      'set constraints all deferred': false,
+      "select set_config('search_path', 'a', true)": true,
+      "select set_config($1, 'a', true)": true,
+      "select set_config('app.tenant', $1, true)": false,
+      "select set_config('app.tenant' || $1, $2, true)": true,
+      "select set_config('app.tenant', $1, true), set_config('role', $2, true)": true,
+      "select set_config(E'app.tenant', $1, true)": true,
+      'create temp table t (id int) on commit drop': true,
+      'create temp table t on commit drop as select 1': true,
+      'create temp table t (id int)': false,
+      "do $$ begin perform set_config('search_path', 'a', true); end $$": true,
+      "do $$ begin set local search_path = a; raise notice 'x.y'; end $$": true,
+    };
+    for (const [sql, isReadingLocal] of Object.entries(cases)) {
+      const bytes = encode(sql);
+      const found = classify(bytes, 0, bytes.length).isReadingLocal;
+      expect({ sql, isReadingLocal: found }).toEqual({ sql, isReadingLocal });
     }
   });
 

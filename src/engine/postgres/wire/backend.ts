@@ -17,7 +17,13 @@ import {
   terminatorAt,
 } from './messages.ts';
 
-export const READY_IDLE = message(READY_FOR_QUERY, Buffer.of(STATUS_IDLE));
+const TEXT_FIELD = 0x4d; // M
+
+export const READY_IDLE = readyForQuery(STATUS_IDLE);
+
+export function readyForQuery(status: number): Buffer {
+  return message(READY_FOR_QUERY, Buffer.of(status));
+}
 
 export function authenticationMessage(body: Uint8Array): Buffer {
   return message(AUTHENTICATION, body);
@@ -69,8 +75,12 @@ export function errorFromFields(
   severity: 'ERROR' | 'FATAL',
   fields: ReadonlyMap<string, string>,
 ): Buffer {
-  const told = new Map(fields).set('S', severity).set('V', severity);
-  const body = [...told].map(([letter, value]) => `${letter}${value}\0`).join('');
+  return errorMessage(new Map(fields).set('S', severity).set('V', severity));
+}
+
+/** An ErrorResponse of these fields, by their letter. */
+function errorMessage(fields: ReadonlyMap<string, string>): Buffer {
+  const body = [...fields].map(([letter, value]) => `${letter}${value}\0`).join('');
   return message(ERROR_RESPONSE, Buffer.from(`${body}\0`));
 }
 
@@ -91,6 +101,30 @@ export function readFields(whole: Uint8Array): ReadonlyMap<string, string> {
     at = end + 1;
   }
   return found;
+}
+
+/**
+ * A whole ErrorResponse with another text in its field M, in latin1, and every other byte as it is;
+ * `undefined` when `change` has nothing to change.
+ */
+export function withErrorText(
+  whole: Uint8Array,
+  change: (text: string) => string | undefined,
+): Buffer | undefined {
+  const bytes = Buffer.from(whole.buffer, whole.byteOffset, whole.length);
+  let at = HEADER_BYTES;
+  while (at < bytes.length && bytes[at] !== 0) {
+    const end = terminatorAt(bytes, at + 1, bytes.length);
+    if (end < 0) return undefined;
+    if (bytes[at] === TEXT_FIELD) {
+      const text = change(bytes.toString('latin1', at + 1, end));
+      if (text === undefined) return undefined;
+      const before = bytes.subarray(HEADER_BYTES, at + 1);
+      return message(ERROR_RESPONSE, before, Buffer.from(text, 'latin1'), bytes.subarray(end));
+    }
+    at = end + 1;
+  }
+  return undefined;
 }
 
 /** Name and value of a whole ParameterStatus message; `undefined` when it is malformed. */

@@ -11,6 +11,7 @@ import {
   EXECUTE,
   FLUSH,
   FUNCTION_CALL,
+  HEADER_BYTES,
   int32,
   int32At,
   LARGE_MESSAGE_MAX,
@@ -34,6 +35,7 @@ export const PROTOCOL_3_0 = 3 << 16;
 export const PROTOCOL_3_2 = (3 << 16) | 2;
 
 export const SYNC_MESSAGE = message(SYNC);
+export const FLUSH_MESSAGE = message(FLUSH);
 /** Close of the unnamed statement. */
 export const CLOSE_UNNAMED_MESSAGE = message(CLOSE, Buffer.from('S\0'));
 /** Execute of a portal that nobody has: an error, whatever went before it. */
@@ -41,12 +43,45 @@ export const EXECUTE_NOTHING_MESSAGE = message(EXECUTE, cString('berth: no porta
 export const TERMINATE_MESSAGE = message(TERMINATE);
 export const SSL_REQUEST_MESSAGE = Buffer.concat([int32(8), int32(SSL_REQUEST)]);
 
-export function queryMessage(sql: string): Buffer {
-  return message(QUERY, cString(sql));
+export function queryMessage(sql: string, encoding: 'utf8' | 'latin1' = 'utf8'): Buffer {
+  return message(QUERY, Buffer.from(`${sql}\0`, encoding));
 }
 
 export function passwordMessage(body: Uint8Array): Buffer {
   return message(PASSWORD, body);
+}
+
+/** A Parse without parameter types. */
+export function parseMessage(name: string, sql: string): Buffer {
+  return message(PARSE, cString(name), cString(sql), Buffer.alloc(2));
+}
+
+/** The header of a Parse of the statement `name`, whose body has `length` bytes after the name. */
+export function parseHeader(name: string, length: number): Buffer {
+  const names = Buffer.from(`${name}\0`, 'latin1');
+  return Buffer.concat([Buffer.of(PARSE), int32(4 + names.length + length), names]);
+}
+
+/**
+ * The beginning of a Bind to the statement `name`: `portal` is the portal's name with its NUL, and
+ * `length` bytes of the body follow.
+ */
+export function renamedBindHeader(portal: Uint8Array, name: string, length: number): Buffer {
+  const bytes = Buffer.allocUnsafe(HEADER_BYTES + portal.length + name.length + 1);
+  bytes[0] = BIND;
+  bytes.writeInt32BE(bytes.length - 1 + length, 1);
+  bytes.set(portal, HEADER_BYTES);
+  bytes.write(name, HEADER_BYTES + portal.length, 'latin1');
+  bytes[bytes.length - 1] = 0;
+  return bytes;
+}
+
+export function describeStatementMessage(name: string): Buffer {
+  return message(DESCRIBE, Buffer.from(`S${name}\0`, 'latin1'));
+}
+
+export function closeStatementMessage(name: string): Buffer {
+  return message(CLOSE, Buffer.from(`S${name}\0`, 'latin1'));
 }
 
 export function copyFailMessage(reason: string): Buffer {

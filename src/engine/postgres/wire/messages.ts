@@ -51,6 +51,7 @@ export const ROW_DESCRIPTION = 0x54; // T
 
 // The status byte of ReadyForQuery: idle, or else in a transaction (T) or in a failed one (E).
 export const STATUS_IDLE = 0x49; // I
+export const STATUS_FAILED = 0x45; // E
 
 /**
  * The longest body that a server accepts, by type (`SocketBackend` in src/backend/tcop/postgres.c):

@@ -1,0 +1,924 @@
+/**
+ * From the client to the database: cuts what the client sends into messages, notes in the ledger what
+ * each will be answered with, and forwards them, by reference and as one write per chunk. It knows
+ * when a connection is needed; where one comes from is the session's business.
+ *
+ * A message that is not whole yet is kept back, so that a client that vanishes leaves no half request
+ * in a database; only what is too large to keep streams through. Named statements are translated here
+ * (`prepared-statements.ts`): the only messages that do not reach the database as the client wrote them.
+ */
+
+import { HOLD_LEDGER_FULL, HOLD_PEER_CONGESTED, type Stream } from '../../net/stream.ts';
+import type { PinReason } from '../../observe/reasons.ts';
+import { classify } from '../../sql/postgres/classify.ts';
+import { type Effects, PLAIN } from '../../sql/postgres/effects.ts';
+import { StatementScanner, type StringSyntax } from '../../sql/postgres/scanner.ts';
+import { type NamedStatement, recogniseNamed } from '../../sql/postgres/statement-names.ts';
+import type { DatabaseConnection } from './database-connection.ts';
+import {
+  CHANGES_CLIENT,
+  CHANGES_CONNECTION,
+  CHANGES_UNNAMED,
+  INSERTED,
+  OURS,
+  OWES_BIND,
+  OWES_CLOSE,
+  OWES_DESCRIBE,
+  OWES_EXECUTE,
+  OWES_FUNCTION_CALL,
+  OWES_PARSE,
+  OWES_QUERY,
+  OWES_SYNC,
+} from './ledger.ts';
+import {
+  CLIENT_STATEMENT_BYTES_MAX,
+  CLIENT_STATEMENTS_MAX,
+  ClientStatements,
+  escapedName,
+  PASSING_NAME,
+  SERVER_NAME_PREFIX,
+  type Statement,
+  type StatementRegistry,
+} from './prepared-statements.ts';
+import {
+  CLOSE_UNNAMED_MESSAGE,
+  closeStatementMessage,
+  describeStatementMessage,
+  FLUSH_MESSAGE,
+  lengthMaxOf,
+  parseHeader,
+  parseMessage,
+  queryMessage,
+  renamedBindHeader,
+  SYNC_MESSAGE,
+} from './wire/frontend.ts';
+import {
+  BIND,
+  CLOSE,
+  COPY_DATA,
+  COPY_DONE,
+  COPY_FAIL,
+  DESCRIBE,
+  EXECUTE,
+  FLUSH,
+  FUNCTION_CALL,
+  HEADER_BYTES,
+  lengthAt,
+  PARSE,
+  QUERY,
+  SYNC,
+  TERMINATE,
+} from './wire/messages.ts';
+
+/** A message up to this size is kept until it is whole; a larger one streams through. */
+const HELD_MESSAGE_MAX = 256 * 1024;
+const PIECES_MAX = 64;
+/** Replies owed to one client; beyond this its pipeline stays in its socket until some have come. */
+export const PIPELINE_MAX = 32 * 1024;
+/** An unnamed statement that sits in a larger chunk is copied out of it before the session idles. */
+const RETAINED_CHUNK_MAX = 4 * 1024;
+
+/** The session, as the relay sees it. */
+export interface RelayHost {
+  /** Borrows a connection and calls `Relay.attach`; or keeps `rest` for later and returns false. */
+  acquire(rest: Buffer): boolean;
+  /** Keeps `rest` until the database has answered more. */
+  wait(rest: Buffer): void;
+  terminated(): void;
+  violated(what: string): void;
+  /** Something happened that ties the session to its connection. `text` is the statement. */
+  pin(reason: PinReason, text: Uint8Array): void;
+  requested(): void;
+  readonly isPinned: boolean;
+  /** How the database reads string constants. */
+  readonly stringSyntax: StringSyntax;
+  /** A Sync ended the skipping that `Relay.skip` began. */
+  skipped(): void;
+}
+
+/** The last Parse of the unnamed statement: where it lies, and its number. */
+interface UnnamedStatement {
+  readonly id: number;
+  bytes: Buffer;
+  at: number;
+  end: number;
+}
+
+let lastUnnamedStatement = 0;
+
+export class Relay {
+  connection: DatabaseConnection | undefined = undefined;
+  private readonly host: RelayHost;
+  private readonly stream: Stream;
+  private readonly registry: StatementRegistry;
+  /** What decides the meaning of a text beside the text; see `StatementRegistry.intern`. */
+  private readonly variant: string;
+  private named: ClientStatements | undefined = undefined;
+  private unnamed: UnnamedStatement | undefined = undefined;
+  /** What the client runs may take statements away, or make them, without a word of the protocol. */
+  private isWary = false;
+  /** Texts have been read on this connection as they would not be read by another client. */
+  private isTainted = false;
+  /** The client waits for something that a server would not send yet. */
+  private isFlushDue = false;
+  /** Pieces of a message that is not whole yet. */
+  private pieces: Buffer[] | undefined = undefined;
+  private piecesBytes = 0;
+  private piecesWanted = 0;
+  /** What is still to come of a message that streams through. */
+  bodyLeft = 0;
+  private scanner: StatementScanner | undefined = undefined;
+  private isScanning = false;
+  /** A request was refused by the proxy: everything up to the next Sync is dropped. */
+  private isSkipping = false;
+  /** The session has ended; nothing more of it goes anywhere. */
+  private isOver = false;
+  /** What goes out in the next write. */
+  private out: Buffer[] = [];
+
+  constructor(host: RelayHost, stream: Stream, registry: StatementRegistry, variant: string) {
+    this.host = host;
+    this.stream = stream;
+    this.registry = registry;
+    this.variant = variant;
+  }
+
+  attach(connection: DatabaseConnection): void {
+    this.connection = connection;
+  }
+
+  /** The session is over. */
+  end(): void {
+    this.isOver = true;
+  }
+
+  /** The session is done with its connection. */
+  detach(): void {
+    this.connection?.statements.ended(this.isTainted);
+    this.isTainted = false;
+    this.connection = undefined;
+    this.out = [];
+    this.retainUnnamed();
+  }
+
+  // --- Messages out of chunks
+
+  take(bytes: Buffer): void {
+    if (this.pieces === undefined) this.process(bytes);
+    else this.assemble(bytes);
+  }
+
+  /** Collects pieces until the message is whole; the header may itself have been cut. */
+  private assemble(bytes: Buffer): void {
+    const pieces = this.pieces ?? [];
+    pieces.push(bytes);
+    this.piecesBytes += bytes.length;
+    if (this.piecesBytes < this.piecesWanted) {
+      // A message that trickles in must not cost an object for each byte.
+      if (pieces.length >= PIECES_MAX) this.pieces = [Buffer.concat(pieces)];
+      return;
+    }
+    this.pieces = undefined;
+    this.process(Buffer.concat(pieces));
+  }
+
+  private keepPiece(bytes: Buffer, at: number, wanted: number): void {
+    const piece = Buffer.from(bytes.subarray(at));
+    this.pieces = [piece];
+    this.piecesBytes = piece.length;
+    this.piecesWanted = wanted;
+  }
+
+  private process(bytes: Buffer): void {
+    const end = bytes.length;
+    let at = this.bodyLeft > 0 ? this.passBody(bytes) : 0;
+    /** Where the run of bytes begins that is forwarded as it is. */
+    let from = this.connection === undefined ? at : 0;
+    while (at < end) {
+      if (end - at < HEADER_BYTES) {
+        this.keepPiece(bytes, at, HEADER_BYTES);
+        break;
+      }
+      const type = bytes[at];
+      const length = lengthAt(bytes, at);
+      if (length < 4 || length > lengthMaxOf(type)) {
+        this.host.violated(
+          lengthMaxOf(type) === 0 ? `unknown type ${type}` : `length ${length} of type ${type}`,
+        );
+        return;
+      }
+      const next = at + 1 + length;
+      const isWhole = next <= end;
+      if (!isWhole && type !== COPY_DATA) {
+        // Of a large message too the beginning must be there: it says what the message is about.
+        const kept = Math.min(1 + length, HELD_MESSAGE_MAX);
+        if (end - at < kept) {
+          this.keepPiece(bytes, at, kept);
+          break;
+        }
+      }
+      if (type === TERMINATE) {
+        this.flush(bytes, from, at);
+        this.host.terminated();
+        return;
+      }
+      if (this.connection === undefined) {
+        if (this.isSkipping || isOnlyForCopy(type)) {
+          if (type === SYNC && this.isSkipping) this.endSkipping();
+          if (!isWhole) this.bodyLeft = next - end;
+          at = isWhole ? next : end;
+          from = at;
+          continue;
+        }
+        if (!this.host.acquire(at === 0 ? bytes : bytes.subarray(at))) return;
+      }
+      const isNoted = isWhole || type === BIND;
+      const begin = isNoted
+        ? this.note(type, bytes, from, at, next)
+        : this.noteLarge(type, bytes, from, at, next);
+      if (begin === WAIT) {
+        this.flush(bytes, from, at);
+        this.host.wait(at === 0 ? bytes : bytes.subarray(at));
+        return;
+      }
+      // The client has been told that this is the end.
+      if (this.isOver) return;
+      from = begin;
+      if (!isWhole) this.bodyLeft = next - end;
+      at = isWhole ? next : end;
+    }
+    this.flush(bytes, from, at);
+  }
+
+  /** Passes on the rest of a message that streams through. Returns where it ends in `bytes`. */
+  private passBody(bytes: Buffer): number {
+    const length = Math.min(this.bodyLeft, bytes.length);
+    this.bodyLeft -= length;
+    if (this.isScanning) {
+      this.scanner?.push(bytes, 0, this.bodyLeft === 0 ? length - 1 : length);
+      if (this.bodyLeft === 0) this.scanned();
+    }
+    return length;
+  }
+
+  /** Drops the message at the head of `first`, also the part of it that is still to come. */
+  dropMessage(first: Buffer): Buffer {
+    const next = 1 + lengthAt(first, 0);
+    if (next > first.length) this.bodyLeft = next - first.length;
+    return first.subarray(Math.min(next, first.length));
+  }
+
+  /** Drops everything up to the next Sync, as a server does after an error. */
+  skip(): void {
+    this.isSkipping = true;
+  }
+
+  private endSkipping(): void {
+    this.isSkipping = false;
+    this.host.skipped();
+  }
+
+  // --- What each message means
+
+  /**
+   * A whole message goes to the database. Returns where the next run of bytes begins, or `WAIT` when
+   * it cannot go yet; then nothing has been noted.
+   */
+  private note(type: number, bytes: Buffer, from: number, at: number, next: number): number {
+    const { connection } = this;
+    if (connection === undefined) return from;
+    const { ledger } = connection;
+    switch (type) {
+      case QUERY:
+        return this.query(connection, bytes, from, at, next);
+      case PARSE:
+        return this.parse(connection, bytes, from, at, next);
+      case BIND:
+        return this.bind(connection, bytes, from, at, next);
+      case DESCRIBE:
+        return this.describe(connection, bytes, from, at, next);
+      case EXECUTE:
+        this.host.requested();
+        ledger.owe(OWES_EXECUTE);
+        return from;
+      case CLOSE:
+        return this.close(connection, bytes, from, at, next);
+      case SYNC:
+        return this.sync(connection, from);
+      case FUNCTION_CALL:
+        this.host.requested();
+        ledger.owe(OWES_FUNCTION_CALL);
+        this.batchEnded(connection);
+        return from;
+      case COPY_DONE:
+      case COPY_FAIL:
+        ledger.copyEnded();
+        return from;
+      default:
+        // CopyData and Flush are not answered.
+        return from;
+    }
+  }
+
+  private query(
+    connection: DatabaseConnection,
+    bytes: Buffer,
+    from: number,
+    at: number,
+    next: number,
+  ): number {
+    const textAt = at + HEADER_BYTES;
+    const effects = this.classify(bytes, textAt, next - 1);
+    let begin: number | undefined;
+    if (effects !== PLAIN && mayNameStatements(effects) && !connection.ledger.isSkipping) {
+      const named = recogniseNamed(bytes.toString('latin1', textAt, next - 1));
+      begin = named && this.queryNamed(connection, named, bytes, from, at, next);
+      if (begin === WAIT) return WAIT;
+    }
+    this.host.requested();
+    this.setUnnamed(connection, undefined);
+    if (begin === undefined) {
+      this.apply(effects, bytes, textAt, next);
+      connection.ledger.owe(OWES_QUERY);
+    }
+    this.batchEnded(connection);
+    return begin ?? from;
+  }
+
+  /**
+   * A simple query about statements that the protocol prepared, in the names of the database. Returns
+   * where the next run of bytes begins, or `WAIT`.
+   */
+  private queryNamed(
+    connection: DatabaseConnection,
+    named: NamedStatement,
+    bytes: Buffer,
+    from: number,
+    at: number,
+    next: number,
+  ): number {
+    const { ledger, statements } = connection;
+    this.named ??= new ClientStatements();
+    const name = 'name' in named ? named.name : undefined;
+    if (this.mustWait(connection, name)) return WAIT;
+    if (name === undefined) {
+      // What it clears beside statements is seen in its reply.
+      this.named.clear();
+      statements.clear();
+      ledger.owe(OWES_QUERY | CHANGES_CLIENT | CHANGES_CONNECTION);
+      return from;
+    }
+    const statement = this.named.get(name);
+    if (statement === undefined && !name.startsWith(SERVER_NAME_PREFIX)) {
+      // Prepared in SQL, and then the session is pinned; or there is none.
+      ledger.owe(OWES_QUERY);
+      return from;
+    }
+    this.emit(bytes, from, at);
+    if (named.kind === 'execute') this.queryExecute(connection, named, statement);
+    else this.queryDeallocate(connection, name, statement);
+    return next;
+  }
+
+  /** EXECUTE of `statement`; without one, of somebody else's, or of none. */
+  private queryExecute(
+    connection: DatabaseConnection,
+    { name, rest }: { readonly name: string; readonly rest: string },
+    statement: Statement | undefined,
+  ): void {
+    const { ledger } = connection;
+    const serverName = statement?.serverName ?? quoted(escapedName(name));
+    const message = queryMessage(`EXECUTE ${serverName}${rest}`, 'latin1');
+    if (statement !== undefined) {
+      this.apply(statement.effects, message, HEADER_BYTES, message.length);
+      // In a batch of its own, which may fail by itself.
+      if (!ledger.isBatchOpen && this.ensure(connection, statement)) {
+        this.endBatch(connection);
+      }
+    }
+    ledger.owe(OWES_QUERY);
+    this.out.push(message);
+  }
+
+  /** Of a statement that is only a name, the connection's is left alone and another one goes. */
+  private queryDeallocate(
+    connection: DatabaseConnection,
+    name: string,
+    statement: Statement | undefined,
+  ): void {
+    const { ledger } = connection;
+    if (statement === undefined) {
+      ledger.owe(OWES_QUERY);
+      this.out.push(queryMessage(`DEALLOCATE ${quoted(escapedName(name))}`, 'latin1'));
+      return;
+    }
+    this.preparePassing(connection);
+    this.named?.change(name, undefined);
+    ledger.owe(OWES_QUERY | CHANGES_CLIENT);
+    this.out.push(DEALLOCATE_PASSING);
+  }
+
+  /** Prepares the statement that DEALLOCATE takes. It is empty, so it cannot fail. */
+  private preparePassing(connection: DatabaseConnection): void {
+    connection.ledger.owe(OWES_CLOSE | OURS);
+    connection.ledger.owe(OWES_PARSE | OURS);
+    this.out.push(PREPARE_PASSING);
+  }
+
+  /** Ends a batch of our own before a simple query. */
+  private endBatch(connection: DatabaseConnection): void {
+    connection.ledger.owe(OWES_SYNC | OURS);
+    this.out.push(SYNC_MESSAGE);
+  }
+
+  private parse(
+    connection: DatabaseConnection,
+    bytes: Buffer,
+    from: number,
+    at: number,
+    next: number,
+  ): number {
+    const { ledger } = connection;
+    const nameEnd = bytes.indexOf(0, at + HEADER_BYTES);
+    const textEnd = nameEnd < 0 || nameEnd >= next ? -1 : bytes.indexOf(0, nameEnd + 1);
+    // Malformed, or not even looked at: the server has the last word.
+    if (textEnd < 0 || textEnd >= next || ledger.isSkipping) {
+      ledger.owe(nameEnd > at + HEADER_BYTES ? OWES_PARSE : OWES_PARSE | CHANGES_UNNAMED);
+      return from;
+    }
+    if (nameEnd > at + HEADER_BYTES) {
+      const name = bytes.toString('latin1', at + HEADER_BYTES, nameEnd);
+      return this.parseNamed(connection, name, bytes, from, { at, body: nameEnd + 1, next });
+    }
+    const effects = this.classify(bytes, nameEnd + 1, textEnd);
+    if (effects !== PLAIN && mayNameStatements(effects)) {
+      const named = recogniseNamed(bytes.toString('latin1', nameEnd + 1, textEnd));
+      const begin = named && this.parseAboutNamed(connection, named, bytes, from, at, next);
+      if (begin !== undefined) return begin;
+    }
+    this.setUnnamed(connection, { id: ++lastUnnamedStatement, bytes, at, end: next });
+    this.apply(effects, bytes, nameEnd + 1, next);
+    ledger.owe(OWES_PARSE | CHANGES_UNNAMED);
+    return from;
+  }
+
+  /** Parse of a statement that, once executed, takes named ones away; like `queryNamed`. */
+  private parseAboutNamed(
+    connection: DatabaseConnection,
+    named: NamedStatement,
+    bytes: Buffer,
+    from: number,
+    at: number,
+    next: number,
+  ): number | undefined {
+    const { ledger } = connection;
+    if (named.kind === 'execute') return undefined;
+    if (named.kind !== 'deallocate') {
+      // Seen in its reply; until then, what is prepared is not known.
+      this.isWary = true;
+      this.setUnnamed(connection, { id: ++lastUnnamedStatement, bytes, at, end: next });
+      ledger.owe(OWES_PARSE | CHANGES_UNNAMED);
+      return from;
+    }
+    const { name } = named;
+    if (this.mustWait(connection, name)) return WAIT;
+    if (this.named?.get(name) === undefined) return undefined;
+    this.emit(bytes, from, at);
+    this.preparePassing(connection);
+    this.named.change(name, undefined);
+    ledger.owe(OWES_PARSE | CHANGES_UNNAMED | CHANGES_CLIENT);
+    this.out.push(PARSE_DEALLOCATE_PASSING);
+    const end = PARSE_DEALLOCATE_PASSING.length;
+    const id = ++lastUnnamedStatement;
+    this.setUnnamed(connection, { id, bytes: PARSE_DEALLOCATE_PASSING, at: 0, end });
+    return next;
+  }
+
+  private parseNamed(
+    connection: DatabaseConnection,
+    name: string,
+    bytes: Buffer,
+    from: number,
+    { at, body, next }: { readonly at: number; readonly body: number; readonly next: number },
+  ): number {
+    if (this.mustWait(connection, name)) return WAIT;
+    this.named ??= new ClientStatements();
+    const { named } = this;
+    const existing = named.get(name);
+    if (existing !== undefined) {
+      this.emit(bytes, from, at);
+      // The database refuses the name that it already has (42P05), in its place in the stream.
+      this.ensure(connection, existing);
+      connection.ledger.owe(OWES_PARSE);
+      this.out.push(parseHeader(existing.serverName, next - body));
+      return body;
+    }
+    if (named.isFull) {
+      this.host.violated(TOO_MANY_STATEMENTS);
+      return next;
+    }
+    const reading = { variant: this.variant, syntax: this.host.stringSyntax };
+    const isTaken = (each: Statement) => named.isNamed(each);
+    const statement = this.registry.intern(bytes, body, next, reading, isTaken);
+    this.emit(bytes, from, at);
+    this.apply(statement.effects, bytes, body, next);
+    named.change(name, statement);
+    this.prepareForClient(connection, statement);
+    return next;
+  }
+
+  /** The client's own Parse of `statement`, answered by the database or, where that is safe, by us. */
+  private prepareForClient(connection: DatabaseConnection, statement: Statement): void {
+    const { ledger, statements } = connection;
+    const isAsUsual = !this.isTainted && !this.host.isPinned;
+    if (isAsUsual && ledger.isSureNotFailed && statements.isFresh(statement)) {
+      statements.use(statement);
+      ledger.owe(OWES_PARSE | INSERTED | CHANGES_CLIENT);
+      return;
+    }
+    // In a failed transaction Parse is refused, so the database has to be asked; and the schema, or
+    // settings of this session, may have changed: the client gets the statement as it would be now.
+    this.prepare(connection, statement, CHANGES_CLIENT);
+  }
+
+  /**
+   * Makes sure that the connection has `statement` when what is sent next arrives. Returns whether
+   * anything had to be sent for it.
+   */
+  private ensure(connection: DatabaseConnection, statement: Statement): boolean {
+    if (connection.statements.use(statement)) return false;
+    this.prepare(connection, statement, OURS);
+    return true;
+  }
+
+  private prepare(connection: DatabaseConnection, statement: Statement, flag: number): void {
+    const { statements } = connection;
+    if (statements.mayBeThere(statement)) this.closeOnServer(connection, statement);
+    // Everything is done in the order in which it is sent, so what needs the one that goes has had it,
+    // or will prepare it again. Not at the Sync: a COPY may be reading by then.
+    const { surplus } = statements;
+    if (surplus !== undefined) this.closeOnServer(connection, surplus);
+    statements.parseSent(statement);
+    connection.ledger.owe(OWES_PARSE | CHANGES_CONNECTION | flag);
+    this.out.push(statement.parse);
+  }
+
+  private closeOnServer(connection: DatabaseConnection, statement: Statement): void {
+    connection.statements.closeSent(statement);
+    connection.ledger.owe(OWES_CLOSE | OURS | CHANGES_CONNECTION);
+    this.out.push(statement.close);
+  }
+
+  private bind(
+    connection: DatabaseConnection,
+    bytes: Buffer,
+    from: number,
+    at: number,
+    next: number,
+  ): number {
+    const { ledger } = connection;
+    const portalEnd = bytes.indexOf(0, at + HEADER_BYTES);
+    const nameEnd = portalEnd < 0 ? -1 : bytes.indexOf(0, portalEnd + 1);
+    if (nameEnd < 0 || nameEnd >= next || ledger.isSkipping) {
+      ledger.owe(OWES_BIND);
+      return from;
+    }
+    if (nameEnd === portalEnd + 1) {
+      const begin = this.beforeUnnamed(connection, bytes, from, at);
+      ledger.owe(OWES_BIND);
+      return begin;
+    }
+    const name = bytes.toString('latin1', portalEnd + 1, nameEnd);
+    if (this.mustWait(connection, name)) return WAIT;
+    const serverName = this.serverName(connection, name, bytes, from, at);
+    ledger.owe(OWES_BIND);
+    if (serverName === undefined) return from;
+    const portal = bytes.subarray(at + HEADER_BYTES, portalEnd + 1);
+    this.out.push(renamedBindHeader(portal, serverName, next - nameEnd - 1));
+    // The rest of the message begins the next run.
+    return nameEnd + 1;
+  }
+
+  private describe(
+    connection: DatabaseConnection,
+    bytes: Buffer,
+    from: number,
+    at: number,
+    next: number,
+  ): number {
+    const { ledger } = connection;
+    if (bytes[at + HEADER_BYTES] !== STATEMENT || ledger.isSkipping) {
+      ledger.owe(OWES_DESCRIBE);
+      return from;
+    }
+    const nameAt = at + HEADER_BYTES + 1;
+    if (nameAt === next - 1) {
+      const begin = this.beforeUnnamed(connection, bytes, from, at);
+      ledger.owe(OWES_DESCRIBE);
+      return begin;
+    }
+    const name = bytes.toString('latin1', nameAt, next - 1);
+    if (this.mustWait(connection, name)) return WAIT;
+    const serverName = this.serverName(connection, name, bytes, from, at);
+    ledger.owe(OWES_DESCRIBE);
+    if (serverName === undefined) return from;
+    this.out.push(describeStatementMessage(serverName));
+    return next;
+  }
+
+  /**
+   * The name by which the connection knows the client's statement `name`, which it has by then; the
+   * bytes up to `at` have been emitted. `undefined`: the name goes as it is.
+   */
+  private serverName(
+    connection: DatabaseConnection,
+    name: string,
+    bytes: Buffer,
+    from: number,
+    at: number,
+  ): string | undefined {
+    const statement = this.named?.get(name);
+    if (statement === undefined) {
+      if (!name.startsWith(SERVER_NAME_PREFIX)) return undefined;
+      // Nobody else's statement, whatever the client calls it.
+      this.emit(bytes, from, at);
+      return escapedName(name);
+    }
+    this.emit(bytes, from, at);
+    this.ensure(connection, statement);
+    return statement.serverName;
+  }
+
+  private close(
+    connection: DatabaseConnection,
+    bytes: Buffer,
+    from: number,
+    at: number,
+    next: number,
+  ): number {
+    const { ledger } = connection;
+    const nameAt = at + HEADER_BYTES + 1;
+    if (bytes[at + HEADER_BYTES] !== STATEMENT || ledger.isSkipping) {
+      ledger.owe(OWES_CLOSE);
+      return from;
+    }
+    if (nameAt >= next - 1) {
+      this.setUnnamed(connection, undefined);
+      ledger.owe(OWES_CLOSE | CHANGES_UNNAMED);
+      return from;
+    }
+    const name = bytes.toString('latin1', nameAt, next - 1);
+    if (this.mustWait(connection, name)) return WAIT;
+    this.emit(bytes, from, at);
+    if (this.named?.get(name) !== undefined) {
+      // The connection keeps the statement.
+      this.named.change(name, undefined);
+      ledger.owe(OWES_CLOSE | INSERTED | CHANGES_CLIENT);
+      return next;
+    }
+    if (this.host.isPinned) {
+      // One that the database knows by the client's name: prepared in SQL, or too large to be kept.
+      ledger.owe(OWES_CLOSE);
+      if (!name.startsWith(SERVER_NAME_PREFIX)) return at;
+      this.out.push(closeStatementMessage(escapedName(name)));
+      return next;
+    }
+    // To close one that does not exist is no error.
+    ledger.owe(OWES_CLOSE | INSERTED);
+    return next;
+  }
+
+  private sync(connection: DatabaseConnection, from: number): number {
+    connection.ledger.owe(OWES_SYNC);
+    this.batchEnded(connection);
+    return from;
+  }
+
+  private batchEnded(connection: DatabaseConnection): void {
+    connection.statements.batchEnded();
+    this.named?.batchEnded();
+  }
+
+  /**
+   * Whether it is not known yet what `name` stands for (`undefined`: all names), because earlier
+   * requests that have not been answered may change it. Whoever pipelines like that waits here, and
+   * gets what a server would give, which does one thing after the other.
+   */
+  private mustWait({ ledger }: DatabaseConnection, name: string | undefined): boolean {
+    // A server that reads COPY data takes nothing else, and what it reads may be behind this.
+    if (ledger.isCopyIn) return false;
+    if (this.isWary && !ledger.isEmpty) {
+      if (ledger.isBatchOpen) this.isFlushDue = true;
+      return true;
+    }
+    return this.named?.isUncertain(name) ?? false;
+  }
+
+  /**
+   * A Bind or Describe of the unnamed statement must find this client's: another client may have used
+   * the connection since. Returns where the next run of bytes begins.
+   */
+  private beforeUnnamed(
+    connection: DatabaseConnection,
+    bytes: Buffer,
+    from: number,
+    at: number,
+  ): number {
+    const wanted = this.unnamed?.id ?? 0;
+    if (connection.unnamedStatement === wanted || connection.ledger.isSkipping) return from;
+    this.emit(bytes, from, at);
+    connection.unnamedStatement = wanted;
+    if (this.unnamed === undefined) {
+      connection.ledger.owe(OWES_CLOSE | OURS | CHANGES_UNNAMED);
+      this.out.push(CLOSE_UNNAMED_MESSAGE);
+    } else {
+      const { bytes: chunk, at: begin, end } = this.unnamed;
+      connection.ledger.owe(OWES_PARSE | OURS | CHANGES_UNNAMED);
+      this.out.push(chunk.subarray(begin, end));
+    }
+    return at;
+  }
+
+  /** What the database makes of the unnamed statement, unless it discards the message. */
+  private setUnnamed(connection: DatabaseConnection, unnamed: UnnamedStatement | undefined): void {
+    if (connection.ledger.isSkipping) return;
+    this.unnamed = unnamed;
+    connection.unnamedStatement = unnamed?.id ?? 0;
+  }
+
+  /** The beginning of a message that is too large to keep goes to the database; the rest follows. */
+  private noteLarge(type: number, bytes: Buffer, from: number, at: number, next: number): number {
+    const { connection } = this;
+    if (connection === undefined) return from;
+    const { ledger } = connection;
+    switch (type) {
+      case QUERY:
+        this.host.requested();
+        this.setUnnamed(connection, undefined);
+        // What the text does is known at its end, long before the connection is given back.
+        this.scanner ??= new StatementScanner();
+        this.scanner.reset(this.host.stringSyntax);
+        this.scanner.push(bytes, at + HEADER_BYTES, bytes.length);
+        this.isScanning = true;
+        ledger.owe(OWES_QUERY);
+        this.batchEnded(connection);
+        return from;
+      case PARSE:
+        return this.parseLarge(connection, bytes, from, at, next);
+      case FUNCTION_CALL:
+        this.host.requested();
+        ledger.owe(OWES_FUNCTION_CALL);
+        this.batchEnded(connection);
+        return from;
+      default:
+        // CopyData. What a large Bind means is in its first bytes: `note` sees to it.
+        return from;
+    }
+  }
+
+  /** It cannot be kept, so it cannot be sent again to another connection. */
+  private parseLarge(
+    connection: DatabaseConnection,
+    bytes: Buffer,
+    from: number,
+    at: number,
+    next: number,
+  ): number {
+    const { ledger } = connection;
+    const nameAt = at + HEADER_BYTES;
+    const nameEnd = bytes.indexOf(0, nameAt);
+    if (ledger.isSkipping || nameEnd === nameAt) {
+      this.host.pin('large_statement', EMPTY);
+      this.setUnnamed(connection, undefined);
+      ledger.owe(OWES_PARSE | CHANGES_UNNAMED);
+      return from;
+    }
+    const name = nameEnd < 0 ? '' : bytes.toString('latin1', nameAt, nameEnd);
+    if (this.mustWait(connection, name)) return WAIT;
+    this.host.pin('large_statement', EMPTY);
+    // A name that is taken is refused, as ever.
+    const serverName = this.serverName(connection, name, bytes, from, at);
+    ledger.owe(OWES_PARSE);
+    if (serverName === undefined) return from;
+    this.out.push(parseHeader(serverName, next - nameEnd - 1));
+    return nameEnd + 1;
+  }
+
+  private scanned(): void {
+    this.isScanning = false;
+    if (this.scanner !== undefined) this.apply(this.scanner.end(), EMPTY, 0, 0);
+  }
+
+  private classify(bytes: Buffer, from: number, to: number): Effects {
+    return classify(bytes, from, to, this.host.stringSyntax);
+  }
+
+  /** `to` is the end of the message that `effects` were read from; the text may end before it. */
+  private apply(effects: Effects, bytes: Buffer, from: number, to: number): void {
+    if (effects === PLAIN) return;
+    if (effects.isReadingLocal) this.isTainted = true;
+    if (mayNameStatements(effects)) this.isWary = true;
+    const [reason] = effects.reasons;
+    if (reason === undefined) return;
+    const end = bytes.indexOf(0, from);
+    this.host.pin(reason, bytes.subarray(from, end < 0 ? to : Math.min(end, to)));
+  }
+
+  // --- What replies say
+
+  statementConfirmed(): void {
+    this.named?.confirm();
+  }
+
+  statementsLost(count: number): void {
+    this.named?.undo(count);
+  }
+
+  statementsCleared(): void {
+    this.named?.lose();
+  }
+
+  unnamedLost(): void {
+    this.unnamed = undefined;
+  }
+
+  nameOf(serverName: string): string | undefined {
+    return this.named?.nameOf(serverName);
+  }
+
+  // --- Out
+
+  /** Something of the proxy's own that goes out before the client's next message. */
+  prepend(message: Buffer): void {
+    this.out.push(message);
+  }
+
+  private emit(bytes: Buffer, from: number, to: number): void {
+    if (to > from && this.connection !== undefined) this.out.push(bytes.subarray(from, to));
+  }
+
+  /** Writes what is to go out, `bytes[from, to)` last, in one write. */
+  private flush(bytes: Buffer, from: number, to: number): void {
+    const { connection, out } = this;
+    if (connection === undefined) return;
+    const { stream } = connection;
+    if (this.isFlushDue) {
+      this.isFlushDue = false;
+      if (to > from) out.push(bytes.subarray(from, to));
+      out.push(FLUSH_MESSAGE);
+      from = to;
+    }
+    if (out.length === 0) {
+      const isWhole = from === 0 && to === bytes.length;
+      // Nobody else has a chunk that goes out as it came in, but for the unnamed statement.
+      if (isWhole && this.unnamed?.bytes !== bytes) stream.give(bytes);
+      else if (to > from) stream.write(bytes.subarray(from, to));
+    } else {
+      if (to > from) out.push(bytes.subarray(from, to));
+      this.out = [];
+      stream.write(Buffer.concat(out));
+    }
+    if ((connection.ledger.head & INSERTED) !== 0) connection.tellInserted();
+    if (stream.isCongested) this.stream.hold(HOLD_PEER_CONGESTED);
+    if (connection.ledger.depth > PIPELINE_MAX) this.stream.hold(HOLD_LEDGER_FULL);
+  }
+
+  /** Does not keep a large chunk alive for the small statement in it. */
+  private retainUnnamed(): void {
+    const { unnamed } = this;
+    if (unnamed === undefined || unnamed.bytes.length <= RETAINED_CHUNK_MAX) return;
+    unnamed.bytes = Buffer.from(unnamed.bytes.subarray(unnamed.at, unnamed.end));
+    unnamed.at = 0;
+    unnamed.end = unnamed.bytes.length;
+  }
+}
+
+const EMPTY = Buffer.alloc(0);
+/** Instead of where the next run of bytes begins. */
+const WAIT = -1;
+const TOO_MANY_STATEMENTS = `more than ${CLIENT_STATEMENTS_MAX} prepared statements, or ${
+  CLIENT_STATEMENT_BYTES_MAX / 2 ** 20
+} MiB of them`;
+const PREPARE_PASSING = Buffer.concat([
+  closeStatementMessage(PASSING_NAME),
+  parseMessage(PASSING_NAME, ''),
+]);
+const DEALLOCATE_PASSING = queryMessage(`DEALLOCATE ${PASSING_NAME}`);
+const PARSE_DEALLOCATE_PASSING = parseMessage('', `DEALLOCATE ${PASSING_NAME}`);
+/** The letter of a statement in Describe and Close. */
+const STATEMENT = 0x53; // S
+
+/** As an identifier in SQL. */
+function quoted(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+/** Whether the text may be about prepared statements; which ones, it must be read for. */
+function mayNameStatements({ reasons }: Effects): boolean {
+  return reasons.includes('sql_prepare') || reasons.includes('discard');
+}
+
+/** Discarded by a server that is not in COPY IN; Flush has nothing to flush without a connection. */
+function isOnlyForCopy(type: number): boolean {
+  return type === COPY_DATA || type === COPY_DONE || type === COPY_FAIL || type === FLUSH;
+}
