@@ -49,6 +49,7 @@ const PASSWORD_MESSAGE_MAX = 64 * 1024 + 1024;
 const WRONG_PASSWORD_DELAY_MS = 500;
 const CLOSE_LINGER_MS = 5_000;
 const ACCEPT_ENCRYPTION = Buffer.from('S');
+const EMPTY = Buffer.alloc(0);
 const REFUSE_ENCRYPTION = Buffer.from('N');
 /** The first byte of a TLS handshake, RFC 8446 section 5.1; no start-up packet may begin like this. */
 const TLS_HANDSHAKE = 0x16;
@@ -72,6 +73,8 @@ export class ClientLogin implements StreamHandler, Guest {
   private settings: SessionSettings | undefined = undefined;
   private authenticator: ClientAuthenticator | undefined = undefined;
   private userPool: UserPool | undefined = undefined;
+  /** The end of the authentication, which goes out with what comes next. */
+  private unsent: Buffer | undefined = undefined;
   /** Wheel time. */
   private welcomeAskedAt = 0;
 
@@ -356,8 +359,10 @@ export class ClientLogin implements StreamHandler, Guest {
         this.authenticationFailed(step.why);
         return;
       case 'done':
-        if (step.final !== undefined) this.stream.write(authenticationMessage(step.final));
+        if (step.final !== undefined) this.unsent = authenticationMessage(step.final);
         this.authenticated();
+        // The welcome is not here yet.
+        if (this.unsent !== undefined) this.write(EMPTY);
         return;
       default:
         step satisfies never;
@@ -369,6 +374,13 @@ export class ClientLogin implements StreamHandler, Guest {
     this.host.authenticationFailed(this.user, why);
     const error = new BerthError('password_wrong', { params: { user: this.user } });
     wheel.arm(new Timer(() => this.refuse('login_failed', error)), WRONG_PASSWORD_DELAY_MS);
+  }
+
+  /** Sends `message` behind what is unsent, in one piece: each is a record of TLS and a call of the system. */
+  private write(message: Uint8Array): void {
+    const { unsent } = this;
+    this.unsent = undefined;
+    this.stream.write(unsent === undefined ? message : Buffer.concat([unsent, message]));
   }
 
   private authenticated(): void {
@@ -410,7 +422,7 @@ export class ClientLogin implements StreamHandler, Guest {
       parameters: welcome.parameters,
       cancelKey: key.toString('latin1'),
     });
-    this.stream.write(
+    this.write(
       Buffer.concat([
         AUTHENTICATION_OK,
         ...welcome.parameters.differencesFrom(ReportedParameters.NONE),
@@ -443,7 +455,7 @@ export class ClientLogin implements StreamHandler, Guest {
 
   private refuseWith(reason: ClientCloseReason, message: Uint8Array): void {
     if (this.state === 'closed') return;
-    if (this.state !== 'handshake' || this.isEncrypted) this.stream.write(message);
+    if (this.state !== 'handshake' || this.isEncrypted) this.write(message);
     this.end(reason);
   }
 
