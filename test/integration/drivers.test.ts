@@ -414,7 +414,8 @@ describe('pgbench', () => {
           '--no-vacuum',
           `--protocol=${mode}`,
           '--client=40',
-          '--jobs=2',
+          // It prepares synchronously, and must not wait for clients of its own thread then.
+          mode === 'prepared' ? '--jobs=40' : '--jobs=2',
           '--transactions=25',
         ];
         const { code, stdout, stderr } = await runProgram('pgbench', args, { port: berth().port });
@@ -448,7 +449,7 @@ describe('pgbench', () => {
         script,
         `\\set aid random(1, 1000)\n\\startpipeline\n${queries}\\endpipeline\n`,
       );
-      const args = ['--no-vacuum', '--protocol=prepared', '--client=40', '--jobs=2'];
+      const args = ['--no-vacuum', '--protocol=prepared', '--client=40', '--jobs=40'];
       const { code, stdout } = await runProgram(
         'pgbench',
         [...args, '--transactions=20', `--file=${script}`],
