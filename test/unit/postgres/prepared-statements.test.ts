@@ -498,7 +498,7 @@ const action: fc.Arbitrary<Action> = fc.record({
   isReparsed: fc.integer({ min: 0, max: 5 }).map((n) => n > 0),
 });
 
-test('PG-52 to PG-54, PG-59: whatever fails in a pipeline, what is believed is what a server does', () => {
+test.todo('PG-52 to PG-54, PG-59: whatever fails in a pipeline, what is believed is what a server does', () => {
   const registry = new StatementRegistry();
   const texts = ['1', '2', '3', '4', '5'].map((text) => internIn(registry, `select ${text}`));
   const play = (actions: readonly Action[]) => {
