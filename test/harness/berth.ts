@@ -5,10 +5,9 @@
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { type Keeper, keepFolder } from '../../src/embedded/keeper.ts';
 import {
   type Configuration,
@@ -17,6 +16,7 @@ import {
   withPorts,
 } from './configuration.ts';
 import { Arrivals, EVENT_DEADLINE_MS, within } from './deadline.ts';
+import { GrowingFile } from './growing-file.ts';
 import { START_DEADLINE_MS, TEST_USERS } from './postgres.ts';
 import { type LoginOptions, RawClient } from './raw-client.ts';
 import { useShared } from './shared.ts';
@@ -26,8 +26,8 @@ const LAUNCHER = join(import.meta.dir, '..', '..', 'bin', 'berth');
 const PORT_MIN = 5_500;
 const PORT_MAX = 15_000;
 const START_ATTEMPTS = 10;
-/** After the end of the process, for the end of its log. */
-const CLOSE_GRACE_MS = 500;
+/** How often the log is looked at while a test waits for it. */
+const LOOK_AGAIN_MS = 10;
 
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug' | 'trace';
 
@@ -66,6 +66,7 @@ export class Berth {
   readonly #folder: string;
   readonly #keeper: Keeper;
   readonly #child: ChildProcess;
+  readonly #output: GrowingFile;
   readonly #lines = new Arrivals<LogLine>();
   readonly #expected: LogPattern[];
   readonly #end = Promise.withResolvers<ProcessEnd>();
@@ -82,11 +83,16 @@ export class Berth {
     const { openFilesMax } = options;
     const setLimit = openFilesMax === undefined ? '' : `ulimit -n ${openFilesMax}; `;
     const command = ['serve', ...args, '--log-level', options.logLevel ?? 'debug'];
+    // Not a pipe: Bun at times stops reading one for good when the machine is busy.
+    const logFile = join(this.#folder, 'berth.log');
+    const output = openSync(logFile, 'a');
+    this.#output = new GrowingFile(logFile);
     this.#child = spawn('sh', ['-c', `${setLimit}exec "$0" "$@"`, LAUNCHER, ...command], {
       cwd: this.#folder,
       env: { ...process.env, ...options.environment },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', output, output],
     });
+    closeSync(output);
     writeFileSync(join(this.#folder, 'process.pid'), `${this.#child.pid}\n`);
     this.#watch();
   }
@@ -151,7 +157,9 @@ export class Berth {
     return this.#isRunning;
   }
 
+  /** The lines that have been written up to now. */
   get log(): readonly LogLine[] {
+    this.#keep(this.#output.takeLines());
     return this.#lines.all;
   }
 
@@ -170,16 +178,21 @@ export class Berth {
     count = 1,
     deadlineMs = EVENT_DEADLINE_MS,
   ): Promise<LogLine[]> {
-    return await this.#lines.until(
-      () => {
-        const lines = this.logged(pattern);
-        if (lines.length >= count) return lines;
-        if (!this.#isRunning) throw new Error(`the proxy ended\n${this.logText}`);
-        return undefined;
-      },
-      () => `${count} log line(s) ${pattern}\n${this.#tail()}`,
-      deadlineMs,
-    );
+    const look = setInterval(() => this.#keep(this.#output.takeLines()), LOOK_AGAIN_MS);
+    try {
+      return await this.#lines.until(
+        () => {
+          const lines = this.logged(pattern);
+          if (lines.length >= count) return lines;
+          if (!this.#isRunning) throw new Error(`the proxy ended\n${this.logText}`);
+          return undefined;
+        },
+        () => `${count} log line(s) ${pattern}\n${this.#tail()}`,
+        deadlineMs,
+      );
+    } finally {
+      clearInterval(look);
+    }
   }
 
   /** Announces warnings and errors that are part of the test. */
@@ -302,20 +315,18 @@ export class Berth {
   }
 
   #watch(): void {
-    for (const stream of [this.#child.stdout, this.#child.stderr]) {
-      if (stream === null) throw new Error('the proxy has no output');
-      createInterface({ input: stream }).on('line', (line) => this.#lines.push(parseLine(line)));
-    }
     this.#child.on('error', () => this.#finish({ code: null, signal: null }));
-    this.#child.on('close', (code, signal) => this.#finish({ code, signal }));
-    // Bun sometimes loses the end of a pipe, and with it `close`.
-    this.#child.on('exit', (code, signal) => {
-      setTimeout(() => this.#finish({ code, signal }), CLOSE_GRACE_MS);
-    });
+    this.#child.on('exit', (code, signal) => this.#finish({ code, signal }));
+  }
+
+  #keep(lines: readonly string[]): void {
+    for (const line of lines) this.#lines.all.push(parseLine(line));
+    if (lines.length > 0) this.#lines.wake();
   }
 
   #finish(end: ProcessEnd): void {
     this.#isRunning = false;
+    this.#keep(this.#output.close());
     this.#end.resolve(end);
     this.#lines.wake();
   }
