@@ -345,6 +345,7 @@ export class ClientSession
   private measure(connection: DatabaseConnection): void {
     if (this.requestedAt === 0) return;
     const micros = (performance.now() - this.requestedAt) * 1000;
+    this.requestedAt = 0;
     const { counters } = this.endpoint;
     counters.queryResponses++;
     counters.queryResponseLatencyMicros += micros;
