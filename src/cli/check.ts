@@ -8,6 +8,7 @@ import { ConfigurationError } from '../control/configuration-error.ts';
 import type { Environment } from '../control/environment.ts';
 import type { DBInstance, SecretEntry } from '../proxy/snapshot.ts';
 import { type CheckOptions, EXIT, type Output } from './command-line.ts';
+import { formatTable } from './table.ts';
 
 /** What came of logging in to a target. */
 export type ProbeResult =
@@ -87,17 +88,4 @@ function describe(result: ProbeResult): string {
   if (!result.isReached) return `failed: ${result.detail}`;
   const { serverVersion, maxConnections, durationMs } = result;
   return `ok: ${serverVersion}, max_connections ${maxConnections}, ${Math.round(durationMs)} ms`;
-}
-
-function formatTable(rows: readonly (readonly string[])[]): string {
-  const widths = HEADINGS.map((_, column) =>
-    Math.max(...rows.map((row) => row[column]?.length ?? 0)),
-  );
-  const lines = rows.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join('  ')
-      .trimEnd(),
-  );
-  return `${lines.join('\n')}\n`;
 }

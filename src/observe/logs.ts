@@ -8,6 +8,7 @@
 
 import pino, { type DestinationStream, type Logger } from 'pino';
 import { prettyFactory } from 'pino-pretty';
+import { withoutControls } from '../base/printable.ts';
 import type { Event, Observer } from './events.ts';
 import type { LogSink } from './log-sink.ts';
 import { type LogLevel, levelOf, textOf } from './log-text.ts';
@@ -116,12 +117,4 @@ function stackOf(error: unknown): string {
   const isSerialised = typeof error === 'object' && error !== null && 'stack' in error;
   if (!isSerialised) return '';
   return `\n${String(error.stack).split('\n').map(withoutControls).join('\n')}`;
-}
-
-/** Names come from the network: one cannot begin a line of its own, or move a terminal's cursor. */
-function withoutControls(text: string): string {
-  return text.replace(
-    /[\p{Cc}\u2028\u2029]/gu,
-    (character) => `\\x${(character.codePointAt(0) ?? 0).toString(16).padStart(2, '0')}`,
-  );
 }
