@@ -40,6 +40,8 @@ export function managementApi(options: {
     health: () => undefined,
     readiness: () =>
       Array.from(registry.all, ({ name, problems }) => ({ proxy: name, reasons: problems })),
+    sessions: (proxy, query) => registry.describeSessions(proxy, query),
+    pools: (proxy) => registry.describePools(proxy),
     onError: (error) => observer.emit({ event: 'internal.failed', doing: 'answer HTTP', error }),
     allowAnonymous,
   });

@@ -25,6 +25,14 @@ const commands: Commands = {
     const { probeTarget } = await import('./compose.ts');
     return check(options, { probe: probeTarget, environment: process.env, output });
   },
+  async sessions(options) {
+    const { sessions } = await import('./cli/sessions.ts');
+    return sessions(options, { environment: process.env, output });
+  },
+  async pools(options) {
+    const { pools } = await import('./cli/pools.ts');
+    return pools(options, { environment: process.env, output });
+  },
 };
 
 async function run(): Promise<number> {

@@ -26,11 +26,28 @@ export interface CheckOptions {
   readonly config: string;
 }
 
+/** The API to ask: that of a configuration file, or one by its address. */
+export type ApiPlace = { readonly config: string } | { readonly url: URL };
+
+export interface PoolsOptions {
+  readonly api: ApiPlace;
+  /** Undefined: of all proxies. */
+  readonly proxy: string | undefined;
+  /** The API's answer instead of a table. */
+  readonly json: boolean;
+}
+
+export interface SessionsOptions extends PoolsOptions {
+  readonly pinned: boolean;
+}
+
 /** Each runs one command to its end and returns the exit code. */
 export interface Commands {
   serve(options: ServeOptions): Promise<number>;
   demo(options: DemoOptions): Promise<number>;
   check(options: CheckOptions): Promise<number>;
+  sessions(options: SessionsOptions): Promise<number>;
+  pools(options: PoolsOptions): Promise<number>;
 }
 
 export interface Output {
@@ -102,14 +119,73 @@ function build(version: string, commands: Commands, finish: (code: number) => vo
     .description('check a configuration file and try to reach every target')
     .addOption(configOption())
     .action(async ({ config }: { config: string }) => finish(await commands.check({ config })));
+  addSessions(program, commands, finish);
+  addPools(program, commands, finish);
   return program;
 }
 
+interface AskingFlags {
+  readonly config?: string;
+  readonly url?: URL;
+  readonly proxy?: string;
+  readonly json: boolean;
+}
+
+function addSessions(program: Command, commands: Commands, finish: (code: number) => void): void {
+  const sessions = program
+    .command('sessions')
+    .description('list the clients of a running Berth, and why each pinned one is')
+    .option('--pinned', 'only those that are pinned', false);
+  addAskingOptions(sessions).action(async (flags: AskingFlags & { pinned: boolean }) => {
+    const { pinned, proxy, json } = flags;
+    finish(await commands.sessions({ api: apiPlace(sessions, flags), pinned, proxy, json }));
+  });
+}
+
+function addPools(program: Command, commands: Commands, finish: (code: number) => void): void {
+  const pools = program
+    .command('pools')
+    .description('list the pools of a running Berth and what their connections are doing');
+  addAskingOptions(pools).action(async (flags: AskingFlags) => {
+    const { proxy, json } = flags;
+    finish(await commands.pools({ api: apiPlace(pools, flags), proxy, json }));
+  });
+}
+
+/** For commands that ask the API of a Berth that runs. */
+function addAskingOptions(command: Command): Command {
+  return command
+    .addOption(
+      configFlag('configuration file of the Berth to ask: its Api.Listen').conflicts('url'),
+    )
+    .addOption(
+      new Option('--url <url>', 'or the address of its API, as http://127.0.0.1:8400').argParser(
+        parseUrl,
+      ),
+    )
+    .option('--proxy <name>', 'only of this proxy')
+    .option('--json', 'print what the API answers', false);
+}
+
+function apiPlace(command: Command, { config, url }: AskingFlags): ApiPlace {
+  if (url !== undefined) return { url };
+  if (config !== undefined) return { config };
+  return command.error("error: one of the options '--config <file>' and '--url <url>' is needed");
+}
+
+function parseUrl(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url?.protocol === 'http:' || url?.protocol === 'https:') return url;
+  throw new InvalidArgumentError('It must begin with http:// or https://.');
+}
+
 function configOption(): Option {
-  return new Option('--config <file>', 'configuration file (docs/configuration.md)')
-    .makeOptionMandatory()
-    .argParser((value) => {
-      if (value === '') throw new InvalidArgumentError('It must not be empty.');
-      return value;
-    });
+  return configFlag('configuration file (docs/configuration.md)').makeOptionMandatory();
+}
+
+function configFlag(description: string): Option {
+  return new Option('--config <file>', description).argParser((value) => {
+    if (value === '') throw new InvalidArgumentError('It must not be empty.');
+    return value;
+  });
 }

@@ -6,6 +6,7 @@
 
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
+import { z } from 'zod';
 import { Secret } from '../credential/secret.ts';
 import type {
   ClientTls,
@@ -45,6 +46,33 @@ export interface Configuration {
   readonly ownCertificate: OwnCertificateRequest | undefined;
   /** What is right, but worth telling. */
   readonly warnings: readonly string[];
+}
+
+/**
+ * Only where the API of `file` is, for those who want to ask it: nothing else of the file has to be
+ * right, and no variable but those in `Api` is needed. Throws `ConfigurationError`, and nothing else.
+ */
+export async function loadApi(
+  file: string,
+  environment: Environment,
+): Promise<ApiConfiguration | undefined> {
+  const source = readYaml(await readText(file));
+  if ('problems' in source) throw new ConfigurationError(file, source.problems);
+  const part = apiPart(source.value);
+  const { value, fromEnvironment, problems } = substitute(part, source, environment, typeAt);
+  const parsed = API_ONLY.safeParse(value);
+  const explained = { value, source, fromEnvironment };
+  // A variable that is not there breaks the shape as well; it is what to tell.
+  if (problems.length > 0) throw new ConfigurationError(file, problems);
+  if (!parsed.success) throw new ConfigurationError(file, explain(parsed.error.issues, explained));
+  return toApi(parsed.data.Api);
+}
+
+const API_ONLY = z.object({ Api: fileSchema.shape.Api });
+
+function apiPart(value: unknown): unknown {
+  const hasApi = typeof value === 'object' && value !== null && 'Api' in value;
+  return hasApi ? { Api: value.Api } : {};
 }
 
 interface OwnCertificateRequest {
@@ -204,12 +232,13 @@ function toConfiguration(file: File, folder: string, reader: TlsFileReader): Con
     },
     ownCertificate: isGiven ? undefined : { directory, names, settings },
     warnings: reader.warnings,
-    api:
-      file.Api === undefined
-        ? undefined
-        : { listen: file.Api.Listen, allowAnonymous: file.Api.AllowAnonymous },
+    api: toApi(file.Api),
     drainTimeoutMs: file.DrainTimeout * 1000,
   };
+}
+
+function toApi(api: File['Api']): ApiConfiguration | undefined {
+  return api && { listen: api.Listen, allowAnonymous: api.AllowAnonymous };
 }
 
 function clientTlsSettings({ Tls }: File, { ca }: TlsTexts) {

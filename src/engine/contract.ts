@@ -9,6 +9,12 @@ import type { Address } from '../net/connect.ts';
 import type { Stream } from '../net/stream.ts';
 import type { AcceptTls, ConnectTls } from '../net/tls.ts';
 import type { EndpointCounters, TargetCounters, TargetGauges } from '../observe/counters.ts';
+import type {
+  Listing,
+  PoolDescription,
+  SessionDescription,
+  SessionQuery,
+} from '../observe/descriptions.ts';
 import type { Observer } from '../observe/events.ts';
 import type { ConnectionLimits } from '../pool/budget.ts';
 import type { PoolSettings } from '../pool/contract.ts';
@@ -82,6 +88,9 @@ export interface Engine extends Prober {
   /** How many database connections there may be. */
   limit(limits: ConnectionLimits): void;
   gauges(isAvailable: boolean): TargetGauges;
+  /** The sessions there are now, the oldest first; clients that are still logging in have none yet. */
+  describeSessions(query: SessionQuery): Listing<SessionDescription>;
+  describePools(): readonly PoolDescription[];
   readonly clientCount: number;
   /** Lets every client go at the next moment when nothing of it is in flight; resolves when none is left. */
   drain(): Promise<void>;

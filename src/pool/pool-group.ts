@@ -96,6 +96,10 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
 
   // The proxy.
 
+  get all(): Iterable<Pool<C>> {
+    return this.pools.values();
+  }
+
   /** Takes effect at once, also for those who wait; a changed lifetime only for new connections. */
   configure(settings: PoolSettings): void {
     this.settings = settings;

@@ -10,6 +10,12 @@ import type { DatabaseTls, Engine, EngineFactory, Stopped } from '../engine/cont
 import { ListenError, type Listener, listen } from '../net/listener.ts';
 import type { Stream } from '../net/stream.ts';
 import { EndpointCounters, TargetCounters } from '../observe/counters.ts';
+import type {
+  Listing,
+  PoolDescription,
+  SessionDescription,
+  SessionQuery,
+} from '../observe/descriptions.ts';
 import type { Observer } from '../observe/events.ts';
 import { Monitor, type TargetFacts } from '../target/monitor.ts';
 import { connectionLimits, engineSettings, targetAddress } from './settings.ts';
@@ -166,6 +172,14 @@ export class DatabaseProxy {
   targetReading() {
     const gauges = this.engine.gauges(this.monitor.isAvailable);
     return { proxy: this.name, target: this.target, counters: this.targetCounters, gauges };
+  }
+
+  describeSessions(query: SessionQuery): Listing<SessionDescription> {
+    return this.engine.describeSessions(query);
+  }
+
+  describePools(): readonly PoolDescription[] {
+    return this.engine.describePools();
   }
 
   private learnt(facts: TargetFacts): void {

@@ -3,6 +3,12 @@
 import type { Stopped } from '../engine/contract.ts';
 import { ListenError } from '../net/listener.ts';
 import type { MetricsSource } from '../observe/counters.ts';
+import type {
+  Listing,
+  PoolDescription,
+  SessionDescription,
+  SessionQuery,
+} from '../observe/descriptions.ts';
 import { DatabaseProxy, type ProxyDependencies, type Surroundings } from './proxy.ts';
 import type { DBProxy, Snapshot } from './snapshot.ts';
 import { type AcceptedTls, acceptedTls, isSameTls } from './tls.ts';
@@ -75,6 +81,34 @@ export class ProxyRegistry implements MetricsSource {
 
   *targets() {
     for (const proxy of this.proxies.values()) yield proxy.targetReading();
+  }
+
+  /** Of all proxies, or of the one called `name`; undefined when there is none of that name. */
+  describeSessions(
+    name: string | undefined,
+    { isPinnedOnly, limit }: SessionQuery,
+  ): Listing<SessionDescription> | undefined {
+    const items: SessionDescription[] = [];
+    let total = 0;
+    const proxies = this.named(name);
+    for (const proxy of proxies ?? []) {
+      const found = proxy.describeSessions({ isPinnedOnly, limit: limit - items.length });
+      items.push(...found.items);
+      total += found.total;
+    }
+    return proxies && { items, total };
+  }
+
+  describePools(name: string | undefined): readonly PoolDescription[] | undefined {
+    return this.named(name)?.flatMap((proxy) => proxy.describePools());
+  }
+
+  /** One that is retiring still has its clients, and may have a successor of the same name. */
+  private named(name: string | undefined): readonly DatabaseProxy[] | undefined {
+    const all = [...this.everyProxy()];
+    if (name === undefined) return all;
+    const named = all.filter((proxy) => proxy.name === name);
+    return named.length === 0 ? undefined : named;
   }
 
   /** Who is connected keeps the certificate that it has seen; who comes sees the new one. */

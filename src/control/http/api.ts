@@ -1,11 +1,12 @@
 /**
- * The HTTP side of the control plane: metrics, health and readiness; the management API comes here
- * later. It is built from small functions, so it knows neither pools nor sockets. Health and
+ * The HTTP side of the control plane: metrics, health, readiness, sessions and pools; the management
+ * API comes here later. It is built from small functions, so it knows neither pools nor sockets. Health and
  * readiness are open to everybody who can reach the address, because those who ask (load balancers,
  * orchestrators) have no credentials; everything else is refused unless anonymous use is allowed.
  */
 
 import { type Context, Hono } from 'hono';
+import { type ListingParts, listings } from './listings.ts';
 
 /** Whether one proxy can serve, and what stands in the way. */
 export interface ProxyReadiness {
@@ -14,7 +15,7 @@ export interface ProxyReadiness {
   readonly reasons: readonly string[];
 }
 
-export interface HttpApiParts {
+export interface HttpApiParts extends ListingParts {
   readonly metrics: () => Promise<{ readonly contentType: string; readonly body: string }>;
   /** What is wrong with the process as a whole; undefined while it works. */
   readonly health: () => string | undefined;
@@ -40,6 +41,7 @@ export function httpApi(parts: HttpApiParts): HttpApi {
     const { contentType, body } = await parts.metrics();
     return context.body(body, 200, { 'Content-Type': contentType });
   });
+  app.route('/', listings(parts));
   app.notFound((context) => context.json({ error: 'there is nothing at this path' }, 404));
   app.onError((error, context) => {
     parts.onError(error);

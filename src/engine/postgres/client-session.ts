@@ -16,6 +16,7 @@ import {
   type Stream,
   type StreamHandler,
 } from '../../net/stream.ts';
+import type { Pin, SessionDescription, SessionState } from '../../observe/descriptions.ts';
 import type { ClientCloseReason, PinReason } from '../../observe/reasons.ts';
 import type { Borrower, Waiter } from '../../pool/contract.ts';
 import { digest } from '../../sql/postgres/digest.ts';
@@ -60,7 +61,7 @@ export class ClientSession
   private parameters: ReportedParameters;
   private readonly relay: Relay;
   private waiter: Waiter | undefined = undefined;
-  private pinnedBy: PinReason | undefined = undefined;
+  private pinnedBy: Pin | undefined = undefined;
   /** What was received while waiting for a connection. */
   private held: Buffer[] | undefined = undefined;
   /** What is held cannot go on before the database has answered more. */
@@ -94,6 +95,45 @@ export class ClientSession
 
   get isEncrypted(): boolean {
     return this.stream.isEncrypted;
+  }
+
+  /** Reads what is there when somebody asks; nothing is kept for it. */
+  describe(): SessionDescription {
+    const { connection, endpoint, pinnedBy, state, stream } = this;
+    const { user, database } = this.userPool.pool.key;
+    const { wheel } = endpoint;
+    const isRequestTimed = this.requestedAt > 0 && (state === 'queued' || state === 'active');
+    const stateMs = isRequestTimed
+      ? performance.now() - this.requestedAt
+      : wheel.now - this.activeAt;
+    const now = Date.now();
+    return {
+      clientConnection: this.id,
+      proxy: endpoint.proxy,
+      endpoint: endpoint.name,
+      user,
+      database,
+      clientAddress: stream.remoteAddress,
+      applicationName: this.parameters.get('application_name') ?? '',
+      isEncrypted: stream.isEncrypted,
+      loggedInAt: now - (wheel.now - this.openedAt),
+      state,
+      stateSince: now - stateMs,
+      databaseConnection: connection && {
+        id: connection.id,
+        processId: connection.cancelKey?.processId,
+      },
+      pin: pinnedBy,
+    };
+  }
+
+  private get state(): SessionState {
+    const { connection } = this;
+    if (this.waiter !== undefined) return 'queued';
+    if (connection === undefined) return 'idle';
+    if (!connection.ledger.isQuiet || this.relay.bodyLeft > 0) return 'active';
+    if (connection.isInTransaction) return 'in_transaction';
+    return this.pinnedBy === undefined ? 'active' : 'pinned';
   }
 
   private get connection(): DatabaseConnection | undefined {
@@ -181,7 +221,8 @@ export class ClientSession
   pin(reason: PinReason, text: Uint8Array): void {
     const { connection, endpoint } = this;
     if (connection === undefined || this.pinnedBy !== undefined) return;
-    this.pinnedBy = reason;
+    const statement = digest(text);
+    this.pinnedBy = { reason, digest: statement, since: Date.now() };
     connection.isDirty = true;
     this.userPool.pool.pin(connection);
     endpoint.counters.pins[reason]++;
@@ -192,7 +233,7 @@ export class ClientSession
       clientConnection: this.id,
       databaseConnection: connection.id,
       reason,
-      digest: digest(text),
+      digest: statement,
     });
   }
 

@@ -11,6 +11,12 @@ import type { Credentials, UserCredential } from '../../credential/credentials.t
 import { OPEN_SOCKETS } from '../../net/open-sockets.ts';
 import type { Stream } from '../../net/stream.ts';
 import type { EndpointCounters, TargetGauges } from '../../observe/counters.ts';
+import type {
+  Listing,
+  PoolDescription,
+  SessionDescription,
+  SessionQuery,
+} from '../../observe/descriptions.ts';
 import type { Observer } from '../../observe/events.ts';
 import type { ClientCloseReason } from '../../observe/reasons.ts';
 import { ConnectionBudget, type ConnectionLimits } from '../../pool/budget.ts';
@@ -141,6 +147,37 @@ export class PostgresEngine implements Engine {
 
   gauges(isAvailable: boolean): TargetGauges {
     return this.group.gauges(isAvailable);
+  }
+
+  describeSessions({ isPinnedOnly, limit }: SessionQuery): Listing<SessionDescription> {
+    const items: SessionDescription[] = [];
+    let total = 0;
+    for (const session of this.sessions.values()) {
+      if (isPinnedOnly && !session.isPinned) continue;
+      total++;
+      if (items.length < limit) items.push(session.describe());
+    }
+    return { items, total };
+  }
+
+  describePools(): readonly PoolDescription[] {
+    const now = Date.now();
+    const { limits, inUse } = this.budget;
+    const targetLimits = { ...limits, inUse };
+    return Array.from(this.group.all, ({ key, users, stats, oldestWaitSince }) => {
+      const { waiting, ...connections } = stats;
+      return {
+        proxy: this.proxy,
+        target: this.target.target,
+        user: key.user,
+        database: key.database,
+        clients: users,
+        connections,
+        waiting,
+        waitingSince: waiting === 0 ? undefined : now - (this.wheel.now - oldestWaitSince),
+        targetLimits,
+      };
+    });
   }
 
   get clientCount(): number {

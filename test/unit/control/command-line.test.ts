@@ -29,6 +29,8 @@ async function run(...args: string[]) {
     serve: command('serve'),
     demo: command('demo'),
     check: command('check'),
+    sessions: command('sessions'),
+    pools: command('pools'),
   };
   const code = await runCommandLine(args, { version: '1.2.3', commands, output: screen });
   return { code, calls, text: screen.text };
@@ -48,6 +50,22 @@ describe('the command line', () => {
     expect(await run('demo', '--exit')).toMatchObject({ calls: [['demo', { exit: true }]] });
     expect(await run('check', '--config', 'x')).toMatchObject({
       calls: [['check', { config: 'x' }]],
+    });
+  });
+
+  test('asks a Berth by its file or by its address', async () => {
+    const asked = { proxy: undefined, json: false };
+    expect(await run('sessions', '--config', 'x')).toMatchObject({
+      code: 1,
+      calls: [['sessions', { ...asked, api: { config: 'x' }, pinned: false }]],
+    });
+    const options = ['--pinned', '--proxy', 'orders', '--json'];
+    const url = new URL('http://127.0.0.1:8400');
+    expect(await run('sessions', '--url', 'http://127.0.0.1:8400', ...options)).toMatchObject({
+      calls: [['sessions', { api: { url }, pinned: true, proxy: 'orders', json: true }]],
+    });
+    expect(await run('pools', '--config', 'x')).toMatchObject({
+      calls: [['pools', { ...asked, api: { config: 'x' } }]],
     });
   });
 
@@ -71,6 +89,12 @@ describe('the command line', () => {
     ['serve --config x --log-format xml', "argument 'xml' is invalid"],
     ['serve --config x --verbose', "unknown option '--verbose'"],
     ['serve --config x more', 'too many arguments'],
+    ['sessions', "one of the options '--config <file>' and '--url <url>' is needed"],
+    ['pools --json', "one of the options '--config <file>' and '--url <url>' is needed"],
+    ['sessions --config x --url http://y', 'cannot be used with option'],
+    ['sessions --url localhost:8400', 'It must begin with http:// or https://.'],
+    ['sessions --url', "option '--url <url>' argument missing"],
+    ['pools --config x --pinned', "unknown option '--pinned'"],
     ['server', "unknown command 'server'"],
     ['--bogus', "unknown option '--bogus'"],
   ])('"%s" ends with 2', async (args, text) => {

@@ -10,6 +10,8 @@ function api(parts: Partial<HttpApiParts> = {}) {
     metrics: async () => ({ contentType: 'text/plain; version=0.0.4', body: 'x 1\n' }),
     health: () => undefined,
     readiness: () => [],
+    sessions: () => ({ items: [], total: 0 }),
+    pools: () => [],
     onError: (error) => {
       throw error;
     },
@@ -62,6 +64,8 @@ describe('the API', () => {
     ['GET', '/'],
     ['GET', '/metrics/x'],
     ['POST', '/metrics'],
+    ['POST', '/sessions'],
+    ['GET', '/pools/x'],
     ['DELETE', '/healthz'],
   ])('%s %s is not there', async (method, path) => {
     const { status, headers, text } = await get(path, {}, method);
@@ -74,7 +78,7 @@ describe('the API', () => {
     const closed = { allowAnonymous: false };
     expect((await get('/healthz', closed)).status).toBe(200);
     expect((await get('/readyz', closed)).status).toBe(200);
-    for (const path of ['/metrics', '/', '/anything']) {
+    for (const path of ['/metrics', '/sessions', '/sessions?x', '/pools', '/', '/anything']) {
       const { status, text } = await get(path, closed);
       expect(status).toBe(403);
       expect(JSON.parse(text).code).toBe('MissingAuthenticationToken');

@@ -5,12 +5,13 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { renderErrorDocs } from '../../../scripts/generate-error-docs.ts';
 import { ERRORS } from '../../../src/base/errors.ts';
+import { PIN_ADVICE } from '../../../src/observe/advice.ts';
 import {
   CLIENT_CLOSE_REASONS,
   DATABASE_CLOSE_REASONS,
   PIN_REASONS,
 } from '../../../src/observe/reasons.ts';
-import { anchorsOf, headingsOf, linksOf, pathsOf, rowsOf } from './markdown.ts';
+import { anchorsOf, headingsOf, linksOf, pathsOf, rowsOf, tableOf } from './markdown.ts';
 
 const ROOT = join(import.meta.dir, '..', '..', '..');
 /** Results of measurements are written by the bench, not by people. */
@@ -93,3 +94,13 @@ describe('reasons', () => {
     expect(described.toSorted()).toEqual([...reasons].toSorted());
   });
 });
+
+test('the advice for each pin is the one that is given to who asks', () => {
+  const rows = tableOf(read('docs/pinning.md'), 'The reasons');
+  const described = rows.map((cells) => [cells[0], cells.at(-1)].map(plain));
+  expect(Object.fromEntries(described)).toEqual({ ...PIN_ADVICE });
+});
+
+function plain(cell = ''): string {
+  return cell.replaceAll('`', '');
+}

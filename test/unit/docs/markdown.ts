@@ -44,11 +44,23 @@ export function pathsOf(text: string): string[] {
 
 /** The first cells of the table under a heading, without its head. */
 export function rowsOf(text: string, heading: string): string[] {
+  return tableOf(text, heading).map(([first = '']) => first);
+}
+
+/** The cells of the table under a heading, without its head. */
+export function tableOf(text: string, heading: string): string[][] {
   const lines = text.split('\n');
   const from = lines.findIndex((line) => line.replace(/^#+ /, '') === heading);
   const isTable = (line: string) => line.startsWith('|');
   const table = lines.slice(lines.findIndex((line, at) => at > from && isTable(line)));
   const end = table.findIndex((line) => !isTable(line));
   const rows = table.slice(2, end < 0 ? undefined : end);
-  return from < 0 ? [] : rows.map((row) => row.split('|')[1]?.trim() ?? '');
+  return from < 0 ? [] : rows.map((row) => cellsOf(row));
+}
+
+function cellsOf(row: string): string[] {
+  return row
+    .split('|')
+    .slice(1, -1)
+    .map((cell) => cell.trim());
 }

@@ -1,0 +1,23 @@
+/**
+ * What a client can do so that it is not pinned, by the reason of its pin. `docs/pinning.md` has the
+ * same sentences, and a test compares.
+ */
+
+import type { PinReason } from './reasons.ts';
+
+export const PIN_ADVICE: Readonly<Record<PinReason, string>> = {
+  session_mode: 'Set PoolMode: TRANSACTION, unless every session needs a connection of its own.',
+  set: 'Give the setting in the start-up packet (options in the connection string), or use SET LOCAL, InitQuery or ALTER ROLE ... SET.',
+  temporary_object:
+    'Create the table ON COMMIT DROP inside a transaction, or use a common table expression.',
+  listen: 'Listen on a direct connection to the database; NOTIFY does not pin.',
+  sql_prepare: 'Prepare with the protocol, as drivers do, instead of with SQL.',
+  large_statement: 'Use parameters, smaller batches or COPY.',
+  hold_cursor: 'Use a cursor WITHOUT HOLD, inside one transaction.',
+  advisory_lock: 'Use pg_advisory_xact_lock, which ends with the transaction.',
+  load: 'Put the library into shared_preload_libraries.',
+  sequence: 'Use a column with GENERATED ... AS IDENTITY or a default, and RETURNING.',
+  snapshot: 'Nothing: a tool that exports a snapshot means to stay on its connection.',
+  discard: "Switch off the reset in the driver's own pool; Berth cleans connections itself.",
+  unknown: 'Write it in plain SQL that Berth can read, or connect directly for it.',
+};
