@@ -302,7 +302,7 @@ export class Berth {
   }
 
   async #untilListening(): Promise<void> {
-    await this.untilLogged('endpoint.listening', this.ports.length);
+    await this.untilLogged('endpoint.listening', this.ports.length, START_DEADLINE_MS);
   }
 
   #writeConfiguration(configuration: Configuration): void {
