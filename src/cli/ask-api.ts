@@ -1,5 +1,8 @@
 /** Asks the API of a Berth that runs, for the commands that show what it answers. */
 
+import { get as httpGet } from 'node:http';
+import { get as httpsGet } from 'node:https';
+import { text } from 'node:stream/consumers';
 import { z } from 'zod';
 import { loadApi } from '../control/config-file.ts';
 import { ConfigurationError } from '../control/configuration-error.ts';
@@ -13,6 +16,7 @@ const ANSWER_TIMEOUT_MS = 10_000;
 export interface AskingParts {
   readonly environment: Environment;
   readonly output: Output;
+  readonly answerTimeoutMs?: number;
 }
 
 /** Why there is no answer. The message is for people and complete. */
@@ -39,11 +43,11 @@ export interface Question<Answer> {
 /** Asks, prints the answer or why there is none, and returns the exit code. */
 export async function askAndShow<Answer>(
   { api, path, parameters, schema, json, format }: Question<Answer>,
-  { environment, output }: AskingParts,
+  { environment, output, answerTimeoutMs = ANSWER_TIMEOUT_MS }: AskingParts,
 ): Promise<number> {
   try {
     const base = 'url' in api ? api.url : await urlOf(api.config, environment);
-    const body = await ask(withPath(base, path, parameters));
+    const body = await ask(withPath(base, path, parameters), answerTimeoutMs);
     const answer = schema.safeParse(body);
     if (!answer.success) throw new NoAnswer(`${base.origin} answers, but not as Berth does`);
     output.out(json ? `${JSON.stringify(body, undefined, 2)}\n` : format(answer.data));
@@ -91,44 +95,54 @@ function withPath(base: URL, path: string, parameters: Question<unknown>['parame
   return url;
 }
 
-async function ask(url: URL): Promise<unknown> {
-  const { status, text } = await get(url);
-  const body = parseJson(text);
-  if (status === 200) return body;
-  const refusal = REFUSAL.safeParse(body);
+async function ask(url: URL, timeoutMs: number): Promise<unknown> {
+  const { status, text: body } = await get(url, timeoutMs);
+  const answer = parseJson(body);
+  if (status === 200) return answer;
+  const refusal = REFUSAL.safeParse(answer);
   if (!refusal.success) throw new NoAnswer(`${url.origin} answers ${status}, not as Berth does`);
   throw new NoAnswer(`${url.origin} refuses (${status}): ${refusal.data.error}`);
 }
 
 const REFUSAL = z.object({ error: z.string() });
 
-async function get(url: URL): Promise<{ readonly status: number; readonly text: string }> {
+interface HttpAnswer {
+  readonly status: number;
+  readonly text: string;
+}
+
+async function get(url: URL, timeoutMs: number): Promise<HttpAnswer> {
+  const signal = AbortSignal.timeout(timeoutMs);
   try {
-    const signal = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
-    const response = await fetch(url, { signal, redirect: 'manual' });
-    return { status: response.status, text: await response.text() };
+    return await request(url, signal);
   } catch (error) {
-    throw new NoAnswer(`no answer from ${url.origin}: ${why(error)}`);
+    const reason = signal.aborted ? `nothing within ${timeoutMs / 1000} s` : why(error);
+    throw new NoAnswer(`no answer from ${url.origin}: ${reason}`);
   }
+}
+
+/** Not `fetch`: that goes through the proxy of HTTP_PROXY, even to this machine. */
+function request(url: URL, signal: AbortSignal): Promise<HttpAnswer> {
+  const ask = url.protocol === 'https:' ? httpsGet : httpGet;
+  return new Promise((resolve, reject) => {
+    const sent = ask(url, { signal }, (response) => {
+      const status = response.statusCode ?? 0;
+      text(response).then((body) => resolve({ status, text: body }), reject);
+    });
+    sent.on('error', reject);
+  });
 }
 
 function why(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  if (error instanceof Error && error.name === 'TimeoutError') {
-    return `nothing within ${ANSWER_TIMEOUT_MS / 1000} s`;
-  }
-  switch (code) {
-    case 'ConnectionRefused':
-    case 'ECONNREFUSED':
-      return 'nothing listens there; is Berth running, with this Api.Listen?';
-    default:
-      return error instanceof Error ? error.message : String(error);
-  }
+  if (!(error instanceof Error)) return String(error);
+  const isRefused = 'code' in error && error.code === 'ECONNREFUSED';
+  if (isRefused) return 'nothing listens there; is Berth running, with this Api.Listen?';
+  return error.message;
 }
 
-function parseJson(text: string): unknown {
+function parseJson(body: string): unknown {
   try {
-    return JSON.parse(text);
+    return JSON.parse(body);
   } catch {
     return undefined;
   }

@@ -3,14 +3,19 @@
 import { describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { type Commands, runCommandLine } from '../../src/cli/command-line.ts';
+import { pools } from '../../src/cli/pools.ts';
+import { sessions } from '../../src/cli/sessions.ts';
 import { PIN_ADVICE } from '../../src/observe/advice.ts';
 import type { PinReason } from '../../src/observe/reasons.ts';
 import { backendPid, untilRunning } from '../faults/activity.ts';
 import { EngineOnWheel } from '../faults/engine-on-wheel.ts';
 import { sqlStates } from '../harness/backend-messages.ts';
 import { Berth, useBerth } from '../harness/berth.ts';
+import { EVENT_DEADLINE_MS } from '../harness/deadline.ts';
 import * as frontend from '../harness/frontend-messages.ts';
 import { eventually } from '../harness/polling.ts';
 import { usePostgres } from '../harness/postgres.ts';
@@ -155,9 +160,9 @@ describe('a pinned session is explained', () => {
 test('every state is told, with its beginning', async () => {
   await using one = await Berth.start({ database: database(), pool: { MaxConnections: 1 } });
   const stateOf = async (client: RawClient): Promise<Session> => {
-    const { sessions } = JSON.parse((await get('/sessions', one)).text);
+    const all = JSON.parse((await get('/sessions', one)).text).sessions;
     const id = client.backendPid - 2 ** 30;
-    return sessions.find((each: Session) => each.client_connection === id);
+    return all.find((each: Session) => each.client_connection === id);
   };
   const before = Date.now();
   using client = await one.login();
@@ -195,8 +200,8 @@ test('every state is told, with its beginning', async () => {
   expect(queued.database_connection).toBeNull();
   expect(Date.parse(queued.state_since)).toBeGreaterThanOrEqual(queuedAt - 5);
 
-  const { pools } = JSON.parse((await get('/pools', one)).text);
-  expect(pools).toEqual([
+  const listedPools = JSON.parse((await get('/pools', one)).text).pools;
+  expect(listedPools).toEqual([
     {
       proxy: 'orders',
       target: 'orders-db',
@@ -214,7 +219,7 @@ test('every state is told, with its beginning', async () => {
       },
     },
   ]);
-  expectRecent(pools[0].waiting_since, queuedAt);
+  expectRecent(listedPools[0].waiting_since, queuedAt);
   await client.cancel();
   await client.untilReady();
   await client.query('rollback');
@@ -255,10 +260,13 @@ interface Ended {
   readonly err: string;
 }
 
-async function run(...args: readonly string[]): Promise<Ended> {
-  const launcher = join(import.meta.dir, '..', '..', 'bin', 'berth');
-  const environment = { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '' };
-  const child = Bun.spawn([launcher, ...args], {
+const LAUNCHER = join(import.meta.dir, '..', '..', 'bin', 'berth');
+
+/** Runs a command as a process of its own, as people do. */
+async function launch(...args: readonly string[]): Promise<Ended> {
+  // Nothing listens on port 1: what is asked on this machine is asked without a detour.
+  const environment = { PATH: process.env.PATH ?? '', HTTP_PROXY: 'http://127.0.0.1:1' };
+  const child = Bun.spawn([LAUNCHER, ...args], {
     env: environment,
     stdout: 'pipe',
     stderr: 'pipe',
@@ -271,6 +279,27 @@ async function run(...args: readonly string[]): Promise<Ended> {
   return { code, out, err };
 }
 
+/** Runs a command in this process, which is quicker. */
+async function run(...args: readonly string[]): Promise<Ended> {
+  const out: string[] = [];
+  const err: string[] = [];
+  const output = {
+    out: (text: string) => void out.push(text),
+    err: (text: string) => void err.push(text),
+  };
+  const parts = { environment: {}, output, answerTimeoutMs: EVENT_DEADLINE_MS };
+  const other = () => Promise.reject(new Error('not part of this test'));
+  const commands: Commands = {
+    serve: other,
+    demo: other,
+    check: other,
+    sessions: (options) => sessions(options, parts),
+    pools: (options) => pools(options, parts),
+  };
+  const code = await runCommandLine(args, { version: '0', commands, output });
+  return { code, out: out.join(''), err: err.join('') };
+}
+
 describe('berth sessions', () => {
   test('shows a table, and explains pins', async () => {
     using idle = await berth().login({ parameters: { application_name: 'front\tdesk' } });
@@ -280,7 +309,7 @@ describe('berth sessions', () => {
       pinned,
       'pinned',
     );
-    const { code, out, err } = await run('sessions', '--config', berth().configurationFile);
+    const { code, out, err } = await launch('sessions', '--config', berth().configurationFile);
     expect({ code, err }).toEqual({ code: 0, err: '' });
     const lines = out.split('\n');
     expect(lines[0]).toStartWith('CLIENT  ENDPOINT ');
@@ -378,9 +407,29 @@ describe('no answer', () => {
     const other = await Berth.start({ database: database() });
     const { apiUrl } = other;
     await other.stop();
-    const { code, out, err } = await run('pools', '--url', apiUrl);
+    const { code, out, err } = await launch('pools', '--url', apiUrl);
     expect({ code, out }).toEqual({ code: 1, out: '' });
     expect(err).toStartWith(`berth: no answer from ${apiUrl}: nothing listens there`);
+  });
+
+  test('from a place that says nothing', async () => {
+    const silent = createTcpServer();
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+    const address = silent.address();
+    const port = typeof address === 'object' && address !== null ? address.port : 0;
+    const written: string[] = [];
+    const output = {
+      out: (text: string) => written.push(text),
+      err: (text: string) => written.push(text),
+    };
+    const api = { url: new URL(`http://127.0.0.1:${port}`) };
+    const options = { api, proxy: undefined, json: false };
+    const code = await pools(options, { environment: {}, output, answerTimeoutMs: 50 });
+    silent.close();
+    expect(code).toBe(1);
+    expect(written.join('')).toBe(
+      `berth: no answer from http://127.0.0.1:${port}: nothing within 0.05 s\n`,
+    );
   });
 
   test.each([
