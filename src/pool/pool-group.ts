@@ -269,7 +269,8 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
     const seconds = (waitedMs / 1000).toFixed(1);
     const failure = pool.backoff.lastFailure ?? this.backoff.lastFailure;
     if (failure !== undefined) {
-      return `Waited ${seconds} s for a connection to target ${this.target}, which cannot be opened: ${failure.error.message}`;
+      const why = failure.error.detail ?? failure.error.message;
+      return `Waited ${seconds} s for a connection to target ${this.target}, which cannot be opened: ${why}`;
     }
     let borrowed = 0;
     let pinned = 0;

@@ -188,6 +188,12 @@ describe('what somebody has to mend', () => {
     const proxied = await refusal(berth.login(options));
     expect(direct.sqlState).toBe('3D000');
     expect(proxied.message).toBe(direct.message);
+    // The log does not say that the database is away: it has answered.
+    const [line] = await berth.untilLogged('borrow.failed');
+    expect(line?.msg).toContain(
+      'The database says: database "nowhere" does not exist (SQLSTATE 3D000).',
+    );
+    expect(line?.msg).not.toContain('not reachable');
   });
 
   test('PG-19 a database that the user may not enter: the bytes of a direct connection', async () => {

@@ -1,6 +1,7 @@
 /** One pool: borrowing, waiting, returning, and connections that end. */
 
 import { expect, test } from 'bun:test';
+import { BerthError } from '../../../src/base/errors.ts';
 import { type Client, DOWN, Fixture, WRONG_PASSWORD } from './fake-database.ts';
 
 test('a first client waits, a connection is opened, and it is granted', () => {
@@ -475,6 +476,21 @@ test('PG-19: after a temporary failure clients go on waiting, and the timeout sa
   expect(client.error?.code).toBe('borrow_timeout');
   expect(client.error?.detail).toBe(
     'Waited 3.0 s for a connection to target orders-db, which cannot be opened: The target database is not reachable.',
+  );
+});
+
+test('PG-19: and it says what the database said, when that is why', () => {
+  const fixture = new Fixture({ settings: { borrowTimeoutMs: 3_000, maxConnecting: 1 } });
+  const client = fixture.client().ask();
+  const detail = 'The database says: too many clients already (SQLSTATE 53300).';
+  fixture.database.fail({
+    isTemporary: true,
+    detail: 'too many clients already',
+    error: new BerthError('connection_refused', { detail }),
+  });
+  fixture.pass(3_100);
+  expect(client.error?.detail).toBe(
+    `Waited 3.0 s for a connection to target orders-db, which cannot be opened: ${detail}`,
   );
 });
 

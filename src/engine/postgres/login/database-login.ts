@@ -363,13 +363,16 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
     const fields = readFields(message);
     const sqlState = fields.get('C') ?? '';
     const isAuth = sqlState.startsWith('28');
+    const said = `${fields.get('M') ?? 'no message'} (SQLSTATE ${sqlState || 'absent'})`;
+    // For the log, and for whoever has waited in vain: it has answered, so it is reachable.
+    const detail = `The database says: ${said}.`;
     this.over({
       reason: isAuth ? 'AUTH_FAILURE' : 'CONNECTION_FAILED',
       isTemporary: TEMPORARY_SQL_STATES.test(sqlState),
-      detail: `${fields.get('M') ?? 'no message'} (SQLSTATE ${sqlState || 'absent'})`,
+      detail: said,
       error: isAuth
         ? new BerthError('database_login_failed', { params: { user: this.identity?.user ?? '' } })
-        : new BerthError('connection_refused', { databaseMessage: message }),
+        : new BerthError('connection_refused', { databaseMessage: message, detail }),
     });
   }
 
