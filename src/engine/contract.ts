@@ -71,6 +71,8 @@ export interface EngineOptions {
   readonly settings: EngineSettings;
   readonly credentials: Credentials;
   readonly targetCounters: TargetCounters;
+  /** Called when a connection was lost or could not be opened: does the target still answer? */
+  readonly doubted: () => void;
 }
 
 export interface Stopped {

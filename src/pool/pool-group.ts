@@ -37,6 +37,8 @@ export interface PoolGroupOptions<C extends PooledConnection> {
   readonly counters: TargetCounters;
   /** From 0 (inclusive) to 1, like Math.random. */
   readonly random: () => number;
+  /** Called when a connection was lost or could not be opened: does the target still answer? */
+  readonly doubted: () => void;
   /** Called when a pool is made, and again when its configuration has changed. */
   readonly connectorFor: (key: PoolKey, pool: Pool<C>) => Connector<C>;
 }
@@ -51,6 +53,7 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
   /** A lower bound, made exact by `mustYield`; so a release costs one comparison until then. */
   starvationAt = Number.POSITIVE_INFINITY;
   private readonly connectorFor: PoolGroupOptions<C>['connectorFor'];
+  private readonly doubted: () => void;
   private readonly pools = new Map<string, Pool<C>>();
   /** Pools with waiters, and for up to a tick those that had some. */
   private enlisted: Pool<C>[] = [];
@@ -70,6 +73,7 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
     this.random = options.random;
     this.settings = options.settings;
     this.connectorFor = options.connectorFor;
+    this.doubted = options.doubted;
     this.budget.onChange = () => this.budgetChanged();
     this.wheel.arm(this.sweepTimer, SWEEP_MS);
   }
@@ -240,6 +244,11 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
     this.concurrency = 1;
     const times = { startedAt, now: this.wheel.now };
     this.backoff.failed(failure, times, this.settings, this.random);
+    this.doubted();
+  }
+
+  connectionLost(): void {
+    this.doubted();
   }
 
   /**

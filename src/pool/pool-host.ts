@@ -34,6 +34,8 @@ export interface PoolHost<C extends PooledConnection> {
   /** An attempt to open a connection ended. */
   attemptSucceeded(): void;
   attemptFailed(failure: OpenFailure, startedAt: number): void;
+  /** A connection ended that nobody here had told to. */
+  connectionLost(): void;
   /** Which limit applies and how long it was, in one sentence. */
   describeWait(pool: Pool<C>, waitedMs: number): string;
 }

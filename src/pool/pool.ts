@@ -198,6 +198,7 @@ export class Pool<C extends PooledConnection> {
     this.counters.closes[reason]++;
     this.members.delete(connection);
     if (reason === 'probe_failed') this.doubtIdle();
+    this.host.connectionLost();
     this.budget.returnFromPool();
     // Whoever relied on its probe needs another.
     if (this.queue.length > 0) this.serve();

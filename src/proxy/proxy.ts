@@ -70,6 +70,7 @@ export class DatabaseProxy {
       settings: engineSettings(spec, tls, this.databaseTls),
       credentials: Credentials.resolve(spec.Auth, secrets).credentials,
       targetCounters: this.targetCounters,
+      doubted: () => this.monitor.doubt(),
     });
     const prober = this.engine;
     const learnt = (facts: TargetFacts) => this.learnt(facts);

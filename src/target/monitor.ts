@@ -4,6 +4,9 @@
  * the database never sees more connections than were allowed. When every permitted connection is in
  * use there is no room to look, and no need as long as anybody gets answers. When they are idle, one of
  * them makes room.
+ *
+ * Whoever sees a connection fail asks for a look before its time. What that look finds decides, so one
+ * lost connection is no outage; the look's own is not, either.
  */
 
 import { Timer, type TimerWheel } from '../base/timer-wheel.ts';
@@ -40,14 +43,22 @@ export interface MonitorOptions {
   readonly learnt: (facts: TargetFacts) => void;
 }
 
-/** Between two looks at a target that answers, and at one that does not. */
+/** From the end of a look to the next, at a target that answers. */
 const LOOK_EVERY_MS = 10_000;
+/** The same at one that does not, or that somebody doubts; never less, but to make sure of a failure. */
 const LOOK_AGAIN_MS = 1_000;
 
 export class Monitor {
   private readonly options: MonitorOptions;
   private readonly timer: Timer;
   private isStopped = false;
+  private isLooking = false;
+  /** Wheel time at which the last look ended. */
+  private lookedAt = Number.NEGATIVE_INFINITY;
+  /** Somebody has seen something fail since the last look began. */
+  private isDoubted = false;
+  /** The last look was cut off; the next one tells whether that was the target or only the connection. */
+  private isMakingSure = false;
   /** `undefined` until the first look has ended. */
   private last: Observation | undefined = undefined;
 
@@ -64,16 +75,47 @@ export class Monitor {
     void this.look();
   }
 
+  /** A connection to the target failed: looks as soon as it may. */
+  doubt(): void {
+    if (this.isStopped || this.isDoubted) return;
+    this.isDoubted = true;
+    if (!this.isLooking && !this.isMakingSure) this.armNext();
+  }
+
   stop(): void {
     this.isStopped = true;
     this.options.wheel.disarm(this.timer);
   }
 
   private async look(): Promise<void> {
-    const observation = await this.options.prober.probe();
+    const { prober, wheel } = this.options;
+    wheel.disarm(this.timer);
+    this.isLooking = true;
+    this.isDoubted = false;
+    const observation = await prober.probe();
+    this.isLooking = false;
+    this.lookedAt = wheel.now;
     if (this.isStopped) return;
+    this.isMakingSure = !this.isMakingSure && this.isSurprising(observation);
+    if (this.isMakingSure) {
+      wheel.arm(this.timer, 0);
+      return;
+    }
     if (observation !== undefined) this.note(observation);
-    this.options.wheel.arm(this.timer, this.isAvailable ? LOOK_EVERY_MS : LOOK_AGAIN_MS);
+    this.armNext();
+  }
+
+  /** The target has taken the connection and then failed, and it answered before. */
+  private isSurprising(observation: Observation | undefined): boolean {
+    if (observation === undefined || observation.isOk) return false;
+    return this.isAvailable && observation.reason === 'CONNECTION_FAILED';
+  }
+
+  private armNext(): void {
+    const { wheel } = this.options;
+    const isCalm = this.isAvailable && !this.isDoubted;
+    const pauseMs = isCalm ? LOOK_EVERY_MS : LOOK_AGAIN_MS;
+    wheel.arm(this.timer, this.lookedAt + pauseMs - wheel.now);
   }
 
   private note(observation: Observation): void {

@@ -78,6 +78,7 @@ export class EngineOnWheel {
       settings: { ...SETTINGS, pool: { ...POOL, ...pool } },
       credentials: Credentials.resolve(auth, secrets).credentials,
       targetCounters: this.targetCounters,
+      doubted: () => undefined,
     });
     this.#listener = listen('127.0.0.1', 0, (stream) =>
       this.engine.accept(stream, 'default', this.counters),

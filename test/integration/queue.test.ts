@@ -263,7 +263,8 @@ describe('those who leave', () => {
   const berth = useBerth(() => ({
     database: database(),
     pool: { MaxConnections: 1 },
-    expect: ['connection.closed', 'client.closed'],
+    // Whoever ends all connections of a user, again and again, ends the monitor's, too.
+    expect: ['connection.closed', 'client.closed', 'target.health_changed'],
   }));
 
   test('PG-74: a waiter that disconnects gives its place up', async () => {

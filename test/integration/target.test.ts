@@ -165,6 +165,21 @@ describe('a database that goes away', () => {
     expect(await pooledConnections(db)).toBe(await berth.metric('database_connections'));
   });
 
+  test('PG-31: /readyz says so as soon as connections fail, and not at the next look', async () => {
+    if (database === undefined) throw new Error('no database');
+    await using berth = await Berth.start({ database, expect: AWAY });
+    using client = await berth.login();
+    await client.query('select 1');
+    await berth.untilLogged('target.health_changed');
+    await database.shutDown('fast');
+    const stoppedAt = performance.now();
+    await untilReadyz(berth, 503);
+    // The next look would come up to 10 seconds later.
+    expect(performance.now() - stoppedAt).toBeLessThan(5_000);
+    await database.startUp();
+    await untilReadyz(berth, 200);
+  });
+
   test('idle clients do not notice a restart', async () => {
     if (database === undefined) throw new Error('no database');
     await using berth = await Berth.start({ database, expect: AWAY });
@@ -190,8 +205,8 @@ describe('PG-31: idle connections that end are never lent', () => {
 
   async function fourIdle(): Promise<RawClient[]> {
     const clients = await Promise.all([1, 2, 3, 4].map(() => berth().login()));
-    for (const client of clients) client.send(frontend.query('select pg_sleep(0.05)'));
-    for (const client of clients) expect(sqlStates(await client.untilReady())).toEqual([]);
+    for (const client of clients) await client.query('begin');
+    for (const client of clients) await client.query('commit');
     expect(await berth().metric('database_connections')).toBe(4);
     return clients;
   }

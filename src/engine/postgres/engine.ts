@@ -79,6 +79,7 @@ export class PostgresEngine implements Engine {
       settings: options.settings.pool,
       counters: options.targetCounters,
       random: Math.random,
+      doubted: options.doubted,
       connectorFor: (key, pool) => this.connectorFor(key, pool),
     });
     this.warmCredentials();

@@ -256,6 +256,8 @@ export class Fixture {
   readonly wheel = new TimerWheel(0);
   readonly database = new FakeDatabase();
   readonly counters = new TargetCounters();
+  /** How often the group doubted that the target answers. */
+  doubts = 0;
   readonly budget: ConnectionBudget;
   readonly group: PoolGroup<FakeConnection>;
   readonly pool: Pool<FakeConnection>;
@@ -278,6 +280,7 @@ export class Fixture {
       settings: { ...SETTINGS, ...settings },
       counters: this.counters,
       random,
+      doubted: () => this.doubts++,
       connectorFor: (_key, pool) => this.database.connector(pool),
     });
     this.pool = this.group.join({ user: 'app', database: 'orders' });

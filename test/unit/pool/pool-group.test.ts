@@ -1,7 +1,7 @@
 /** Several pools of one target: limits, opening, backoff, fairness between users, sweeping. */
 
 import { expect, test } from 'bun:test';
-import { type Client, DOWN, Fixture } from './fake-database.ts';
+import { type Client, DOWN, Fixture, WRONG_PASSWORD } from './fake-database.ts';
 
 test('PG-76: 500 clients on a cold pool of 40 never open more than 4 at a time', () => {
   const fixture = new Fixture({ limit: 40, settings: { maxConnecting: 4 } });
@@ -501,4 +501,26 @@ test('the audit notices a connection on the wrong list', () => {
   const [connection] = fixture.idle(1);
   if (connection !== undefined) connection.placement = 'borrowed';
   expect(() => fixture.group.audit()).toThrow('idle');
+});
+
+test('PG-31: a lost connection and a failed attempt are told to whoever watches the target', () => {
+  const fixture = new Fixture();
+  const [connection] = fixture.idle(1);
+  expect(fixture.doubts).toBe(0);
+  if (connection !== undefined) fixture.pool.lost(connection, 'database_closed');
+  expect(fixture.doubts).toBe(1);
+  fixture.client().ask();
+  fixture.database.fail(DOWN);
+  expect(fixture.doubts).toBe(2);
+});
+
+test('PG-31: what the proxy itself ends, and a wrong password, say nothing of the target', () => {
+  const fixture = new Fixture();
+  const [client] = fixture.borrowed(1);
+  client?.give('destroy');
+  fixture.database.finishClosing();
+  const refused = fixture.client().ask();
+  fixture.database.fail(WRONG_PASSWORD);
+  expect(refused.error?.code).toBe('database_login_failed');
+  expect(fixture.doubts).toBe(0);
 });

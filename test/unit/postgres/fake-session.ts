@@ -137,6 +137,7 @@ export async function startFakeSession(): Promise<FakeSession> {
     settings: POOL_SETTINGS,
     counters: target.counters,
     random: () => 0.5,
+    doubted: () => undefined,
     connectorFor: (_key, pool) => ({
       open(opened) {
         const connection = new DatabaseConnection(database.stream, target, pool, facts);
