@@ -70,7 +70,7 @@ class Service {
     this.log.emit({ event: 'process.started', version, pid: process.pid });
     this.tellWarnings();
     try {
-      this.registry.reconcile(this.configuration.snapshot);
+      this.registry.reconcile(this.configuration.snapshot, this.configuration.drainTimeoutMs);
       this.listenForManagement();
     } catch (error) {
       if (!(error instanceof ListenError) && !(error instanceof HttpListenError)) throw error;
@@ -162,7 +162,7 @@ class Service {
       const isApiChanged = !isDeepStrictEqual(configuration.api, this.configuration.api);
       this.configuration = configuration;
       this.tellWarnings();
-      this.registry.reconcile(configuration.snapshot);
+      this.registry.reconcile(configuration.snapshot, configuration.drainTimeoutMs);
       if (!isApiChanged) return;
       await this.http?.stop();
       this.http = undefined;

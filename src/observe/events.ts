@@ -88,6 +88,8 @@ export type Event =
       readonly isPublic: boolean;
     }
   | { readonly event: 'endpoint.closed'; readonly proxy: string; readonly endpoint: string }
+  /** It was removed, or replaced by another of its name, and its last client is gone. */
+  | { readonly event: 'proxy.stopped'; readonly proxy: string; readonly clientsCut: number }
   | { readonly event: 'api.listening'; readonly address: string }
   | { readonly event: 'configuration.applied'; readonly proxies: number }
   | { readonly event: 'configuration.incomplete'; readonly detail: string }

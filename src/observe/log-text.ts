@@ -90,6 +90,8 @@ export function levelOf(event: Event): LogLevel {
       return event.state === 'AVAILABLE' ? 'info' : 'error';
     case 'endpoint.listening':
       return event.isPublic ? 'warn' : 'info';
+    case 'proxy.stopped':
+      return event.clientsCut > 0 ? 'warn' : 'info';
     case 'client.closed':
       return clientCloseLevel(event.reason);
     case 'connection.closed':
@@ -188,6 +190,8 @@ export function textOf(event: Event): string {
       return `The target is ${event.state}${event.reason === undefined ? '' : ` (${event.reason})`}. ${event.detail}`.trimEnd();
     case 'endpoint.listening':
       return `The endpoint listens on ${event.address}${event.isPublic ? ', which is neither a loopback nor a private address: anyone who can reach it can try to log in' : ''}.`;
+    case 'proxy.stopped':
+      return `The proxy was removed. ${clientsCut(event.clientsCut)}`;
     case 'api.listening':
       return `Metrics and health are served on ${event.address}.`;
     case 'endpoint.closed':
@@ -205,7 +209,7 @@ export function textOf(event: Event): string {
     case 'process.draining':
       return `${event.signal}: no new clients, and ${count(event.clients, 'client', 'clients')} may finish their transactions within ${event.deadlineMs / 1000} s.`;
     case 'process.stopped':
-      return `Berth stopped. ${count(event.clientsCut, 'client', 'clients')} had to be cut in the middle of a transaction.`;
+      return `Berth stopped. ${clientsCut(event.clientsCut)}`;
     case 'internal.failed':
       return `An internal error while ${event.doing}.`;
   }
@@ -221,6 +225,10 @@ const BORROW_TEXTS = {
   timeout: 'Timed-out waiting to acquire database connection.',
   refused: 'A database connection could not be borrowed.',
 } as const;
+
+function clientsCut(amount: number): string {
+  return `${count(amount, 'client', 'clients')} had to be cut in the middle of a transaction.`;
+}
 
 function count(amount: number, one: string, many: string): string {
   return `${amount} ${amount === 1 ? one : many}`;

@@ -1,5 +1,6 @@
 /** All proxies of this process, reconciled towards desired state. */
 
+import { Timer } from '../base/timer-wheel.ts';
 import type { Stopped } from '../engine/contract.ts';
 import { ListenError } from '../net/listener.ts';
 import type { MetricsSource } from '../observe/counters.ts';
@@ -37,14 +38,17 @@ export class ProxyRegistry implements MetricsSource {
 
   /**
    * Makes the proxies what `snapshot` says. One that cannot listen is reported, by throwing its
-   * `ListenError` after all others have been brought up to date.
+   * `ListenError` after all others have been brought up to date. Clients of one that is removed have
+   * `drainTimeoutMs` to finish their transactions.
    */
-  reconcile(snapshot: Snapshot): void {
+  reconcile(snapshot: Snapshot, drainTimeoutMs: number): void {
     const errors: unknown[] = [];
     const surroundings = { secrets: snapshot.Secrets, tls: this.tlsFor(snapshot.Tls) };
     for (const [name, proxy] of this.proxies) {
       const wanted = snapshot.DBProxies.find((each) => each.DBProxyName === name);
-      if (wanted === undefined || !proxy.canBecome(wanted)) this.retire(name, proxy);
+      if (wanted === undefined || !proxy.canBecome(wanted)) {
+        this.retire(name, proxy, drainTimeoutMs);
+      }
     }
     for (const [index, wanted] of snapshot.DBProxies.entries()) {
       try {
@@ -132,13 +136,22 @@ export class ProxyRegistry implements MetricsSource {
   }
 
   /** Its addresses are free at once; its clients finish what they are at. */
-  private retire(name: string, proxy: DatabaseProxy): void {
+  private retire(name: string, proxy: DatabaseProxy, drainTimeoutMs: number): void {
+    const { wheel } = this.dependencies;
     this.proxies.delete(name);
     this.retiring.add(proxy);
+    const deadline = new Timer(() => this.stopRetired(proxy));
+    wheel.arm(deadline, drainTimeoutMs);
     void proxy.drain().then(() => {
-      proxy.stop();
-      this.retiring.delete(proxy);
+      wheel.disarm(deadline);
+      this.stopRetired(proxy);
     });
+  }
+
+  private stopRetired(proxy: DatabaseProxy): void {
+    if (!this.retiring.delete(proxy)) return;
+    const { clientsCut } = proxy.stop();
+    this.dependencies.observer.emit({ event: 'proxy.stopped', proxy: proxy.name, clientsCut });
   }
 
   private *everyProxy(): Generator<DatabaseProxy> {

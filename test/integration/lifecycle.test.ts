@@ -313,11 +313,38 @@ describe('SIGHUP', () => {
     expect(await farewell(idle)).toEqual(['57P01']);
     working.send(frontend.query('COMMIT'));
     expect((await working.untilClosed()).map(({ type }) => type)).toEqual(['C', 'Z', 'E']);
+    const [gone] = await berth.untilLogged('proxy.stopped');
+    expect([gone?.level, gone?.proxy]).toEqual(['info', 'second']);
     expect(textRows(await stays.query('SELECT 1'))).toEqual([['1']]);
     // The address is free again, and may be another proxy's.
     await berth.reload({ ...berth.configuration, DBProxies: [orders, second] });
     using again = await berth.login({ port });
     expect(textRows(await again.query('SELECT 1'))).toEqual([['1']]);
+  });
+
+  test('PG-78: DrainTimeout stops who does not finish on a proxy that a reload removed', async () => {
+    const berth = await start({ file: { DrainTimeout: 1 }, expect: ['proxy.stopped'] });
+    const [orders = {}] = berth.configuration.DBProxies;
+    const port = 16_490 + (berth.pid % 500);
+    const second = { ...orders, DBProxyName: 'second', Listen: `127.0.0.1:${port}` };
+    await berth.reload({ ...berth.configuration, DBProxies: [orders, second] });
+    using stays = await berth.login();
+    await stays.query('BEGIN');
+    using endless = await berth.login({ port });
+    await endless.query('BEGIN');
+    const startedAt = performance.now();
+    await berth.reload({ ...berth.configuration, DBProxies: [orders] });
+    expect(await farewell(endless)).toEqual(['57P01']);
+    expect(performance.now() - startedAt).toBeGreaterThan(900);
+    const [line] = await berth.untilLogged('proxy.stopped');
+    expect([line?.level, line?.proxy]).toEqual(['warn', 'second']);
+    expect(line?.msg).toContain('1 client');
+    // It is no matter of the others', and nothing is left of it.
+    expect(sqlStates(await stays.query('COMMIT'))).toEqual([]);
+    await eventually(async () => {
+      const sql = "SELECT pid FROM pg_stat_activity WHERE state = 'idle in transaction'";
+      return (await adminQuery(database(), sql)).length === 0 || undefined;
+    }, 'the end of the transaction');
   });
 
   test('SIGTERM waits for transactions of a proxy that a reload removed', async () => {

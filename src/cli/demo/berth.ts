@@ -36,7 +36,7 @@ export class DemoBerth implements AsyncDisposable {
     const { registry, wheel } = dataPlane(this.journal);
     this.registry = registry;
     this.stopWheel = () => wheel.stop();
-    registry.reconcile(snapshot);
+    registry.reconcile(snapshot, 0);
     const api = { registry, observer: this.journal, version, allowAnonymous: true };
     this.http = serveHttp(managementApi(api), { host: HOST, port: ANY_PORT });
   }

@@ -108,6 +108,11 @@ const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { event: N
     isPublic,
   })),
   'endpoint.closed': [{ event: 'endpoint.closed', proxy: 'orders', endpoint: 'default' }],
+  'proxy.stopped': [0, 1].map((clientsCut) => ({
+    event: 'proxy.stopped',
+    proxy: 'orders',
+    clientsCut,
+  })),
   'api.listening': [{ event: 'api.listening', address: '127.0.0.1:8400' }],
   'configuration.applied': [{ event: 'configuration.applied', proxies: 1 }],
   'configuration.incomplete': [
