@@ -64,7 +64,10 @@ export interface Borrower<C extends PooledConnection> {
   /** The connection is the borrower's from here on. May be called from inside any other pool call. */
   granted(connection: C): void;
   refused(error: BerthError): void;
-  /** Called once, after `borrowNoticeMs` of waiting. */
+  /**
+   * Called after `borrowNoticeMs` of waiting, and whenever the wait has doubled since. To be told is
+   * also how a client whose socket is not read, because it has sent too much, is found to be gone.
+   */
   stillWaiting(waitedMs: number, position: number): void;
 }
 
@@ -78,7 +81,7 @@ export interface Waiter {
 export interface PoolSettings {
   /** Wait for a connection. 0: fail when nothing is free now, even if the pool could grow. */
   readonly borrowTimeoutMs: number;
-  /** A waiter is told that it waits after this long. */
+  /** A waiter is told that it waits after this long, and again after twice that, and so on. */
   readonly borrowNoticeMs: number;
   /** An idle connection unused this long is closed. */
   readonly idleTimeoutMs: number;

@@ -584,11 +584,12 @@ export class Pool<C extends PooledConnection> {
   private notifyWaiting(now: number, borrowNoticeMs: number): void {
     const due: { place: Place<Borrower<C>>; position: number }[] = [];
     this.queue.visitSince(now - borrowNoticeMs, (place, position) => {
-      if (!place.wasNotified) due.push({ place, position });
+      if (now - place.since >= 2 * place.toldAfterMs) due.push({ place, position });
     });
     for (const { place, position } of due) {
-      place.wasNotified = true;
-      place.occupant?.stillWaiting(now - place.since, position);
+      const waitedMs = now - place.since;
+      place.toldAfterMs = waitedMs;
+      place.occupant?.stillWaiting(waitedMs, position);
     }
   }
 }

@@ -25,7 +25,8 @@ export class Place<T> implements Waiter {
   readonly since: number;
   /** Undefined as soon as nobody may be called back any more. */
   occupant: T | undefined;
-  wasNotified = false;
+  /** How long it had waited when it was last told; 0 before that. */
+  toldAfterMs = 0;
   next: Place<T> | undefined = undefined;
   previous: Place<T> | undefined = undefined;
   /** The list that holds this place; undefined while it is in none. */

@@ -149,7 +149,7 @@ test('PG-32: a connection that rested for less than 30 s is lent without a probe
   expect(network.links.all[0]?.passed.toServer).toBe(sent + 2 * length + frontend.sync().length);
 });
 
-test('a client in the queue is told after 5 s, once, and its place', async () => {
+test('a client in the queue is told after 5 s, its place, and again when it has waited twice as long', async () => {
   using proxy = new EngineOnWheel(database().port, 1);
   using holder = await proxy.login();
   await holder.query('begin');
@@ -170,11 +170,35 @@ test('a client in the queue is told after 5 s, once, and its place', async () =>
     M: 'Waiting for a database connection for 5 s; 1 in the queue.',
   });
   expect((await notice(second)).get('M')).toContain('2 in the queue');
-  proxy.pass(60_000);
+  proxy.pass(30_000);
+  expect((await notice(first)).get('M')).toContain('for 10 s; 1 in the queue');
+  expect((await notice(first)).get('M')).toContain('for 20 s; 1 in the queue');
+  expect(first.unread).toEqual([]);
   await holder.query('commit');
   expect(textRows(await first.untilReady())).toEqual([['1']]);
   const messages = await second.untilReady();
-  expect(messages.map(({ type }) => type).join('')).toBe('12DCZ');
+  expect(messages.map(({ type }) => type).join('')).toBe('NN12DCZ');
+});
+
+test('PG-29: a queued client that sent more than is kept, and then left, leaves the queue', async () => {
+  using proxy = new EngineOnWheel(database().port, 1);
+  using holder = await proxy.login();
+  await holder.query('begin');
+  using client = await proxy.login();
+  client.send(frontend.query(`select '${'x'.repeat(4_000_000)}'`));
+  await untilQueued(proxy, 1);
+  proxy.pass(5_100);
+  await client.until('N');
+  // Its socket is not read any more, so its end is not seen, either.
+  client.destroy();
+  await client.untilClosed();
+  proxy.pass(4_000);
+  expect(proxy.gauges.queueDepth).toBe(1);
+  // What it is told when it has waited for twice as long finds nobody.
+  proxy.pass(1_500);
+  await untilQueued(proxy, 0);
+  expect(proxy.counters.clientConnections).toBe(1);
+  await holder.query('commit');
 });
 
 test('a client that waits at its login is told after 5 s too', async () => {

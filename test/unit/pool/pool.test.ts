@@ -352,7 +352,7 @@ test('a borrow timeout says which limit, how long, and what the connections do',
   fixture.audit();
 });
 
-test('a waiter is told once that it waits, with its position', () => {
+test('a waiter is told that it waits, with its position, and again when the wait has doubled', () => {
   const fixture = new Fixture({ limit: 1 });
   fixture.borrowed(1);
   const first = fixture.client().ask();
@@ -360,10 +360,16 @@ test('a waiter is told once that it waits, with its position', () => {
   const vip = fixture.client().ask(5);
   fixture.pass(4_900);
   expect(first.notice).toBeUndefined();
-  fixture.pass(10_000);
+  fixture.pass(5_000);
   expect(vip.notice).toEqual({ waitedMs: 5_000, position: 1 });
   expect(first.notice).toEqual({ waitedMs: 5_000, position: 2 });
   expect(second.notice).toEqual({ waitedMs: 5_000, position: 3 });
+  vip.waiter?.abandon();
+  fixture.pass(10_000);
+  expect(first.notice).toEqual({ waitedMs: 10_000, position: 1 });
+  expect(second.notice).toEqual({ waitedMs: 10_000, position: 2 });
+  fixture.pass(100_000);
+  expect(first.notice).toEqual({ waitedMs: 80_000, position: 1 });
 });
 
 test('a changed borrow timeout holds for those who wait already', () => {
