@@ -53,7 +53,7 @@ function stateOfTarget(berth: Berth): string[] {
   return berth.logged('target.health_changed').map(({ level }) => level);
 }
 
-test('PG-78: clients beyond the files that there are get 53300; those inside are served', async () => {
+test('PG-78, PG-31: clients beyond the files that there are get 53300; those inside are served', async () => {
   await using berth = await startLimited();
   const clients = await fill(berth);
   expect(clients.length).toBeGreaterThan(10);

@@ -230,6 +230,40 @@ describe('PG-78 stopping', () => {
   });
 });
 
+test('PG-78: SIGTERM while it starts, at any moment: it ends', async () => {
+  const first = await start();
+  await first.stop();
+  for (const moment of ['process.started', 'endpoint.listening', 'api.listening', undefined]) {
+    const berth = Berth.launch({ configuration: first.configuration });
+    berths.push(berth);
+    if (moment !== undefined) await berth.untilLogged(moment);
+    berth.signal('SIGTERM');
+    const { code, signal } = await berth.ended;
+    // Before it handles signals there is nothing to finish.
+    if (signal === null) expect(code).toBe(0);
+    else expect(signal).toBe('SIGTERM');
+  }
+});
+
+test('PG-78: SIGTERM while the database is away: who waits is told at the deadline', async () => {
+  const gone = ['connection.open_failed', 'target.health_changed', 'connection.closed'];
+  const berth = await start({ file: { DrainTimeout: 1 }, expect: gone });
+  using client = await berth.login();
+  await client.query('SELECT 1');
+  await database().shutDown();
+  try {
+    client.send(frontend.query('SELECT 1'));
+    const login = endOf(berth.login({ parameters: { TimeZone: 'Asia/Tokyo' } }));
+    await untilMetric(berth, 'berth_borrow_queue_depth', 2);
+    await signalled(berth, 'SIGTERM');
+    expect(await farewell(client)).toEqual(['57P01']);
+    expect(await login).toBe('57P01');
+    expect((await berth.ended).code).toBe(0);
+  } finally {
+    await database().startUp();
+  }
+});
+
 describe('SIGHUP', () => {
   /** The file as it is, with other properties of ConnectionPoolConfig, the proxy or the file. */
   function changed(berth: Berth, change: Options): Configuration {
@@ -267,7 +301,7 @@ describe('SIGHUP', () => {
     }
   });
 
-  test('nothing changed: no connection is replaced, nobody notices', async () => {
+  test('PG-18: nothing changed: no connection is replaced, nobody notices', async () => {
     const berth = await start({ pool: { MaxConnections: 1 } });
     using idle = await berth.login();
     const pid = textRows(await idle.query('SELECT pg_backend_pid()'));
@@ -383,7 +417,7 @@ describe('SIGHUP', () => {
     expect((await working.untilClosed()).map(({ type }) => type)).toEqual(['C', 'Z', 'E']);
   });
 
-  test('a changed password: those inside stay, the new one opens, the old one does not', async () => {
+  test('PG-15: a changed password: those inside stay, the new one opens, the old one does not', async () => {
     // Until the file is read again, the proxy has a password that the database no longer takes.
     const meanwhile = ['connection.open_failed', 'target.health_changed'];
     const berth = await start({ expect: ['client.authentication_failed', ...meanwhile] });
@@ -418,6 +452,40 @@ describe('SIGHUP', () => {
     await berth.reload(changed(berth, { proxy: { Auth: [{ SecretArn: 'app' }] } }));
     expect(sqlStates(await inside.query('COMMIT'))).toEqual([]);
     await expect(berth.login({ user: 'other' })).rejects.toMatchObject({ sqlState: '28P01' });
+  });
+
+  test('PG-77: a reload that replaces connections lets a batch that is half sent go on', async () => {
+    const berth = await start({ pool: { MaxConnections: 1 } });
+    using client = await berth.login();
+    using waiting = await berth.login();
+    const pid = 'SELECT pg_backend_pid()';
+    client.send(frontend.parse('', pid), frontend.bind(), frontend.execute(), frontend.flush());
+    const [before] = textRows(await client.until('C'));
+    await berth.reload(changed(berth, { pool: { InitQuery: "SET work_mem = '2MB'" } }));
+    // Who waits is not served by what is to be replaced.
+    waiting.send(frontend.query('SHOW work_mem'));
+    await untilMetric(berth, 'berth_borrow_queue_depth', 1);
+    client.send(frontend.bind(), frontend.execute(), frontend.sync());
+    expect(textRows(await client.untilReady())).toEqual([before ?? []]);
+    expect(textRows(await waiting.untilReady())).toEqual([['2MB']]);
+    expect(textRows(await client.query(pid))).not.toEqual([before ?? []]);
+    const reasons = berth.logged('connection.closed').map(({ reason }) => reason);
+    expect(reasons).toEqual(['configuration_changed']);
+  });
+
+  test('PG-77: a reload does not disturb who waits for a database that is away', async () => {
+    const gone = ['connection.open_failed', 'target.health_changed', 'connection.closed'];
+    const berth = await start({ expect: gone });
+    using client = await berth.login();
+    await client.query('SELECT 1');
+    await database().shutDown();
+    client.send(frontend.query("SELECT 'served'"));
+    await untilMetric(berth, 'berth_borrow_queue_depth', 1);
+    await berth.reload(berth.configuration);
+    await berth.reload(changed(berth, { pool: { MaxConnections: 2 } }));
+    expect(await berth.metric('berth_borrow_queue_depth')).toBe(1);
+    await database().startUp();
+    expect(textRows(await client.untilReady())).toEqual([['served']]);
   });
 
   test('another InitQuery: connections are replaced as they return', async () => {

@@ -81,7 +81,7 @@ describe('MaxClientConnections', () => {
 });
 
 describe('clocks of a client', () => {
-  test('IdleClientTimeout closes a silent client with 57P05, and nobody else', async () => {
+  test('PG-40 IdleClientTimeout closes a silent client with 57P05, and nobody else', async () => {
     const berth = await start({ proxy: { IdleClientTimeout: 1 } });
     using idle = await berth.login();
     await idle.query('SELECT 1');
@@ -109,7 +109,7 @@ describe('clocks of a client', () => {
     await berth.untilLogged('connection.reset');
   });
 
-  test('BorrowedIdleTimeout rolls back and tells 25P03; a running statement is left alone', async () => {
+  test('PG-40 BorrowedIdleTimeout rolls back and tells 25P03; a running statement is left alone', async () => {
     await adminQuery(database(), 'CREATE TABLE kept (id int)');
     await adminQuery(database(), 'ALTER TABLE kept OWNER TO app');
     const berth = await start({
@@ -133,7 +133,7 @@ describe('clocks of a client', () => {
     expect(sqlStates(await busy.query('COMMIT'))).toEqual([]);
   });
 
-  test('BorrowedIdleTimeout takes a connection back from a half sent batch and from COPY', async () => {
+  test('PG-40 BorrowedIdleTimeout takes a connection back from a half sent batch and from COPY', async () => {
     await adminQuery(database(), 'CREATE TABLE copied (id int)');
     await adminQuery(database(), 'ALTER TABLE copied OWNER TO app');
     const berth = await start({

@@ -66,7 +66,15 @@ describe.each(METHODS)('$method', ({ method, proxy }) => {
     await expect(refused).rejects.toMatchObject({ sqlState: '28P01' });
   });
 
-  test('PG-12 unknown user and wrong password: the same answer after the same time', async () => {
+  test('PG-12 a wrong password for a database that does not exist: nothing of the database', async () => {
+    const wrong = await refusal(address(), 'app', 'wrong-password');
+    const nowhere = await refusal(address(), 'app', 'wrong-password', 'nowhere');
+    expect(nowhere.shape).toEqual(wrong.shape);
+    const unknown = await refusal(address(), 'nob', 'app-password', 'nowhere');
+    expect(unknown.shape).toEqual(wrong.shape);
+  });
+
+  test('PG-12 PG-17 unknown user and wrong password: the same answer after the same time', async () => {
     const [wrong, unknown, again] = await Promise.all([
       refusal(address(), 'app', 'wrong-password'),
       refusal(address(), 'nob', 'wrong-password'),
@@ -218,9 +226,14 @@ async function endAfter(address: PortAddress, answer: Uint8Array): Promise<strin
   return sqlStates(await client.untilClosed())[0] ?? 'closed';
 }
 
-async function refusal(address: PortAddress, user: string, password: string): Promise<Refusal> {
+async function refusal(
+  address: PortAddress,
+  user: string,
+  password: string,
+  databaseName = 'app',
+): Promise<Refusal> {
   using client = await RawClient.connect(address);
-  client.send(frontend.startup({ user, database: 'app' }));
+  client.send(frontend.startup({ user, database: databaseName }));
   const login = new Login(user, password);
   const shape: string[] = [];
   let salt = '';

@@ -223,6 +223,41 @@ describe('what somebody has to mend', () => {
     expect(berth.logText).not.toContain('wrong-in-secret');
   });
 
+  const expiries: readonly (readonly [string, string])[] = [
+    ['whose VALID UNTIL has passed', "VALID UNTIL '2001-01-01'"],
+    ['that may not log in any more', 'NOLOGIN'],
+  ];
+  for (const [what, change] of expiries) {
+    test(`PG-15 a role ${what}: what is open serves on, nothing new is opened`, async () => {
+      const expect28000 = [...FAILURES, (line: LogLine) => line.reason === 'database_closed'];
+      const berth = await start({
+        database: database(),
+        users: USERS,
+        pool: { MaxConnections: 2 },
+        expect: expect28000,
+      });
+      const login = { user: 'clear', password: 'clear-password' };
+      using inside = await berth.login(login);
+      const pid = textRows(await inside.query('SELECT pg_backend_pid()'));
+      await adminQuery(database(), `ALTER ROLE clear ${change}`);
+      try {
+        using late = await berth.login(login);
+        expect(textRows(await late.query('SELECT pg_backend_pid()'))).toEqual(pid);
+        // The second connection would be a new one: nothing that the proxy remembers opens it.
+        await inside.query('BEGIN');
+        late.send(frontend.query('SELECT 1'));
+        expect(sqlStates(await late.untilClosed())).toEqual(['28000']);
+        expect(sqlStates(await inside.query('COMMIT'))).toEqual([]);
+        const [line] = await berth.untilLogged('connection.open_failed');
+        expect(line?.msg).toContain(change === 'NOLOGIN' ? '28000' : '28P01');
+      } finally {
+        await adminQuery(database(), "ALTER ROLE clear LOGIN VALID UNTIL 'infinity'");
+      }
+      using again = await berth.login(login);
+      expect(textRows(await again.query('SELECT 1'))).toEqual([['1']]);
+    });
+  }
+
   test('after the secret is corrected, the next login succeeds', async () => {
     const users: TestUser[] = [{ name: 'app', password: 'wrong-in-secret' }];
     const berth = await start({ database: database(), users, expect: FAILURES });
@@ -427,6 +462,8 @@ describe('unusual databases', () => {
       TimeZone: 'Asia/Tokyo',
     });
     expect(textRows(await client.query('SELECT 1'))).toEqual([['served']]);
+    // They were for whoever opened the connection, see docs/differences.md.
+    expect(client.received.filter(({ type }) => type === 'N' || type === 'v')).toEqual([]);
   });
 
   test('PG-11 the whole login and an answer, byte by byte', async () => {

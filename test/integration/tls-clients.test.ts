@@ -281,7 +281,7 @@ describe('a session over TLS', () => {
     await untilMetric(berth(), 'client_connections_tls', 0);
   });
 
-  test('cancels, over TLS and without', async () => {
+  test('PG-71 cancels, over TLS and without', async () => {
     using client = await berth().login(TLS_APP);
     for (const hasTls of [true, false]) {
       await client.query('begin');
@@ -373,7 +373,7 @@ describe('client certificates', () => {
     ['TLS 1.3', {}],
     ['TLS 1.2', { maxVersion: 'TLSv1.2' }],
   ] as const) {
-    test(`${kind}: optional, none is fine, a good one too, a bad one is not`, async () => {
+    test(`PG-18 ${kind}: optional, none is fine, a good one too, a bad one is not`, async () => {
       const { client, unknownClient } = authorities();
       for (const options of [TLS_APP, shown(client)]) {
         using session = await optional().login({
@@ -403,7 +403,7 @@ describe('client certificates', () => {
 });
 
 describe('a new certificate', () => {
-  test('is for those who come; who is there stays, and so do the database connections', async () => {
+  test('PG-18 is for those who come; who is there stays, and so do the database connections', async () => {
     const { authority } = authorities();
     const renewed = await authority.issue({ commonName: 'renewed' });
     await using own = await Berth.start({

@@ -408,7 +408,7 @@ test('a borrower that waits without borrowing first gets the idle connection, af
   expect(fixture.database.openings.length).toBe(0);
 });
 
-test('a connection past its lifetime is closed, idle or when it returns, each at its own time', () => {
+test('PG-76: a connection past its lifetime is closed, idle or when it returns, each at its own time', () => {
   const values = [0, 0.5, 0.999];
   const fixture = new Fixture({
     settings: { lifetimeMs: 1_000_000, idleTimeoutMs: 1e9 },

@@ -221,6 +221,23 @@ describe('PG-30 flow control', () => {
     expect(fake.client.taken()).toEqual(row('b'));
   });
 
+  test('the connection goes back with the last answer; what waits of it waits for its client alone', async () => {
+    const fake = await startFakeSession();
+    fake.client.room = 3;
+    const answer = Buffer.concat([row('a'), complete('A'), ready()]);
+    fake.client.arrives(query('select'));
+    fake.database.taken();
+    fake.database.arrives(answer);
+    expect(fake.connection.placement).toBe('idle');
+    // Nobody's reading is held up any more, but that of the client that does not take its answer.
+    expect([fake.database.isPaused, fake.client.isPaused]).toEqual([false, true]);
+    fake.client.drains();
+    expect(fake.client.taken()).toEqual(answer);
+    expect(fake.client.isPaused).toBe(false);
+    fake.client.arrives(query('again'));
+    expect(fake.database.taken()).toEqual(query('again'));
+  });
+
   test('a database that takes nothing stops the client', async () => {
     const fake = await startFakeSession();
     fake.database.room = 2;
