@@ -258,6 +258,25 @@ describe('what somebody has to mend', () => {
     });
   }
 
+  test('PG-16 the same password under another salt: what is opened next logs in', async () => {
+    const lost = (line: LogLine) => line.reason === 'database_closed';
+    const berth = await start({ database: database(), users: USERS, expect: [lost] });
+    using client = await berth.login();
+    const pid = 'SELECT pg_backend_pid()';
+    let before = textRows(await client.query(pid));
+    for (const change of ['', "ALTER ROLE app PASSWORD 'app-password'"]) {
+      if (change !== '') await adminQuery(database(), change);
+      const { length } = berth.logged('connection.closed');
+      const end = `SELECT pg_terminate_backend(${before[0]?.[0]}, 5000)`;
+      await adminQuery(database(), end);
+      await berth.untilLogged('connection.closed', length + 1);
+      const after = textRows(await client.query(pid));
+      expect(after).not.toEqual(before);
+      before = after;
+    }
+    expect(berth.logged('connection.open_failed')).toEqual([]);
+  });
+
   test('after the secret is corrected, the next login succeeds', async () => {
     const users: TestUser[] = [{ name: 'app', password: 'wrong-in-secret' }];
     const berth = await start({ database: database(), users, expect: FAILURES });
