@@ -116,6 +116,18 @@ describe('what runs', () => {
     expect(await backendPid(next)).toBe(pid);
   });
 
+  test('PG-72: a client that leaves in a transaction has its statement cancelled, and is rolled back', async () => {
+    const client = await berth().login();
+    const pid = await backendPid(client);
+    await client.query('begin; create table abandoned ()');
+    await sleep(client);
+    client.destroy();
+    using next = await berth().login();
+    expect(textRows(await next.query("select to_regclass('abandoned')"))).toEqual([[null]]);
+    expect(await backendPid(next)).toBe(pid);
+    await untilMetric(berth(), 'database_connections_currently_in_transaction', 0);
+  });
+
   test('PG-72: a client that leaves in a transaction, with more requests behind, leaves nothing', async () => {
     const client = await berth().login();
     await client.query('begin; create table abandoned ()');
