@@ -390,17 +390,18 @@ export class ConnectionStatements {
 
   private restore(statement: Statement, before: Prepared | undefined): void {
     for (const later of this.pending) {
-      if (!('statement' in later) || later.statement !== statement) continue;
+      if ('all' in later) {
+        // All went at once since; this is among what comes back if that does not happen either.
+        setOrDelete(later.all, statement, before);
+        return;
+      }
+      if (later.statement !== statement) continue;
       later.before = before;
       return;
     }
-    if (before === undefined) {
-      this.entries.delete(statement);
-      this.recent.delete(statement);
-    } else {
-      this.entries.set(statement, before);
-      this.recent.add(statement);
-    }
+    setOrDelete(this.entries, statement, before);
+    if (before === undefined) this.recent.delete(statement);
+    else this.recent.add(statement);
   }
 
   /** Its rows have become others; which statement's, the database does not say. */
@@ -432,4 +433,9 @@ export class ConnectionStatements {
       else change.before = undefined;
     }
   }
+}
+
+function setOrDelete(entries: Entries, statement: Statement, to: Prepared | undefined): void {
+  if (to === undefined) entries.delete(statement);
+  else entries.set(statement, to);
 }
