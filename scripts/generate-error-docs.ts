@@ -81,6 +81,10 @@ const EXPLANATIONS: Readonly<Record<ErrorCode, Explanation>> = {
     when: 'A cancel request came while the session waited for a connection. A running statement is cancelled by the database, with its own error.',
     fate: 'continues',
   },
+  result_type_changed: {
+    when: 'The client runs a statement that it has prepared, and the connection that it gets now has prepared it anew: with other columns, since the schema has changed. A server says the same; the statement has to be prepared again.',
+    fate: 'continues',
+  },
   idle_client_timeout: { when: 'The client was silent for `IdleClientTimeout`.', fate: 'ends' },
   borrowed_idle_timeout: {
     when: 'The session held a database connection, or took nothing of a reply, for `BorrowedIdleTimeout`, and nothing moved. Its transaction is rolled back.',

@@ -110,6 +110,12 @@ export const ERRORS = {
     sqlState: '57014',
     text: 'canceling statement due to user request',
   },
+  result_type_changed: {
+    kind: 'client',
+    retryable: true,
+    sqlState: '0A000',
+    text: 'cached plan must not change result type',
+  },
   idle_client_timeout: {
     kind: 'client',
     retryable: true,

@@ -25,7 +25,7 @@ import type { ConnectionHolder, DatabaseConnection } from './database-connection
 import type { EndpointContext } from './endpoint-context.ts';
 import { KIND, OURS, OWES_QUERY } from './ledger.ts';
 import type { ReportedParameters } from './parameters.ts';
-import type { StatementRegistry } from './prepared-statements.ts';
+import type { Difference, StatementRegistry } from './prepared-statements.ts';
 import { PIPELINE_MAX, Relay, type RelayHost } from './relay.ts';
 import type { SessionSettings } from './settings.ts';
 import type { UserPool } from './user-pool.ts';
@@ -414,6 +414,10 @@ export class ClientSession
 
   statementsLost(count: number): void {
     this.relay.statementsLost(count);
+  }
+
+  statementChanged(difference: Difference): void {
+    this.relay.statementChanged(difference);
   }
 
   statementsCleared(): void {

@@ -7,6 +7,7 @@
  * something are held back until they are whole; rows and COPY data of any size stream through.
  */
 
+import { BerthError } from '../../base/errors.ts';
 import { type DatabaseConnectionId, nextDatabaseConnectionId } from '../../base/ids.ts';
 import { HOLD_PEER_CONGESTED, IGNORE, type Stream, type StreamHandler } from '../../net/stream.ts';
 import type { DatabaseCloseReason } from '../../observe/reasons.ts';
@@ -15,9 +16,11 @@ import type { Pool } from '../../pool/pool.ts';
 import {
   CHANGES_CLIENT,
   CHANGES_CONNECTION,
+  DESCRIBES_STATEMENT,
   INSERTED,
   KIND,
   LedgerViolation,
+  MUST_FAIL,
   OURS,
   OWES_PARSE,
   OWES_QUERY,
@@ -26,11 +29,12 @@ import {
 } from './ledger.ts';
 import type { OwnStatement } from './own-statement.ts';
 import type { ReportedParameters } from './parameters.ts';
-import { ConnectionStatements, inClientsWords } from './prepared-statements.ts';
+import { ConnectionStatements, type Difference, inClientsWords } from './prepared-statements.ts';
 import { Reset } from './reset.ts';
 import { SessionSettings } from './settings.ts';
+import { NO_ROWS, rowsIn } from './statement-description.ts';
 import type { TargetContext } from './target-context.ts';
-import { readFields, readParameterStatus, withErrorText } from './wire/backend.ts';
+import { errorResponse, readFields, readParameterStatus, withErrorText } from './wire/backend.ts';
 import { queryMessage, TERMINATE_MESSAGE } from './wire/frontend.ts';
 import {
   CLOSE_COMPLETE,
@@ -43,8 +47,10 @@ import {
   LARGE_MESSAGE_MAX,
   lengthAt,
   message,
+  NO_DATA,
   NOTICE_RESPONSE,
   NOTIFICATION_RESPONSE,
+  PARAMETER_DESCRIPTION,
   PARAMETER_STATUS,
   PARSE_COMPLETE,
   READY_FOR_QUERY,
@@ -70,8 +76,16 @@ const NAMING_ROUTINES: ReadonlySet<string> = new Set([
   'StorePreparedStatement',
   'exec_bind_message',
 ]);
+/** invalid_sql_statement_name */
+const NO_SUCH_STATEMENT = '26000';
+const RESULT_TYPE_CHANGED_MESSAGE = errorResponse('ERROR', new BerthError('result_type_changed'), {
+  F: 'plancache.c',
+  R: STALE_PLAN_ROUTINE,
+});
 const PARSE_COMPLETE_MESSAGE = message(PARSE_COMPLETE);
 const CLOSE_COMPLETE_MESSAGE = message(CLOSE_COMPLETE);
+
+const EMPTY = Buffer.alloc(0);
 
 /** How long the database may take to close its end. */
 const CLOSE_LINGER_MS = 10_000;
@@ -96,6 +110,8 @@ export interface ConnectionHolder {
   statementConfirmed(): void;
   /** The oldest `count` of them failed or were skipped. */
   statementsLost(count: number): void;
+  /** What one of them is described as is not what it was. */
+  statementChanged(difference: Difference): void;
   /** All its statements are gone: DEALLOCATE ALL, DISCARD ALL. */
   statementsCleared(): void;
   /** DISCARD ALL: nothing of the session is left on the connection. */
@@ -157,6 +173,8 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   /** What is still to come of a message that streams through, and whether it is ours. */
   private bodyLeft = 0;
   private isBodyOurs = false;
+  /** The parameters in the answer to a Describe of ours. */
+  private parameterTypes = EMPTY;
   /** A statement has changed the schema, and its transaction is not over. */
   private hasChangedSchema = false;
   private replayError: ReadonlyMap<string, string> | undefined = undefined;
@@ -300,7 +318,9 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   /** Whether a message that is cut must be whole before it is looked at. */
   private isHeldBack(type: number, length: number): boolean {
     if (type === DATA_ROW && (this.ledger.head & OURS) === 0) return false;
-    if (type === COPY_DATA || type === ROW_DESCRIPTION || type === FUNCTION_CALL_RESPONSE) {
+    if (type === ROW_DESCRIPTION) {
+      if ((this.ledger.head & DESCRIBES_STATEMENT) === 0) return false;
+    } else if (type === COPY_DATA || type === FUNCTION_CALL_RESPONSE) {
       return false;
     }
     if (length > HELD_MESSAGE_MAX) throw new LedgerViolation(type, -2);
@@ -328,7 +348,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
       case NOTIFICATION_RESPONSE:
         return undefined;
       case ERROR_RESPONSE:
-        return this.errorReported(bytes.subarray(at, next), isOurs ? head : 0);
+        return this.errorReported(bytes.subarray(at, next), head, isOurs);
       case DATA_ROW:
         ledger.replied(type, 0);
         this.own?.row(bytes.subarray(at, next));
@@ -343,7 +363,18 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
         ledger.replied(type, 0);
         if ((head & CHANGES_CONNECTION) !== 0) this.statements.confirm();
         if ((head & CHANGES_CLIENT) !== 0) this.holder?.statementConfirmed();
-        this.lookAtTag(bytes, at + HEADER_BYTES, next);
+        this.lookAtTag(bytes, at + HEADER_BYTES, next, (head & CHANGES_CONNECTION) !== 0);
+        return undefined;
+      case PARAMETER_DESCRIPTION:
+        ledger.replied(type, 0);
+        if ((head & DESCRIBES_STATEMENT) === 0) return undefined;
+        this.parameterTypes = Buffer.from(bytes.subarray(at + HEADER_BYTES, next));
+        return undefined;
+      case ROW_DESCRIPTION:
+      case NO_DATA:
+        ledger.replied(type, 0);
+        if ((head & DESCRIBES_STATEMENT) === 0) return undefined;
+        this.statementDescribed(type === NO_DATA ? NO_ROWS : rowsIn(bytes.subarray(at, next)));
         return undefined;
       default:
         ledger.replied(type, 0);
@@ -351,14 +382,28 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     }
   }
 
-  /** What was done is known by what it answers, however it was asked for. */
-  private lookAtTag(bytes: Buffer, from: number, to: number): void {
+  /** `undefined`: the description of its rows was malformed. */
+  private statementDescribed(rows: string | undefined): void {
+    if (rows === undefined) throw new LedgerViolation(ROW_DESCRIPTION, -4);
+    const { parameterTypes } = this;
+    const difference = this.statements.described({ parameterTypes, rows });
+    if (difference === undefined) return;
+    // Others may have become others too: what is prepared from here on is prepared anew.
+    this.target.schema.generation++;
+    this.holder?.statementChanged(difference);
+  }
+
+  /**
+   * What was done is known by what it answers, however it was asked for. `isNoted`: what it takes away
+   * was noted when it was sent.
+   */
+  private lookAtTag(bytes: Buffer, from: number, to: number, isNoted: boolean): void {
     const beginning = (bytes[from] << 8) | bytes[from + 1];
     if (beginning === TAG_ALTER || beginning === TAG_CREATE || beginning === TAG_DROP) {
       this.target.schema.generation++;
       this.hasChangedSchema = true;
     } else if (beginning === TAG_DEALLOCATE || beginning === TAG_DISCARD) {
-      this.lookAtCleaning(bytes, from, to);
+      this.lookAtCleaning(bytes, from, to, isNoted);
     }
   }
 
@@ -373,11 +418,13 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     this.statements.ended(true);
   }
 
-  private lookAtCleaning(bytes: Buffer, from: number, to: number): void {
+  private lookAtCleaning(bytes: Buffer, from: number, to: number, isNoted: boolean): void {
     const tag = bytes.toString('latin1', from, to - 1);
     if (tag !== 'DEALLOCATE ALL' && tag !== 'DISCARD ALL') return;
-    this.statements.lose();
-    this.holder?.statementsCleared();
+    if (!isNoted) {
+      this.statements.lose();
+      this.holder?.statementsCleared();
+    }
     if (tag === 'DISCARD ALL') this.discarded();
   }
 
@@ -408,8 +455,8 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     if (!isOurs) this.holder?.parametersReported(this.parameters);
   }
 
-  /** `ours` is the head of the ledger if that is ours, else 0. Returns the error in the client's words. */
-  private errorReported(whole: Uint8Array, ours: number): Uint8Array | undefined {
+  /** `head` is that of the ledger before the error. Returns the error in the client's words. */
+  private errorReported(whole: Uint8Array, head: number, isOurs: boolean): Uint8Array | undefined {
     const { ledger } = this;
     ledger.replied(ERROR_RESPONSE, 0);
     const fields = readFields(whole);
@@ -427,13 +474,14 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     }
     this.undoStatements();
     const routine = fields.get('R') ?? '';
-    if (routine === STALE_PLAN_ROUTINE) {
-      // Somebody past the proxy has changed the schema, or a function has.
-      this.target.schema.generation++;
-      this.statements.distrust();
+    // Somebody past the proxy has changed the schema, or a function has: what is prepared from here
+    // on is prepared anew. Who has the statement still has what it was.
+    if (routine === STALE_PLAN_ROUTINE) this.target.schema.generation++;
+    if ((head & MUST_FAIL) !== 0 && fields.get('C') === NO_SUCH_STATEMENT) {
+      return RESULT_TYPE_CHANGED_MESSAGE;
     }
     // What we put into a client's batch fails in the client's name, see `isForClient`.
-    if ((ours & KIND) !== OWES_QUERY) {
+    if (!isOurs || (head & KIND) !== OWES_QUERY) {
       return NAMING_ROUTINES.has(routine) ? this.inClientsWords(whole) : undefined;
     }
     if (this.holder === undefined) this.own?.failed(Buffer.from(whole), fields);
@@ -443,6 +491,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
 
   private undoStatements(): void {
     const { ledger } = this;
+    this.statements.failed();
     if (ledger.connectionChangesLost > 0) this.statements.undo(ledger.connectionChangesLost);
     if (ledger.clientChangesLost > 0) this.holder?.statementsLost(ledger.clientChangesLost);
     ledger.connectionChangesLost = 0;

@@ -54,6 +54,10 @@ export const CHANGES_CLIENT = 0x40;
 export const CHANGES_CONNECTION = 0x80;
 /** Nothing was sent: the proxy answers when the turn comes. Only a Parse or a Close. */
 export const INSERTED = 0x100;
+/** Ours: the Describe behind a Parse of a named statement. */
+export const DESCRIBES_STATEMENT = 0x200;
+/** Of a statement whose rows have become others: the database is made to fail, the text is ours. */
+export const MUST_FAIL = 0x400;
 
 const FIRST_CAPACITY = 16;
 

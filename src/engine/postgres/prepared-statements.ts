@@ -9,12 +9,19 @@
  * message that fails, or is skipped after an error, has not happened. Within a batch what was written
  * is what later messages find, for those after an error are skipped; what an earlier batch has
  * changed is sure only when its reply has come.
+ *
+ * A statement is also what it was described as when it was first prepared. Behind each Parse goes a
+ * Describe; a connection that describes it otherwise, because the schema has changed, has something
+ * else under its name: whoever knows the statement gets an error, as from a server
+ * (`cached plan must not change result type`), and who prepares it now gets its successor.
  */
 
 import { classify } from '../../sql/postgres/classify.ts';
-import type { Effects } from '../../sql/postgres/effects.ts';
+import { type Effects, PLAIN } from '../../sql/postgres/effects.ts';
 import type { StringSyntax } from '../../sql/postgres/scanner.ts';
-import { closeStatementMessage } from './wire/frontend.ts';
+import { recogniseNamed, type StatementRemoval } from '../../sql/postgres/statement-names.ts';
+import { isSameDescription, NO_ROWS, type StatementDescription } from './statement-description.ts';
+import { closeStatementMessage, describeStatementMessage } from './wire/frontend.ts';
 import { cString, message, PARSE } from './wire/messages.ts';
 
 /** Texts that nobody uses any more are forgotten beyond this many bytes, oldest first. */
@@ -33,6 +40,10 @@ export const SERVER_NAME_PREFIX = 'berth_';
 const ESCAPE = `${SERVER_NAME_PREFIX}~`;
 /** A statement that comes and goes, for DEALLOCATE of one that is only a name. */
 export const PASSING_NAME = `${SERVER_NAME_PREFIX}0`;
+/** A statement that takes it away. */
+export const PASSING_REMOVAL_NAME = `${SERVER_NAME_PREFIX}00`;
+/** Nobody's: an error, whatever is to be done with it. */
+export const CHANGED_NAME = `${SERVER_NAME_PREFIX}!result_type_changed`;
 
 /** What the database is told instead of a client's `name` that must not meet one of ours. */
 export function escapedName(name: string): string {
@@ -55,23 +66,104 @@ export function inClientsWords(
   return text.slice(0, found.index) + name + text.slice(found.index + serverName.length);
 }
 
+/** Whether the text may be about prepared statements; which ones, it must be read for. */
+export function mayNameStatements({ reasons }: Effects): boolean {
+  return reasons.includes('sql_prepare') || reasons.includes('discard');
+}
+
+/** What a text, `bytes[from, to)`, takes away when it is executed, if it is about nothing else. */
+export function removalIn(
+  effects: Effects,
+  bytes: Buffer,
+  from: number,
+  to: number,
+): StatementRemoval | undefined {
+  if (effects === PLAIN || !mayNameStatements(effects)) return undefined;
+  const named = recogniseNamed(bytes.toString('latin1', from, to));
+  return named?.kind === 'execute' ? undefined : named;
+}
+
+/** The text of a Parse, with its NUL, that is to say `removal` in the database's names. */
+export function removalText(removal: StatementRemoval): Buffer | undefined {
+  if (removal.kind !== 'deallocate' || !removal.name.startsWith(SERVER_NAME_PREFIX))
+    return undefined;
+  return Buffer.from(`DEALLOCATE ${quoted(escapedName(removal.name))}\0`, 'latin1');
+}
+
+/** As an identifier in SQL. */
+export function quoted(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
 /** A statement's text and parameter types, with the name that connections know it by. */
 export class Statement {
   readonly serverName: string;
-  /** The whole Parse message under `serverName`. */
+  /** The whole Parse message under `serverName`, with the types that the client gave. */
   readonly parse: Buffer;
+  /** What the text does beside what `removal` says. */
   readonly effects: Effects;
+  readonly removal: StatementRemoval | undefined;
+  /** In the registry; `undefined` for a statement that is one client's alone. */
+  readonly key: string | undefined;
+  /** What comes after the name in a Parse. */
+  private readonly body: Buffer;
+  private firstDescription: StatementDescription | undefined = undefined;
+  private typedParse: Buffer | undefined = undefined;
 
-  constructor(id: number, body: Buffer, effects: Effects) {
+  constructor(id: number, body: Buffer, made: StatementFacts) {
     this.serverName = `${SERVER_NAME_PREFIX}${id}`;
     this.parse = message(PARSE, cString(this.serverName), body);
-    this.effects = effects;
+    this.body = this.parse.subarray(this.parse.length - body.length);
+    this.effects = made.effects;
+    this.removal = made.removal;
+    this.key = made.key;
   }
 
   get close(): Buffer {
     return closeStatementMessage(this.serverName);
   }
+
+  get describe(): Buffer {
+    return describeStatementMessage(this.serverName);
+  }
+
+  /** As it was when it was first prepared. */
+  get description(): StatementDescription | undefined {
+    return this.firstDescription;
+  }
+
+  /** It gives no rows, so none that could become others. */
+  get hasNoRows(): boolean {
+    return this.firstDescription?.rows === NO_ROWS;
+  }
+
+  /** A connection describes it so. Returns whether that is what it is. */
+  isDescribed(description: StatementDescription): boolean {
+    if (this.firstDescription !== undefined) {
+      return isSameDescription(this.firstDescription, description);
+    }
+    this.firstDescription = description;
+    const textEnd = this.body.indexOf(0) + 1;
+    const { parameterTypes } = description;
+    if (!this.body.subarray(textEnd).equals(parameterTypes)) {
+      const text = this.body.subarray(0, textEnd);
+      this.typedParse = message(PARSE, cString(this.serverName), text, parameterTypes);
+    }
+    return true;
+  }
+
+  /** Parse with the types that its parameters had at first, which a server keeps too. */
+  get parseAgain(): Buffer {
+    return this.typedParse ?? this.parse;
+  }
+
+  /** Another with the same text. */
+  another(): Statement {
+    return new Statement(++lastStatement, this.body, this);
+  }
 }
+
+type StatementFacts = Pick<Statement, 'effects' | 'removal' | 'key'>;
 
 /** Never reused: a connection may still have an older text under an older number (PG-59). */
 let lastStatement = 0;
@@ -113,11 +205,32 @@ export class StatementRegistry {
       const key = `${twin}${reading.syntax}\0${reading.variant}\0${body}`;
       let statement = this.young.get(key);
       if (statement === undefined) {
-        statement = this.old.get(key) ?? create(bytes, from, to, reading.syntax);
+        statement = this.old.get(key) ?? create(bytes, from, to, reading.syntax, key);
         this.remember(key, statement);
       }
       if (!isTaken(statement)) return statement;
     }
+  }
+
+  /**
+   * `statement` is described otherwise than it was: the one that it is now, for whoever prepares it
+   * from here on. One that `isTaken` is not returned.
+   */
+  succeed(
+    statement: Statement,
+    description: StatementDescription,
+    isTaken: (statement: Statement) => boolean,
+  ): Statement {
+    const { key } = statement;
+    const known = key === undefined ? undefined : (this.young.get(key) ?? this.old.get(key));
+    if (known !== undefined && known !== statement && !isTaken(known)) {
+      const { description: knownAs } = known;
+      if (knownAs !== undefined && isSameDescription(knownAs, description)) return known;
+    }
+    const successor = statement.another();
+    successor.isDescribed(description);
+    if (key !== undefined && known !== undefined) this.remember(key, successor);
+    return successor;
   }
 
   private remember(key: string, statement: Statement): void {
@@ -131,18 +244,44 @@ export class StatementRegistry {
   }
 }
 
-function create(bytes: Buffer, from: number, to: number, syntax: StringSyntax): Statement {
-  const effects = classify(bytes, from, bytes.indexOf(0, from), syntax);
-  return new Statement(++lastStatement, Buffer.from(bytes.subarray(from, to)), effects);
+/** The statement of a Parse that has `bytes[from, to)` after the name, for one client alone. */
+export function privateStatement(
+  bytes: Buffer,
+  from: number,
+  to: number,
+  syntax: StringSyntax,
+): Statement {
+  return create(bytes, from, to, syntax, undefined);
+}
+
+function create(
+  bytes: Buffer,
+  from: number,
+  to: number,
+  syntax: StringSyntax,
+  key: string | undefined,
+): Statement {
+  const textEnd = bytes.indexOf(0, from);
+  const effects = classify(bytes, from, textEnd, syntax);
+  const removal = removalIn(effects, bytes, from, textEnd);
+  const body = Buffer.from(bytes.subarray(from, to));
+  if (removal === undefined) return new Statement(++lastStatement, body, { effects, removal, key });
+  const text = removalText(removal);
+  const types = bytes.subarray(textEnd + 1, to);
+  const changed = text === undefined ? body : Buffer.concat([text, types]);
+  return new Statement(++lastStatement, changed, { effects: PLAIN, removal, key });
 }
 
 type Names = Map<string, Statement>;
 
 /** A change whose reply is owed. */
 type NameChange =
-  | { readonly batch: number; readonly name: string; readonly before: Statement | undefined }
+  | { readonly batch: number; readonly name: string; before: Statement | undefined }
   /** All names went at once. */
   | { readonly batch: number; readonly all: Names };
+
+/** Errors that are still to come may name that many statements which others have succeeded. */
+const FORMER_NAMES_MAX = 100;
 
 /**
  * The named statements of one client. No two names stand for one statement, so that an error about a
@@ -155,6 +294,8 @@ export class ClientStatements {
   private batch = 0;
   /** In the order of the replies. */
   private readonly pending: NameChange[] = [];
+  /** The client's names for what `replace` has replaced, by the name of the database. */
+  private readonly former = new Map<string, string>();
 
   get(name: string): Statement | undefined {
     return this.byName.get(name);
@@ -179,7 +320,23 @@ export class ClientStatements {
   nameOf(serverName: string): string | undefined {
     const isIt = (statement: Statement) => statement.serverName === serverName;
     for (const [name, statement] of this.byName) if (isIt(statement)) return name;
-    return this.pendingNameOf(isIt);
+    return this.pendingNameOf(isIt) ?? this.former.get(serverName);
+  }
+
+  /** What the client has prepared as `statement` was `successor` all along. */
+  replace(statement: Statement, successor: Statement): void {
+    const name = this.names.get(statement);
+    for (const change of this.pending) {
+      if ('all' in change) {
+        for (const [each, to] of change.all) if (to === statement) change.all.set(each, successor);
+      } else if (change.before === statement) {
+        change.before = successor;
+      }
+    }
+    if (name === undefined) return;
+    this.set(name, successor);
+    if (this.former.size >= FORMER_NAMES_MAX) this.former.clear();
+    this.former.set(statement.serverName, name);
   }
 
   /** The name that a statement had before a change that may not have happened yet. */
@@ -265,6 +422,13 @@ export interface SchemaGeneration {
   generation: number;
 }
 
+/**
+ * What is done with the answer to the Describe behind a Parse. `noted`: whoever sent the Parse gets the
+ * statement as it is now. `awaited`: who has the statement already waits to hear that it still is what
+ * it was. `none`: nothing was asked, or it has been answered.
+ */
+export type Check = 'none' | 'noted' | 'awaited';
+
 /** A statement as a connection has it. */
 interface Prepared {
   /** Of the schema that it was prepared in. */
@@ -273,7 +437,16 @@ interface Prepared {
   isConfirmed: boolean;
   /** It was read in another way than it would be now: closed and prepared anew before it is used. */
   isStale: boolean;
+  check: Check;
   usedAt: number;
+}
+
+/** A connection has described a statement otherwise than it was. */
+export interface Difference {
+  readonly statement: Statement;
+  readonly description: StatementDescription;
+  /** Nobody had it yet: it was the client's own Parse that was answered so. */
+  readonly isNew: boolean;
 }
 
 type Entries = Map<Statement, Prepared>;
@@ -294,6 +467,11 @@ export class ConnectionStatements {
   private readonly pending: ConnectionChange[] = [];
   /** Prepared in the transaction that is under way, or in this loan of the connection. */
   private readonly recent = new Set<Statement>();
+  /** Its Parse has been answered, and the Describe behind it is next. */
+  private checked: { readonly statement: Statement; readonly made: Prepared } | undefined =
+    undefined;
+  /** What was awaited is not what it was. */
+  private changed: Statement | undefined = undefined;
   private batch = 0;
   private clock = 0;
 
@@ -308,8 +486,21 @@ export class ConnectionStatements {
   /** Whether the statement is there for sure when what is sent now arrives; marks it as used. */
   use(statement: Statement): boolean {
     const entry = this.entries.get(statement);
-    if (entry === undefined || !this.isSure(entry)) return false;
+    if (entry === undefined || entry.check === 'awaited' || !this.isSure(entry)) return false;
     entry.usedAt = ++this.clock;
+    return true;
+  }
+
+  /** Whether it has been sent, and it is not known yet whether it is what it was. */
+  isAwaited(statement: Statement): boolean {
+    const entry = this.entries.get(statement);
+    return entry !== undefined && entry.check === 'awaited' && this.isSure(entry);
+  }
+
+  /** Whether it was awaited and is not what it was. True once. */
+  takeChanged(statement: Statement): boolean {
+    if (this.changed !== statement) return false;
+    this.changed = undefined;
     return true;
   }
 
@@ -347,12 +538,13 @@ export class ConnectionStatements {
     this.batch++;
   }
 
-  parseSent(statement: Statement): void {
+  parseSent(statement: Statement, check: Check = 'none'): void {
     const made: Prepared = {
       generation: this.schema.generation,
       batch: this.batch,
       isConfirmed: false,
       isStale: false,
+      check,
       usedAt: ++this.clock,
     };
     this.pending.push({ statement, made, before: this.entries.get(statement) });
@@ -375,9 +567,30 @@ export class ConnectionStatements {
   /** The reply to the oldest change came. */
   confirm(): void {
     const change = this.pending.shift();
-    if (change !== undefined && 'made' in change && change.made !== undefined) {
-      change.made.isConfirmed = true;
-    }
+    if (change === undefined || !('made' in change) || change.made === undefined) return;
+    const { statement, made } = change;
+    made.isConfirmed = true;
+    if (made.check !== 'none') this.checked = { statement, made };
+  }
+
+  /** The Describe behind the Parse that was confirmed last is answered. */
+  described(description: StatementDescription): Difference | undefined {
+    if (this.checked === undefined) return undefined;
+    const { statement, made } = this.checked;
+    const isNew = made.check === 'noted';
+    this.checked = undefined;
+    made.check = 'none';
+    if (statement.isDescribed(description)) return undefined;
+    made.isStale = true;
+    if (!isNew) this.changed = statement;
+    return { statement, description, isNew };
+  }
+
+  /** An error came. What was to be described before it is not known to be what it was. */
+  failed(): void {
+    if (this.checked === undefined) return;
+    this.checked.made.isStale = true;
+    this.checked = undefined;
   }
 
   /** The `count` oldest changes did not happen; later ones, of other batches, still may. */
@@ -404,16 +617,12 @@ export class ConnectionStatements {
     else this.recent.add(statement);
   }
 
-  /** Its rows have become others; which statement's, the database does not say. */
-  distrust(): void {
-    for (const entry of this.entries.values()) entry.isStale = true;
-  }
-
   /**
    * The transaction, or the loan, is over. `isTainted`: texts were read in it in a way of its own
    * (SET LOCAL, temporary tables), so what was prepared in it is of no use to anybody else.
    */
   ended(isTainted: boolean): void {
+    this.changed = undefined;
     if (this.recent.size === 0) return;
     if (isTainted) for (const statement of this.recent) this.spoil(statement);
     this.recent.clear();

@@ -13,13 +13,19 @@ import type { PinReason } from '../../observe/reasons.ts';
 import { classify } from '../../sql/postgres/classify.ts';
 import { type Effects, PLAIN } from '../../sql/postgres/effects.ts';
 import { StatementScanner, type StringSyntax } from '../../sql/postgres/scanner.ts';
-import { type NamedStatement, recogniseNamed } from '../../sql/postgres/statement-names.ts';
+import {
+  type NamedStatement,
+  recogniseNamed,
+  type StatementRemoval,
+} from '../../sql/postgres/statement-names.ts';
 import type { DatabaseConnection } from './database-connection.ts';
 import {
   CHANGES_CLIENT,
   CHANGES_CONNECTION,
   CHANGES_UNNAMED,
+  DESCRIBES_STATEMENT,
   INSERTED,
+  MUST_FAIL,
   OURS,
   OWES_BIND,
   OWES_CLOSE,
@@ -31,18 +37,30 @@ import {
   OWES_SYNC,
 } from './ledger.ts';
 import {
+  CHANGED_NAME,
+  type Check,
   CLIENT_STATEMENT_BYTES_MAX,
   CLIENT_STATEMENTS_MAX,
   ClientStatements,
+  type Difference,
   escapedName,
+  mayNameStatements,
   PASSING_NAME,
+  PASSING_REMOVAL_NAME,
+  privateStatement,
+  quoted,
+  removalIn,
+  removalText,
   SERVER_NAME_PREFIX,
   type Statement,
   type StatementRegistry,
 } from './prepared-statements.ts';
 import {
+  bindMessage,
   CLOSE_UNNAMED_MESSAGE,
+  closePortalMessage,
   closeStatementMessage,
+  describePortalMessage,
   describeStatementMessage,
   FLUSH_MESSAGE,
   lengthMaxOf,
@@ -64,6 +82,7 @@ import {
   FUNCTION_CALL,
   HEADER_BYTES,
   lengthAt,
+  message,
   PARSE,
   QUERY,
   SYNC,
@@ -99,6 +118,7 @@ export interface RelayHost {
 /** The last Parse of the unnamed statement: where it lies, and its number. */
 interface UnnamedStatement {
   readonly id: number;
+  readonly removal: StatementRemoval | undefined;
   bytes: Buffer;
   at: number;
   end: number;
@@ -115,6 +135,8 @@ export class Relay {
   private readonly variant: string;
   private named: ClientStatements | undefined = undefined;
   private unnamed: UnnamedStatement | undefined = undefined;
+  /** Portals, by name, that will take prepared statements away. */
+  private removals: Map<string, StatementRemoval> | undefined = undefined;
   /** What the client runs may take statements away, or make them, without a word of the protocol. */
   private isWary = false;
   /** Texts have been read on this connection as they would not be read by another client. */
@@ -156,6 +178,7 @@ export class Relay {
   detach(): void {
     this.connection?.statements.ended(this.isTainted);
     this.isTainted = false;
+    this.removals = undefined;
     this.connection = undefined;
     this.out = [];
     this.retainUnnamed();
@@ -236,8 +259,8 @@ export class Relay {
       const begin = isNoted
         ? this.note(type, bytes, from, at, next)
         : this.noteLarge(type, bytes, from, at, next);
-      if (begin === WAIT) {
-        this.flush(bytes, from, at);
+      if (begin === WAIT || begin === WAIT_FOR_CHECK) {
+        this.flush(bytes, begin === WAIT ? from : at, at);
         this.host.wait(at === 0 ? bytes : bytes.subarray(at));
         return;
       }
@@ -298,6 +321,9 @@ export class Relay {
       case DESCRIBE:
         return this.describe(connection, bytes, from, at, next);
       case EXECUTE:
+        if (this.removals !== undefined) {
+          return this.executeRemoval(connection, this.removals, bytes, from, at);
+        }
         this.host.requested();
         ledger.owe(OWES_EXECUTE);
         return from;
@@ -392,7 +418,9 @@ export class Relay {
     if (statement !== undefined) {
       this.apply(statement.effects, message, HEADER_BYTES, message.length);
       // In a batch of its own, which may fail by itself.
-      if (!ledger.isBatchOpen && this.ensure(connection, statement)) {
+      if (!ledger.isBatchOpen && !connection.statements.use(statement)) {
+        // Other rows than before need no error: the answer to a simple query describes them.
+        this.prepareAgain(connection, statement);
         this.endBatch(connection);
       }
     }
@@ -451,47 +479,20 @@ export class Relay {
       return this.parseNamed(connection, name, bytes, from, { at, body: nameEnd + 1, next });
     }
     const effects = this.classify(bytes, nameEnd + 1, textEnd);
-    if (effects !== PLAIN && mayNameStatements(effects)) {
-      const named = recogniseNamed(bytes.toString('latin1', nameEnd + 1, textEnd));
-      const begin = named && this.parseAboutNamed(connection, named, bytes, from, at, next);
-      if (begin !== undefined) return begin;
-    }
-    this.setUnnamed(connection, { id: ++lastUnnamedStatement, bytes, at, end: next });
-    this.apply(effects, bytes, nameEnd + 1, next);
-    ledger.owe(OWES_PARSE | CHANGES_UNNAMED);
-    return from;
-  }
-
-  /** Parse of a statement that, once executed, takes named ones away; like `queryNamed`. */
-  private parseAboutNamed(
-    connection: DatabaseConnection,
-    named: NamedStatement,
-    bytes: Buffer,
-    from: number,
-    at: number,
-    next: number,
-  ): number | undefined {
-    const { ledger } = connection;
-    if (named.kind === 'execute') return undefined;
-    if (named.kind !== 'deallocate') {
-      // Seen in its reply; until then, what is prepared is not known.
-      this.isWary = true;
-      this.setUnnamed(connection, { id: ++lastUnnamedStatement, bytes, at, end: next });
-      ledger.owe(OWES_PARSE | CHANGES_UNNAMED);
-      return from;
-    }
-    const { name } = named;
-    if (this.mustWait(connection, name)) return WAIT;
-    if (this.named?.get(name) === undefined) return undefined;
-    this.emit(bytes, from, at);
-    this.preparePassing(connection);
-    this.named.change(name, undefined);
-    ledger.owe(OWES_PARSE | CHANGES_UNNAMED | CHANGES_CLIENT);
-    this.out.push(PARSE_DEALLOCATE_PASSING);
-    const end = PARSE_DEALLOCATE_PASSING.length;
     const id = ++lastUnnamedStatement;
-    this.setUnnamed(connection, { id, bytes: PARSE_DEALLOCATE_PASSING, at: 0, end });
-    return next;
+    const removal = removalIn(effects, bytes, nameEnd + 1, textEnd);
+    const text = removal && removalText(removal);
+    ledger.owe(OWES_PARSE | CHANGES_UNNAMED);
+    if (text !== undefined) {
+      this.emit(bytes, from, at);
+      const changed = message(PARSE, UNNAMED, text, bytes.subarray(textEnd + 1, next));
+      this.setUnnamed(connection, { id, removal, bytes: changed, at: 0, end: changed.length });
+      this.out.push(changed);
+      return next;
+    }
+    this.setUnnamed(connection, { id, removal, bytes, at, end: next });
+    if (removal === undefined) this.apply(effects, bytes, nameEnd + 1, next);
+    return from;
   }
 
   private parseNamed(
@@ -508,7 +509,7 @@ export class Relay {
     if (existing !== undefined) {
       this.emit(bytes, from, at);
       // The database refuses the name that it already has (42P05), in its place in the stream.
-      this.ensure(connection, existing);
+      if (!connection.statements.use(existing)) this.prepareAgain(connection, existing);
       connection.ledger.owe(OWES_PARSE);
       this.out.push(parseHeader(existing.serverName, next - body));
       return body;
@@ -517,9 +518,7 @@ export class Relay {
       this.host.violated(TOO_MANY_STATEMENTS);
       return next;
     }
-    const reading = { variant: this.variant, syntax: this.host.stringSyntax };
-    const isTaken = (each: Statement) => named.isNamed(each);
-    const statement = this.registry.intern(bytes, body, next, reading, isTaken);
+    const statement = this.statementOf(named, bytes, body, next);
     this.emit(bytes, from, at);
     this.apply(statement.effects, bytes, body, next);
     named.change(name, statement);
@@ -527,40 +526,61 @@ export class Relay {
     return next;
   }
 
+  /** A session with a way of reading of its own shares its statements with nobody. */
+  private statementOf(named: ClientStatements, bytes: Buffer, from: number, to: number): Statement {
+    const syntax = this.host.stringSyntax;
+    if (!this.isAsUsual) return privateStatement(bytes, from, to, syntax);
+    const isTaken = (each: Statement) => named.isNamed(each);
+    return this.registry.intern(bytes, from, to, { variant: this.variant, syntax }, isTaken);
+  }
+
+  /** Texts mean what they would mean to any other client with the same settings. */
+  private get isAsUsual(): boolean {
+    return !this.isTainted && !this.host.isPinned;
+  }
+
   /** The client's own Parse of `statement`, answered by the database or, where that is safe, by us. */
   private prepareForClient(connection: DatabaseConnection, statement: Statement): void {
     const { ledger, statements } = connection;
-    const isAsUsual = !this.isTainted && !this.host.isPinned;
-    if (isAsUsual && ledger.isSureNotFailed && statements.isFresh(statement)) {
+    if (this.isAsUsual && ledger.isSureNotFailed && statements.isFresh(statement)) {
       statements.use(statement);
       ledger.owe(OWES_PARSE | INSERTED | CHANGES_CLIENT);
       return;
     }
     // In a failed transaction Parse is refused, so the database has to be asked; and the schema, or
     // settings of this session, may have changed: the client gets the statement as it would be now.
-    this.prepare(connection, statement, CHANGES_CLIENT);
+    this.prepare(connection, statement, CHANGES_CLIENT, 'noted');
   }
 
   /**
-   * Makes sure that the connection has `statement` when what is sent next arrives. Returns whether
-   * anything had to be sent for it.
+   * Prepares a statement that the client has and the connection has not. What it was described as is
+   * described again, unless it gives no rows; its parameters have the types that they had.
    */
-  private ensure(connection: DatabaseConnection, statement: Statement): boolean {
-    if (connection.statements.use(statement)) return false;
-    this.prepare(connection, statement, OURS);
-    return true;
+  private prepareAgain(connection: DatabaseConnection, statement: Statement): Check {
+    const isKnown = statement.description !== undefined;
+    const check = !isKnown ? 'noted' : statement.hasNoRows ? 'none' : 'awaited';
+    this.prepare(connection, statement, OURS, check);
+    return check;
   }
 
-  private prepare(connection: DatabaseConnection, statement: Statement, flag: number): void {
-    const { statements } = connection;
+  private prepare(
+    connection: DatabaseConnection,
+    statement: Statement,
+    flag: number,
+    check: Check,
+  ): void {
+    const { ledger, statements } = connection;
     if (statements.mayBeThere(statement)) this.closeOnServer(connection, statement);
     // Everything is done in the order in which it is sent, so what needs the one that goes has had it,
     // or will prepare it again. Not at the Sync: a COPY may be reading by then.
     const { surplus } = statements;
     if (surplus !== undefined) this.closeOnServer(connection, surplus);
-    statements.parseSent(statement);
-    connection.ledger.owe(OWES_PARSE | CHANGES_CONNECTION | flag);
-    this.out.push(statement.parse);
+    statements.parseSent(statement, check);
+    ledger.owe(OWES_PARSE | CHANGES_CONNECTION | flag);
+    this.out.push(flag === OURS ? statement.parseAgain : statement.parse);
+    if (check === 'none') return;
+    ledger.owe(OWES_DESCRIBE | OURS | DESCRIBES_STATEMENT);
+    this.out.push(statement.describe);
   }
 
   private closeOnServer(connection: DatabaseConnection, statement: Statement): void {
@@ -586,12 +606,22 @@ export class Relay {
     if (nameEnd === portalEnd + 1) {
       const begin = this.beforeUnnamed(connection, bytes, from, at);
       ledger.owe(OWES_BIND);
+      const removal = this.unnamed?.removal;
+      if (removal !== undefined || this.removals !== undefined) {
+        this.noteRemoval(bytes.toString('latin1', at + HEADER_BYTES, portalEnd), removal);
+      }
       return begin;
     }
     const name = bytes.toString('latin1', portalEnd + 1, nameEnd);
     if (this.mustWait(connection, name)) return WAIT;
-    const serverName = this.serverName(connection, name, bytes, from, at);
-    ledger.owe(OWES_BIND);
+    const statement = this.named?.get(name);
+    const serverName = this.serverName(connection, name, statement, bytes, from, at);
+    if (serverName === AWAITED) return WAIT_FOR_CHECK;
+    ledger.owe(serverName === CHANGED_NAME ? OWES_BIND | MUST_FAIL : OWES_BIND);
+    const removal = statement?.removal;
+    if (removal !== undefined || this.removals !== undefined) {
+      this.noteRemoval(bytes.toString('latin1', at + HEADER_BYTES, portalEnd), removal);
+    }
     if (serverName === undefined) return from;
     const portal = bytes.subarray(at + HEADER_BYTES, portalEnd + 1);
     this.out.push(renamedBindHeader(portal, serverName, next - nameEnd - 1));
@@ -619,8 +649,10 @@ export class Relay {
     }
     const name = bytes.toString('latin1', nameAt, next - 1);
     if (this.mustWait(connection, name)) return WAIT;
-    const serverName = this.serverName(connection, name, bytes, from, at);
-    ledger.owe(OWES_DESCRIBE);
+    const statement = this.named?.get(name);
+    const serverName = this.serverName(connection, name, statement, bytes, from, at);
+    if (serverName === AWAITED) return WAIT_FOR_CHECK;
+    ledger.owe(serverName === CHANGED_NAME ? OWES_DESCRIBE | MUST_FAIL : OWES_DESCRIBE);
     if (serverName === undefined) return from;
     this.out.push(describeStatementMessage(serverName));
     return next;
@@ -633,11 +665,11 @@ export class Relay {
   private serverName(
     connection: DatabaseConnection,
     name: string,
+    statement: Statement | undefined,
     bytes: Buffer,
     from: number,
     at: number,
   ): string | undefined {
-    const statement = this.named?.get(name);
     if (statement === undefined) {
       if (!name.startsWith(SERVER_NAME_PREFIX)) return undefined;
       // Nobody else's statement, whatever the client calls it.
@@ -645,8 +677,82 @@ export class Relay {
       return escapedName(name);
     }
     this.emit(bytes, from, at);
-    this.ensure(connection, statement);
-    return statement.serverName;
+    if (connection.statements.use(statement)) return statement.serverName;
+    return this.checkedName(connection, statement);
+  }
+
+  /**
+   * The connection does not have `statement`, or not for sure. What the client knows of it must still
+   * be true when it runs, so it runs when the database has said so.
+   */
+  private checkedName(connection: DatabaseConnection, statement: Statement): string {
+    const { statements } = connection;
+    if (statements.isAwaited(statement)) return AWAITED;
+    if (statements.takeChanged(statement)) return CHANGED_NAME;
+    if (this.prepareAgain(connection, statement) !== 'awaited') return statement.serverName;
+    this.isFlushDue = true;
+    return AWAITED;
+  }
+
+  // --- Statements that take prepared statements away
+
+  /** A portal was bound to a statement that is `removal`, or to another. */
+  private noteRemoval(portal: string, removal: StatementRemoval | undefined): void {
+    if (removal === undefined) {
+      this.removals?.delete(portal);
+      return;
+    }
+    this.removals ??= new Map();
+    this.removals.set(portal, removal);
+  }
+
+  /** Execute, when one of the client's portals takes statements away; like `queryNamed`. */
+  private executeRemoval(
+    connection: DatabaseConnection,
+    removals: Map<string, StatementRemoval>,
+    bytes: Buffer,
+    from: number,
+    at: number,
+  ): number {
+    const { ledger, statements } = connection;
+    const portalEnd = bytes.indexOf(0, at + HEADER_BYTES);
+    const portal = bytes.toString('latin1', at + HEADER_BYTES, portalEnd);
+    const removal = ledger.isSkipping ? undefined : removals.get(portal);
+    const name = removal?.kind === 'deallocate' ? removal.name : undefined;
+    if (removal !== undefined && this.mustWait(connection, name)) return WAIT;
+    this.host.requested();
+    // It runs once, whether it succeeds or not.
+    removals.delete(portal);
+    if (removal !== undefined && name === undefined) {
+      this.named ??= new ClientStatements();
+      this.named.clear();
+      statements.clear();
+      ledger.owe(OWES_EXECUTE | CHANGES_CLIENT | CHANGES_CONNECTION);
+      return from;
+    }
+    if (name === undefined || this.named?.get(name) === undefined) {
+      ledger.owe(OWES_EXECUTE);
+      return from;
+    }
+    this.emit(bytes, from, at);
+    this.bindToPassing(connection, portal);
+    this.named.change(name, undefined);
+    ledger.owe(OWES_EXECUTE | CHANGES_CLIENT);
+    return at;
+  }
+
+  /** The portal, if it is there, is to take a statement that is there for that. */
+  private bindToPassing(connection: DatabaseConnection, portal: string): void {
+    const { ledger } = connection;
+    ledger.owe(OWES_DESCRIBE | OURS);
+    this.out.push(describePortalMessage(portal));
+    ledger.owe(OWES_CLOSE | OURS);
+    this.out.push(closePortalMessage(portal));
+    this.preparePassing(connection);
+    ledger.owe(OWES_CLOSE | OURS);
+    ledger.owe(OWES_PARSE | OURS);
+    ledger.owe(OWES_BIND | OURS);
+    this.out.push(PREPARE_PASSING_REMOVAL, bindMessage(portal, PASSING_REMOVAL_NAME));
   }
 
   private close(
@@ -797,9 +903,17 @@ export class Relay {
     if (this.mustWait(connection, name)) return WAIT;
     this.host.pin('large_statement', EMPTY);
     // A name that is taken is refused, as ever.
-    const serverName = this.serverName(connection, name, bytes, from, at);
+    const existing = this.named?.get(name);
+    if (existing !== undefined && !connection.statements.use(existing)) {
+      this.emit(bytes, from, at);
+      from = at;
+      this.prepareAgain(connection, existing);
+    }
+    const isEscaped = name.startsWith(SERVER_NAME_PREFIX);
+    const serverName = existing?.serverName ?? (isEscaped ? escapedName(name) : undefined);
     ledger.owe(OWES_PARSE);
     if (serverName === undefined) return from;
+    this.emit(bytes, from, at);
     this.out.push(parseHeader(serverName, next - nameEnd - 1));
     return nameEnd + 1;
   }
@@ -836,6 +950,14 @@ export class Relay {
 
   statementsCleared(): void {
     this.named?.lose();
+  }
+
+  /** What the client has prepared, or waits for, is not what it was. */
+  statementChanged({ statement, description, isNew }: Difference): void {
+    const { named } = this;
+    const isTaken = (each: Statement) => named?.isNamed(each) ?? false;
+    const successor = this.registry.succeed(statement, description, isTaken);
+    if (isNew) named?.replace(statement, successor);
   }
 
   unnamedLost(): void {
@@ -896,6 +1018,11 @@ export class Relay {
 const EMPTY = Buffer.alloc(0);
 /** Instead of where the next run of bytes begins. */
 const WAIT = -1;
+/** The same, and what was before the message has been emitted. */
+const WAIT_FOR_CHECK = -2;
+/** Instead of a name that the connection knows. */
+const AWAITED = '';
+const UNNAMED = Buffer.of(0);
 const TOO_MANY_STATEMENTS = `more than ${CLIENT_STATEMENTS_MAX} prepared statements, or ${
   CLIENT_STATEMENT_BYTES_MAX / 2 ** 20
 } MiB of them`;
@@ -904,19 +1031,12 @@ const PREPARE_PASSING = Buffer.concat([
   parseMessage(PASSING_NAME, ''),
 ]);
 const DEALLOCATE_PASSING = queryMessage(`DEALLOCATE ${PASSING_NAME}`);
-const PARSE_DEALLOCATE_PASSING = parseMessage('', `DEALLOCATE ${PASSING_NAME}`);
+const PREPARE_PASSING_REMOVAL = Buffer.concat([
+  closeStatementMessage(PASSING_REMOVAL_NAME),
+  parseMessage(PASSING_REMOVAL_NAME, `DEALLOCATE ${PASSING_NAME}`),
+]);
 /** The letter of a statement in Describe and Close. */
 const STATEMENT = 0x53; // S
-
-/** As an identifier in SQL. */
-function quoted(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
-}
-
-/** Whether the text may be about prepared statements; which ones, it must be read for. */
-function mayNameStatements({ reasons }: Effects): boolean {
-  return reasons.includes('sql_prepare') || reasons.includes('discard');
-}
 
 /** Discarded by a server that is not in COPY IN; Flush has nothing to flush without a connection. */
 function isOnlyForCopy(type: number): boolean {

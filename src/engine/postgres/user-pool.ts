@@ -157,6 +157,7 @@ class Visit implements Borrower<DatabaseConnection>, ConnectionHolder {
   deliverChunk(): void {}
   statementConfirmed(): void {}
   statementsLost(): void {}
+  statementChanged(): void {}
   statementsCleared(): void {}
   discarded(): void {}
   nameOf(): undefined {}

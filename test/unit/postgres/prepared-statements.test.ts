@@ -248,8 +248,6 @@ describe("a connection's statements", () => {
     expect([connection.use(a), connection.isFresh(a)]).toEqual([true, true]);
     schema.generation++;
     expect([connection.use(a), connection.isFresh(a)]).toEqual([true, false]);
-    connection.distrust();
-    expect([connection.use(a), connection.mayBeThere(a)]).toEqual([false, true]);
   });
 
   test('of a transaction that read texts in its own way are prepared anew', () => {

@@ -52,22 +52,35 @@ export function negotiateProtocolVersion(newest: number, unknown: readonly strin
 export type Severity = 'ERROR' | 'FATAL' | 'NOTICE';
 
 /**
- * ErrorResponse or NoticeResponse with the fields that a server always sends: S, V, C, M, and D when
- * there is a detail. https://www.postgresql.org/docs/current/protocol-error-fields.html
+ * ErrorResponse or NoticeResponse with the fields that a server always sends: S, V, C, M, D when there
+ * is a detail, and `more` of them by their letter.
+ * https://www.postgresql.org/docs/current/protocol-error-fields.html
  */
-function fields(severity: Severity, sqlState: string, text: string, detail: string | undefined) {
+function fields(
+  severity: Severity,
+  sqlState: string,
+  text: string,
+  detail: string | undefined,
+  more: Readonly<Record<string, string>> = {},
+) {
   const detailField = detail === undefined ? '' : `D${detail}\0`;
-  return Buffer.from(`S${severity}\0V${severity}\0C${sqlState}\0M${text}\0${detailField}\0`);
+  const moreFields = Object.entries(more).map(([letter, value]) => `${letter}${value}\0`);
+  const rest = `${detailField}${moreFields.join('')}`;
+  return Buffer.from(`S${severity}\0V${severity}\0C${sqlState}\0M${text}\0${rest}\0`);
 }
 
 /**
  * The bytes that tell a client of `error`: the database's own message when the error carries one,
- * with its severity as it stands, else ours.
+ * with its severity as it stands, else ours, with `more` fields that drivers look at.
  */
-export function errorResponse(severity: 'ERROR' | 'FATAL', error: BerthError): Uint8Array {
+export function errorResponse(
+  severity: 'ERROR' | 'FATAL',
+  error: BerthError,
+  more: Readonly<Record<string, string>> = {},
+): Uint8Array {
   if (error.databaseMessage !== undefined) return error.databaseMessage;
   const { sqlState } = ERRORS[error.code];
-  return message(ERROR_RESPONSE, fields(severity, sqlState, error.message, error.detail));
+  return message(ERROR_RESPONSE, fields(severity, sqlState, error.message, error.detail, more));
 }
 
 /** A database's error, told to a client with another severity. Every field is kept as it came. */

@@ -84,6 +84,20 @@ export function closeStatementMessage(name: string): Buffer {
   return message(CLOSE, Buffer.from(`S${name}\0`, 'latin1'));
 }
 
+/** `portal` is latin1. */
+export function describePortalMessage(portal: string): Buffer {
+  return message(DESCRIBE, Buffer.from(`P${portal}\0`, 'latin1'));
+}
+
+export function closePortalMessage(portal: string): Buffer {
+  return message(CLOSE, Buffer.from(`P${portal}\0`, 'latin1'));
+}
+
+/** Without parameters; results are text. */
+export function bindMessage(portal: string, statement: string): Buffer {
+  return message(BIND, Buffer.from(`${portal}\0${statement}\0`, 'latin1'), Buffer.alloc(6));
+}
+
 export function copyFailMessage(reason: string): Buffer {
   return message(COPY_FAIL, cString(reason));
 }
