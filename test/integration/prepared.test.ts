@@ -11,7 +11,7 @@ import * as frontend from '../harness/frontend-messages.ts';
 import { untilMetric } from '../harness/polling.ts';
 import { adminQuery, START_DEADLINE_MS, usePostgres } from '../harness/postgres.ts';
 import type { RawClient } from '../harness/raw-client.ts';
-import { loginDirectly, type Step, untilAllReturned } from './side-by-side.ts';
+import { Jostler, loginDirectly, type Step, untilAllReturned } from './side-by-side.ts';
 
 setDefaultTimeout(20_000);
 
@@ -70,34 +70,6 @@ async function play(client: RawClient, steps: readonly Step[], between?: () => P
     lines.push(...answers.map(formatMessage));
   }
   return lines;
-}
-
-/** Takes the connection that was used last, so that whoever comes next gets another. */
-class Jostler implements Disposable {
-  readonly #clients: RawClient[];
-  #turn = 0;
-
-  private constructor(clients: RawClient[]) {
-    this.#clients = clients;
-  }
-
-  static async start(berth: Berth, count: number): Promise<Jostler> {
-    return new Jostler(await Promise.all(Array.from({ length: count }, () => berth.login())));
-  }
-
-  async push(): Promise<void> {
-    const next = this.#clients[this.#turn++ % this.#clients.length];
-    await next?.query('rollback');
-    await next?.query('begin');
-  }
-
-  async end(): Promise<void> {
-    for (const client of this.#clients) await client.end();
-  }
-
-  [Symbol.dispose](): void {
-    for (const client of this.#clients) client.destroy();
-  }
 }
 
 /**
@@ -811,8 +783,9 @@ describe('PG-58 the schema changes', () => {
     // The table of the first run is dropped: a notice less, or more.
     await adminQuery(database(), 'drop table shape');
     expect(await play(client, steps)).toEqual(expected);
-    // Nobody wants the old rows back: the next Bind gets the new ones.
-    expect(await rows(client, ...run('s'))).toEqual([['1', 'b']]);
+    client.send(...run('s'), sync(), close('statement', 's'), SELECT, ...run('s'), sync());
+    expect(sqlStates(await client.untilReady())).toEqual(['0A000']);
+    expect(textRows(await client.untilReady())).toEqual([['1', 'b']]);
     await direct.end();
     await client.end();
   });

@@ -46,3 +46,31 @@ export async function untilAllReturned(berth: Berth): Promise<void> {
   await untilMetric(berth, 'database_connections_currently_borrowed', 0);
   await untilMetric(berth, 'database_connections_currently_session_pinned', 0);
 }
+
+/** Takes the connection that was used last, so that whoever comes next gets another. */
+export class Jostler implements Disposable {
+  readonly #clients: RawClient[];
+  #turn = 0;
+
+  private constructor(clients: RawClient[]) {
+    this.#clients = clients;
+  }
+
+  static async start(berth: Berth, count: number): Promise<Jostler> {
+    return new Jostler(await Promise.all(Array.from({ length: count }, () => berth.login())));
+  }
+
+  async push(): Promise<void> {
+    const next = this.#clients[this.#turn++ % this.#clients.length];
+    await next?.query('rollback');
+    await next?.query('begin');
+  }
+
+  async end(): Promise<void> {
+    for (const client of this.#clients) await client.end();
+  }
+
+  [Symbol.dispose](): void {
+    for (const client of this.#clients) client.destroy();
+  }
+}

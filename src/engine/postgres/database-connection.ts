@@ -22,6 +22,7 @@ import {
   LedgerViolation,
   MUST_FAIL,
   OURS,
+  OWES_DESCRIBE,
   OWES_PARSE,
   OWES_QUERY,
   OWES_SYNC,
@@ -173,6 +174,8 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   /** What is still to come of a message that streams through, and whether it is ours. */
   private bodyLeft = 0;
   private isBodyOurs = false;
+  /** Of the statement that the client wants described, and that is not what it was. */
+  parametersTold: Buffer | undefined = undefined;
   /** The parameters in the answer to a Describe of ours. */
   private parameterTypes = EMPTY;
   /** A statement has changed the schema, and its transaction is not over. */
@@ -478,7 +481,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     // on is prepared anew. Who has the statement still has what it was.
     if (routine === STALE_PLAN_ROUTINE) this.target.schema.generation++;
     if ((head & MUST_FAIL) !== 0 && fields.get('C') === NO_SUCH_STATEMENT) {
-      return RESULT_TYPE_CHANGED_MESSAGE;
+      return this.resultTypeChanged(head & KIND);
     }
     // What we put into a client's batch fails in the client's name, see `isForClient`.
     if (!isOurs || (head & KIND) !== OWES_QUERY) {
@@ -487,6 +490,14 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     if (this.holder === undefined) this.own?.failed(Buffer.from(whole), fields);
     else this.replayError = fields;
     return undefined;
+  }
+
+  /** A server that is asked for a description tells of the parameters before it finds out. */
+  private resultTypeChanged(kind: number): Uint8Array {
+    const { parametersTold } = this;
+    if (kind !== OWES_DESCRIBE || parametersTold === undefined) return RESULT_TYPE_CHANGED_MESSAGE;
+    const parameters = message(PARAMETER_DESCRIPTION, parametersTold);
+    return Buffer.concat([parameters, RESULT_TYPE_CHANGED_MESSAGE]);
   }
 
   private undoStatements(): void {

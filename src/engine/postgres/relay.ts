@@ -652,7 +652,13 @@ export class Relay {
     const statement = this.named?.get(name);
     const serverName = this.serverName(connection, name, statement, bytes, from, at);
     if (serverName === AWAITED) return WAIT_FOR_CHECK;
-    ledger.owe(serverName === CHANGED_NAME ? OWES_DESCRIBE | MUST_FAIL : OWES_DESCRIBE);
+    if (serverName === CHANGED_NAME) {
+      // Nobody waits for two of them at a time: to know that another has changed, one waits.
+      connection.parametersTold = statement?.description?.parameterTypes;
+      ledger.owe(OWES_DESCRIBE | MUST_FAIL);
+    } else {
+      ledger.owe(OWES_DESCRIBE);
+    }
     if (serverName === undefined) return from;
     this.out.push(describeStatementMessage(serverName));
     return next;
