@@ -771,6 +771,7 @@ export class Relay {
     const { ledger } = connection;
     const nameAt = at + HEADER_BYTES + 1;
     if (bytes[at + HEADER_BYTES] !== STATEMENT || ledger.isSkipping) {
+      this.removals?.delete(bytes.toString('latin1', nameAt, next - 1));
       ledger.owe(OWES_CLOSE);
       return from;
     }
