@@ -20,7 +20,12 @@ import { classify } from '../../sql/postgres/classify.ts';
 import { type Effects, PLAIN } from '../../sql/postgres/effects.ts';
 import type { StringSyntax } from '../../sql/postgres/scanner.ts';
 import { recogniseNamed, type StatementRemoval } from '../../sql/postgres/statement-names.ts';
-import { isSameDescription, NO_ROWS, type StatementDescription } from './statement-description.ts';
+import {
+  isSameDescription,
+  NO_ROWS,
+  type StatementDescription,
+  UNKNOWN,
+} from './statement-description.ts';
 import { closeStatementMessage, describeStatementMessage } from './wire/frontend.ts';
 import { cString, message, PARSE } from './wire/messages.ts';
 
@@ -150,6 +155,11 @@ export class Statement {
       this.typedParse = message(PARSE, cString(this.serverName), text, parameterTypes);
     }
     return true;
+  }
+
+  /** What it was when it was first prepared will never be known, so it is not what it was. */
+  describeAsUnknown(): void {
+    this.firstDescription = UNKNOWN;
   }
 
   /** Parse with the types that its parameters had at first, which a server keeps too. */
@@ -589,8 +599,11 @@ export class ConnectionStatements {
   /** An error came. What was to be described before it is not known to be what it was. */
   failed(): void {
     if (this.checked === undefined) return;
-    this.checked.made.isStale = true;
+    const { statement, made } = this.checked;
     this.checked = undefined;
+    // Without a description it is good only where it is.
+    if (statement.description === undefined) statement.describeAsUnknown();
+    else made.isStale = true;
   }
 
   /** The `count` oldest changes did not happen; later ones, of other batches, still may. */

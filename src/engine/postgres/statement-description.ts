@@ -16,6 +16,9 @@ export interface StatementDescription {
 
 export const NO_ROWS = '';
 
+/** Not the same as any that a database gives. */
+export const UNKNOWN: StatementDescription = { parameterTypes: Buffer.alloc(0), rows: 'unknown' };
+
 export function isSameDescription(one: StatementDescription, other: StatementDescription): boolean {
   return one.rows === other.rows && one.parameterTypes.equals(other.parameterTypes);
 }

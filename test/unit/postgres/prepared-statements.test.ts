@@ -9,15 +9,18 @@ import fc from 'fast-check';
 import {
   CHANGES_CLIENT,
   CHANGES_CONNECTION,
+  DESCRIBES_STATEMENT,
   OURS,
   OWES_BIND,
   OWES_CLOSE,
+  OWES_DESCRIBE,
   OWES_PARSE,
   OWES_QUERY,
   OWES_SYNC,
   ReplyLedger,
 } from '../../../src/engine/postgres/ledger.ts';
 import {
+  type Check,
   CLIENT_STATEMENT_BYTES_MAX,
   CLIENT_STATEMENTS_MAX,
   ClientStatements,
@@ -29,6 +32,7 @@ import {
   type Statement,
   StatementRegistry,
 } from '../../../src/engine/postgres/prepared-statements.ts';
+import { UNKNOWN } from '../../../src/engine/postgres/statement-description.ts';
 import * as frontend from '../../harness/frontend-messages.ts';
 
 const PLAIN_READING: Reading = { variant: '', syntax: 'standard' };
@@ -312,13 +316,18 @@ test('a change that is undone after all went at once comes back with them only',
 
 // --- Against a server
 
-/** Does one message after the other, and skips after an error. */
+/**
+ * Does one message after the other, and skips after an error. It has one schema, whose version is in
+ * every description, and refuses a statement that was prepared in another (PG-58).
+ */
 class Server {
   readonly input: Message[] = [];
-  readonly replies: string[] = [];
-  /** By name, as a client that is alone with it would see it. */
-  readonly names = new Map<string, Statement>();
-  readonly prepared = new Set<Statement>();
+  readonly replies: Reply[] = [];
+  /** By name, as a client that is alone with it would have it: the text, and the version it is of. */
+  names = new Map<string, { readonly text: string; readonly version: number }>();
+  /** By the database's name: the version that it is of. */
+  readonly prepared = new Map<string, number>();
+  version = 0;
   private isSkipping = false;
 
   step(): void {
@@ -326,61 +335,99 @@ class Server {
     if (message === undefined) return;
     if (message.type === 'S') {
       this.isSkipping = false;
-      this.replies.push('Z');
+      this.say('Z');
       return;
     }
     if (this.isSkipping) return;
     if (message.type === 'Q') {
       this.names.clear();
       this.prepared.clear();
-      this.replies.push('C', 'Z');
-    } else if (message.isOk) {
-      this.replies.push(this.run(message));
-    } else {
+      this.say('C');
+      this.say('Z');
+    } else if (!message.isOk || !this.run(message)) {
       this.isSkipping = true;
-      this.replies.push('E');
+      this.say('E');
     }
   }
 
-  private run({ type, statement, name }: Request): string {
-    if (type === 'P') {
-      expect(this.prepared.has(statement)).toBe(false);
-      this.prepared.add(statement);
-      if (name !== undefined) this.names.set(name, statement);
-      return '1';
+  private say(type: string): void {
+    this.replies.push({ type, version: this.version });
+  }
+
+  /** Returns whether it was done. */
+  private run({ type, statement, name, isRefused }: Request): boolean {
+    const { serverName } = statement;
+    const { version } = this;
+    switch (type) {
+      case 'P':
+        expect(this.prepared.has(serverName)).toBe(false);
+        this.prepared.set(serverName, version);
+        if (name !== undefined) this.names.set(name, { text: textOf(statement), version });
+        this.say('1');
+        return true;
+      case 'D':
+        expect(this.prepared.get(serverName)).toBe(version);
+        this.say('t');
+        this.say('T');
+        return true;
+      case 'B': {
+        const known = name === undefined ? undefined : this.names.get(name);
+        expect(known?.text).toBe(textOf(statement));
+        const isRun = isRefused !== true && this.prepared.get(serverName) === version;
+        // Alone with the server, the client would get the same.
+        if (statement.description !== UNKNOWN) expect(isRun).toBe(known?.version === version);
+        if (isRun) expect(known?.version).toBe(version);
+        if (isRun) this.say('2');
+        return isRun;
+      }
+      case 'C':
+        if (name === undefined) this.prepared.delete(serverName);
+        else this.names.delete(name);
+        this.say('3');
+        return true;
     }
-    if (type === 'B') {
-      expect(this.prepared.has(statement)).toBe(true);
-      if (name !== undefined) expect(this.names.get(name)).toBe(statement);
-      return '2';
-    }
-    if (name === undefined) this.prepared.delete(statement);
-    else this.names.delete(name);
-    return '3';
   }
 }
 
+interface Reply {
+  readonly type: string;
+  readonly version: number;
+}
+
 interface Request {
-  readonly type: 'P' | 'B' | 'C';
+  readonly type: 'P' | 'B' | 'C' | 'D';
   readonly statement: Statement;
   /** The client's; absent in what the proxy does for itself. */
   readonly name?: string;
   readonly isOk: boolean;
+  /** The proxy makes it fail. */
+  readonly isRefused?: boolean;
 }
 
 type Message = Request | { readonly type: 'S' } | { readonly type: 'Q' };
+
+function textOf({ parse, serverName }: Statement): string {
+  return parse.toString('latin1', 6 + serverName.length);
+}
+
+/** Whether what the proxy does for itself succeeds. */
+interface Luck {
+  readonly isReparsed: boolean;
+  readonly isDescribed: boolean;
+}
 
 /** What `Relay` and `DatabaseConnection` do with named statements, and nothing else of theirs. */
 class Middle {
   readonly ledger = new ReplyLedger();
   readonly server = new Server();
-  readonly client = new ClientStatements();
+  client = new ClientStatements();
   readonly connection = new ConnectionStatements({ generation: 0 });
-  private readonly texts: readonly Statement[];
-
-  constructor(texts: readonly Statement[]) {
-    this.texts = texts;
-  }
+  private readonly registry = new StatementRegistry();
+  private readonly made = new Set<Statement>();
+  private others: Pick<Middle, 'client'> & Pick<Server, 'names'> = {
+    client: new ClientStatements(),
+    names: new Map(),
+  };
 
   private send(message: Message, owed: number): void {
     this.ledger.owe(owed);
@@ -391,27 +438,26 @@ class Middle {
     while (this.client.isUncertain(name)) this.serve();
   }
 
-  parse(name: string, pick: number, isOk: boolean): void {
+  parse(name: string, pick: number, isOk: boolean, { isDescribed }: Luck): void {
     this.wait(name);
-    const statement = this.texts.find((each, n) => n >= pick && !this.client.isNamed(each));
-    if (statement === undefined || this.client.get(name) !== undefined) return;
-    if (this.ledger.isSkipping) return;
+    if (this.client.get(name) !== undefined || this.ledger.isSkipping) return;
+    const statement = internIn(this.registry, `select ${pick}`, PLAIN_READING, (each) =>
+      this.client.isNamed(each),
+    );
     this.client.change(name, statement);
-    this.prepare(statement, { name, isOk });
+    this.prepare({ type: 'P', statement, name, isOk }, 'noted', isDescribed);
   }
 
-  private prepare(statement: Statement, { name, isOk }: { name?: string; isOk: boolean }): void {
+  private prepare(parse: Request, check: Check, isDescribed: boolean): void {
     const { connection } = this;
+    const { statement } = parse;
+    this.made.add(statement);
     if (connection.mayBeThere(statement)) this.closeOnServer(statement);
-    connection.parseSent(statement);
-    const flag = name === undefined ? OURS : CHANGES_CLIENT;
-    const message: Request = {
-      type: 'P',
-      statement,
-      isOk,
-      ...(name === undefined ? {} : { name }),
-    };
-    this.send(message, OWES_PARSE | CHANGES_CONNECTION | flag);
+    connection.parseSent(statement, check);
+    const flag = parse.name === undefined ? OURS : CHANGES_CLIENT;
+    this.send(parse, OWES_PARSE | CHANGES_CONNECTION | flag);
+    const describing: Request = { type: 'D', statement, isOk: isDescribed };
+    this.send(describing, OWES_DESCRIBE | OURS | DESCRIBES_STATEMENT);
   }
 
   private closeOnServer(statement: Statement): void {
@@ -421,17 +467,25 @@ class Middle {
 
   evict(pick: number): void {
     this.wait('');
-    const statement = this.texts[pick];
+    const statement = [...this.made][pick];
     if (statement === undefined || this.ledger.isSkipping) return;
     this.closeOnServer(statement);
   }
 
-  bind(name: string, isOk: boolean, isReparsed: boolean): void {
+  bind(name: string, isOk: boolean, { isReparsed, isDescribed }: Luck): void {
     this.wait(name);
     const statement = this.client.get(name);
     if (statement === undefined || this.ledger.isSkipping) return;
-    if (!this.connection.use(statement)) this.prepare(statement, { isOk: isReparsed });
-    this.send({ type: 'B', statement, name, isOk }, OWES_BIND);
+    const { connection } = this;
+    let isRefused = false;
+    if (!connection.use(statement)) {
+      const check = statement.description === undefined ? 'noted' : 'awaited';
+      this.prepare({ type: 'P', statement, isOk: isReparsed }, check, isDescribed);
+      while (connection.isAwaited(statement)) this.serve();
+      if (this.ledger.isSkipping) return;
+      isRefused = connection.takeChanged(statement);
+    }
+    this.send({ type: 'B', statement, name, isOk, isRefused }, OWES_BIND);
   }
 
   close(name: string): void {
@@ -456,6 +510,27 @@ class Middle {
     this.batchEnded();
   }
 
+  /** The client is done, and another gets the connection. */
+  turn(): void {
+    this.settle();
+    const { client, server, others } = this;
+    this.others = { client, names: server.names };
+    this.client = others.client;
+    server.names = others.names;
+    this.connection.ended(false);
+  }
+
+  settle(): void {
+    this.sync();
+    while (this.server.input.length > 0) this.serve();
+    expect(this.client.hasPending).toBe(false);
+  }
+
+  /** Not in the middle of a batch: what is prepared in it holds a lock on the schema. */
+  changeSchema(version: number): void {
+    if (this.ledger.isQuiet) this.server.version = version;
+  }
+
   private batchEnded(): void {
     this.client.batchEnded();
     this.connection.batchEnded();
@@ -464,10 +539,10 @@ class Middle {
   /** The server does a step, and its replies arrive. */
   serve(): void {
     this.server.step();
-    for (const type of this.server.replies.splice(0)) this.take(type);
+    for (const reply of this.server.replies.splice(0)) this.take(reply);
   }
 
-  private take(type: string): void {
+  private take({ type, version }: Reply): void {
     const { ledger, client, connection } = this;
     const { head } = ledger;
     ledger.replied(type.charCodeAt(0), 'I'.charCodeAt(0));
@@ -475,62 +550,119 @@ class Middle {
       if ((head & CHANGES_CONNECTION) !== 0) connection.confirm();
       if ((head & CHANGES_CLIENT) !== 0) client.confirm();
     }
+    if (type === 'T') this.described(version);
+    if (type === 'E') connection.failed();
     if (ledger.connectionChangesLost > 0) connection.undo(ledger.connectionChangesLost);
     if (ledger.clientChangesLost > 0) client.undo(ledger.clientChangesLost);
     ledger.connectionChangesLost = 0;
     ledger.clientChangesLost = 0;
   }
 
+  private described(version: number): void {
+    const parameterTypes = Buffer.alloc(2);
+    const difference = this.connection.described({ parameterTypes, rows: `version ${version}` });
+    if (difference === undefined) return;
+    const { statement, description, isNew } = difference;
+    const isTaken = (each: Statement) => this.client.isNamed(each);
+    const successor = this.registry.succeed(statement, description, isTaken);
+    this.made.add(successor);
+    if (isNew) this.client.replace(statement, successor);
+  }
+
   end(names: readonly string[]): void {
-    this.sync();
-    while (this.server.input.length > 0) this.serve();
-    expect(this.client.hasPending).toBe(false);
-    for (const name of names)
-      expect(this.client.get(name)).toBe(this.server.names.get(name) as Statement);
-    for (const each of this.texts) {
-      expect(this.connection.mayBeThere(each)).toBe(this.server.prepared.has(each));
+    this.settle();
+    for (const name of names) {
+      const statement = this.client.get(name);
+      expect(statement && textOf(statement)).toBe(this.server.names.get(name)?.text as string);
+    }
+    for (const each of this.made) {
+      expect(this.connection.mayBeThere(each)).toBe(this.server.prepared.has(each.serverName));
     }
   }
 }
 
 const NAMES = ['a', 'b', 'c'] as const;
 
-interface Action {
-  readonly kind: 'parse' | 'bind' | 'close' | 'sync' | 'serve' | 'all' | 'evict';
+interface Action extends Luck {
+  readonly kind:
+    | 'parse'
+    | 'bind'
+    | 'close'
+    | 'sync'
+    | 'serve'
+    | 'all'
+    | 'evict'
+    | 'schema'
+    | 'turn'
+    | 'settle';
   readonly name: string;
   readonly pick: number;
   readonly isOk: boolean;
-  readonly isReparsed: boolean;
 }
+
+const mostly = fc.integer({ min: 0, max: 5 }).map((n) => n > 0);
 
 const action: fc.Arbitrary<Action> = fc.record({
   kind: fc.constantFrom<Action['kind']>(
     ...(['parse', 'parse', 'bind', 'bind', 'bind', 'close', 'sync', 'sync'] as const),
-    ...(['serve', 'serve', 'serve', 'all', 'evict'] as const),
+    ...(['serve', 'serve', 'serve', 'all', 'evict', 'schema', 'turn', 'settle'] as const),
   ),
   name: fc.constantFrom(...NAMES),
-  pick: fc.integer({ min: 0, max: 4 }),
-  isOk: fc.integer({ min: 0, max: 5 }).map((n) => n > 0),
-  isReparsed: fc.integer({ min: 0, max: 5 }).map((n) => n > 0),
+  pick: fc.integer({ min: 0, max: 2 }),
+  isOk: mostly,
+  isReparsed: mostly,
+  isDescribed: mostly,
 });
 
-test('PG-52 to PG-54, PG-59: whatever fails in a pipeline, what is believed is what a server does', () => {
-  const registry = new StatementRegistry();
-  const texts = ['1', '2', '3', '4', '5'].map((text) => internIn(registry, `select ${text}`));
+/** All goes well, with the name `a` and the text 0. */
+function story(kinds: readonly Action['kind'][], version = 0): Action[] {
+  const luck = { isOk: true, isReparsed: true, isDescribed: true };
+  return kinds.map((kind) => ({ kind, name: 'a', pick: version, ...luck }));
+}
+
+/** What is too rare to be found at random. */
+const STORIES: readonly Action[][] = [
+  // Another client prepares it anew, in another schema, and the first one runs it.
+  [
+    ...story(['parse', 'turn']),
+    ...story(['schema'], 1),
+    ...story(['parse', 'bind', 'turn', 'bind', 'settle', 'bind']),
+  ],
+  // It goes from the connection, and the schema changes.
+  [
+    ...story(['parse', 'settle', 'evict', 'settle']),
+    ...story(['schema'], 1),
+    ...story(['bind', 'settle', 'bind']),
+  ],
+  [
+    ...[
+      ...story(['parse', 'settle', 'evict', 'settle']),
+      ...story(['schema'], 1),
+      ...story(['bind', 'settle']),
+    ],
+    ...[...story(['schema']), ...story(['bind', 'settle', 'close', 'parse', 'bind'])],
+  ],
+];
+
+test('PG-52 to PG-54, PG-58, PG-59: whatever fails in a pipeline, what is believed is what a server does', () => {
   const play = (actions: readonly Action[]) => {
-    const middle = new Middle(texts);
-    for (const { kind, name, pick, isOk, isReparsed } of actions) {
-      if (kind === 'parse') middle.parse(name, pick, isOk);
-      else if (kind === 'bind') middle.bind(name, isOk, isReparsed);
+    const middle = new Middle();
+    for (const { kind, name, pick, isOk, ...luck } of actions) {
+      if (kind === 'parse') middle.parse(name, pick, isOk, luck);
+      else if (kind === 'bind') middle.bind(name, isOk, luck);
       else if (kind === 'close') middle.close(name);
       else if (kind === 'sync') middle.sync();
       else if (kind === 'all') middle.deallocateAll();
       else if (kind === 'evict') middle.evict(pick);
+      else if (kind === 'turn') middle.turn();
+      else if (kind === 'settle') middle.settle();
+      else if (kind === 'schema') middle.changeSchema(pick);
       else middle.serve();
     }
     middle.end(NAMES);
   };
   fc.assert(fc.property(fc.array(action, { minLength: 1, maxLength: 60 }), play), {
     numRuns: 20_000,
+    examples: STORIES.map((each) => [each]),
   });
 });
