@@ -663,6 +663,6 @@ test('PG-52 to PG-54, PG-58, PG-59: whatever fails in a pipeline, what is believ
   };
   fc.assert(fc.property(fc.array(action, { minLength: 1, maxLength: 60 }), play), {
     numRuns: 20_000,
-    examples: STORIES.map((each) => [each]),
+    examples: STORIES.map((each): [readonly Action[]] => [each]),
   });
 });
