@@ -913,7 +913,19 @@ describe('PG-58 the schema changes', () => {
     },
   );
 
-  test('by somebody past the proxy: one 0A000, and everybody knows', async () => {
+  test('by somebody past the proxy, on a pool of 1: one 0A000, and it is known', async () => {
+    using client = await one().login();
+    await client.query('drop table if exists shape');
+    await client.query(TABLE);
+    expect(await rows(client, SELECT, ...run('s'), close('statement', 's'))).toEqual([['1']]);
+    await adminQuery(database(), WIDEN);
+    client.send(SELECT, ...run('s'), sync());
+    expect(sqlStates(await client.untilReady())).toEqual(['0A000']);
+    expect(await rows(client, close('statement', 's'), SELECT, ...run('s'))).toEqual([['1', 'b']]);
+    await client.end();
+  });
+
+  test('by somebody past the proxy: one 0A000 at most, and everybody knows', async () => {
     using client = await four().login();
     await client.query('drop table if exists shape');
     await client.query(TABLE);
@@ -925,7 +937,10 @@ describe('PG-58 the schema changes', () => {
     await jostler.end();
     await adminQuery(database(), WIDEN);
     client.send(SELECT, ...run('s'), sync());
-    expect(sqlStates(await client.untilReady())).toEqual(['0A000']);
+    const first = await client.untilReady();
+    // It may be a connection that has not had the statement yet.
+    if (sqlStates(first).length === 0) expect(textRows(first)).toEqual([['1', 'b']]);
+    else expect(sqlStates(first)).toEqual(['0A000']);
     using second = await Jostler.start(four(), 3);
     for (let round = 0; round < 8; round++) {
       const answers = await rows(client, close('statement', 's'), SELECT, ...run('s'));
