@@ -5,6 +5,7 @@
  */
 
 import { describe, expect, setDefaultTimeout, test } from 'bun:test';
+import postgres from 'postgres';
 import {
   type BackendMessage,
   errorFields,
@@ -431,4 +432,27 @@ describe.each([
     }
     await client.end();
   });
+});
+
+test('PG-58 postgres.js prepares again by itself, as on a direct connection', async () => {
+  const options = { host: '127.0.0.1', user: 'app', password: 'app-password', database: 'app' };
+  const story = async (port: number) => {
+    await adminQuery(database(), CREATE);
+    const sql = postgres({ ...options, port, max: 1 });
+    const owner = postgres({ ...options, port, max: 1 });
+    const found: unknown[] = [];
+    const ask = async () => void found.push(...(await sql`select * from shape where a = ${1}`));
+    for (const change of [WIDEN, NARROW, WIDEN]) {
+      await ask();
+      await ask();
+      await owner.unsafe(change);
+    }
+    await ask();
+    await sql.end();
+    await owner.end();
+    return found;
+  };
+  const expected = await story(database().port);
+  expect(expected).toContainEqual({ a: 1, k: 7, b: 'b' });
+  for (const berth of [one(), four()]) expect(await story(berth.port)).toEqual(expected);
 });
