@@ -917,7 +917,10 @@ describe('PG-58 the schema changes', () => {
     using client = await one().login();
     await client.query('drop table if exists shape');
     await client.query(TABLE);
-    expect(await rows(client, SELECT, ...run('s'), close('statement', 's'))).toEqual([['1']]);
+    // Twice: the first may find that the statement of an earlier table is another.
+    for (let round = 0; round < 2; round++) {
+      expect(await rows(client, SELECT, ...run('s'), close('statement', 's'))).toEqual([['1']]);
+    }
     await adminQuery(database(), WIDEN);
     client.send(SELECT, ...run('s'), sync());
     expect(sqlStates(await client.untilReady())).toEqual(['0A000']);
