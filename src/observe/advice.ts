@@ -7,7 +7,7 @@ import type { PinReason } from './reasons.ts';
 
 export const PIN_ADVICE: Readonly<Record<PinReason, string>> = {
   session_mode: 'Set PoolMode: TRANSACTION, unless every session needs a connection of its own.',
-  set: 'Give the setting in the start-up packet (options in the connection string), or use SET LOCAL, InitQuery or ALTER ROLE ... SET.',
+  set: 'Name the setting with a constant in the text and give it an ASCII value, or give it in the start-up packet (options in the connection string); use SET ROLE instead of SET SESSION AUTHORIZATION.',
   temporary_object:
     'Create the table ON COMMIT DROP inside a transaction, or use a common table expression.',
   listen: 'Listen on a direct connection to the database; NOTIFY does not pin.',
@@ -18,6 +18,5 @@ export const PIN_ADVICE: Readonly<Record<PinReason, string>> = {
   load: 'Put the library into shared_preload_libraries.',
   sequence: 'Use a column with GENERATED ... AS IDENTITY or a default, and RETURNING.',
   snapshot: 'Nothing: a tool that exports a snapshot means to stay on its connection.',
-  discard: "Switch off the reset in the driver's own pool; Berth cleans connections itself.",
   unknown: 'Write it in plain SQL that Berth can read, or connect directly for it.',
 };

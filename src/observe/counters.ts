@@ -37,6 +37,7 @@ export class EndpointCounters {
   borrowLatencyMicros = 0;
   readonly closes: Record<ClientCloseReason, number> = zeroes(CLIENT_CLOSE_REASONS);
   readonly pins: Record<PinReason, number> = zeroes(PIN_REASONS);
+  readonly unpins: Record<PinReason, number> = zeroes(PIN_REASONS);
 }
 
 /** One per target of a proxy. The gauges are read off the pools at scrape time, see `TargetGauges`. */

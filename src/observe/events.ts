@@ -49,6 +49,12 @@ export type Event =
       readonly digest: string;
     })
   | (ClientScope & {
+      readonly event: 'session.unpinned';
+      readonly databaseConnection: DatabaseConnectionId;
+      /** Why it had been pinned. */
+      readonly reason: PinReason;
+    })
+  | (ClientScope & {
       readonly event: 'cancel.forwarded';
       readonly databaseConnection: DatabaseConnectionId;
     })

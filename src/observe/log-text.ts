@@ -30,7 +30,6 @@ const PIN_TEXTS: Readonly<Record<PinReason, string>> = {
   load: 'SQL loaded a library.',
   sequence: 'SQL used nextval or setval, and the session may ask for the value later.',
   snapshot: 'SQL exported a snapshot or changed what the session sees.',
-  discard: 'SQL discarded session state.',
   large_statement: 'The connection ran a SQL query which exceeded the byte limit.',
   unknown: "SQL ran a statement whose effect on the session the proxy doesn't know.",
 };
@@ -59,6 +58,7 @@ const DATABASE_CLOSE_TEXTS: Readonly<Record<DatabaseCloseReason, string>> = {
   database_closed: 'The database closed the connection.',
   client_gone_in_request:
     'The client connection that borrowed this database connection from the connection pool was closed in the middle of a request.',
+  state_left: 'The session left something behind that a reset may not take away.',
   reset_failed: 'The session could not be reset.',
   probe_failed: 'The database did not answer when the connection was tried before it was lent.',
   protocol_violation: 'The database sent something that is not the protocol.',
@@ -105,6 +105,7 @@ export function levelOf(event: Event): LogLevel {
       return 'info';
     case 'client.connected':
     case 'client.authenticated':
+    case 'session.unpinned':
     case 'cancel.forwarded':
     case 'connection.opened':
     case 'connection.reset':
@@ -149,6 +150,7 @@ function databaseCloseLevel(reason: DatabaseCloseReason): LogLevel {
       return 'warn';
     case 'connect_failed':
     case 'internal_error':
+    case 'state_left':
     case 'idle_timeout':
     case 'idle_ceiling':
     case 'lifetime':
@@ -176,6 +178,8 @@ export function textOf(event: Event): string {
       return `${BORROW_TEXTS[event.why]} The client waited ${event.waitedMs} ms. ${event.detail}`.trimEnd();
     case 'session.pinned':
       return `The client session was pinned to the database connection [dbConnection=${event.databaseConnection}] for the remainder of the session. The proxy can't reuse this connection until the session ends. Reason: ${pinText(event.reason, event.digest)}`;
+    case 'session.unpinned':
+      return `The client session is no longer pinned to the database connection [dbConnection=${event.databaseConnection}].`;
     case 'cancel.forwarded':
       return `A cancel request was forwarded to the database connection [dbConnection=${event.databaseConnection}].`;
     case 'connection.opened':

@@ -128,6 +128,11 @@ const ENDPOINT_REASONS: readonly ReasonReading<EndpointCounters>[] = [
     read: (of) => of.pins,
   },
   {
+    name: 'berth_session_unpins_total',
+    help: 'Pinned sessions whose last reason to be pinned was gone, by their first reason.',
+    read: (of) => of.unpins,
+  },
+  {
     name: 'berth_client_connection_closes_total',
     help: 'Client connections closed, by reason.',
     read: (of) => of.closes,

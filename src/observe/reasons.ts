@@ -16,7 +16,6 @@ export const PIN_REASONS = [
   'load',
   'sequence',
   'snapshot',
-  'discard',
   'unknown',
 ] as const;
 export type PinReason = (typeof PIN_REASONS)[number];
@@ -47,6 +46,7 @@ export const DATABASE_CLOSE_REASONS = [
   'connect_failed',
   'database_closed',
   'client_gone_in_request',
+  'state_left',
   'reset_failed',
   'probe_failed',
   'protocol_violation',

@@ -1,6 +1,6 @@
 /**
  * What a client saw, as text that can be compared. Everything is kept but what can never be the same
- * twice: process ids, where exactly a cancel struck, and the object ids of what the case itself
+ * twice: process ids, where exactly a cancel struck, the line of one error, and the object ids of what the case itself
  * made, which become `new1`, `new2`, … in the order in which they appear.
  */
 
@@ -10,6 +10,9 @@ import { type BackendMessage, formatMessage } from '../harness/backend-messages.
 const FIRST_NORMAL_OBJECT_ID = 16_384;
 
 const CANCELLED = /^ErrorResponse .*M="canceling statement due to user request"/;
+/** Where in the server's source the error is made: the proxy gives it too, and does not know the line. */
+const CHANGED_PLAN = /^ErrorResponse .* R="RevalidateCachedQuery"/;
+const LINE = / L="\d+"/;
 const CONTEXT = / W="(?:[^"\\]|\\.)*"/;
 
 export class Transcript {
@@ -24,7 +27,8 @@ export class Transcript {
     const text = formatMessage(message);
     const hasObjectIds = message.type === 'T' || message.type === 't';
     const named = hasObjectIds ? this.#nameObjects(text) : text;
-    this.note(session, CANCELLED.test(named) ? named.replace(CONTEXT, '') : named);
+    const bare = CHANGED_PLAN.test(named) ? named.replace(LINE, '') : named;
+    this.note(session, CANCELLED.test(bare) ? bare.replace(CONTEXT, '') : bare);
   }
 
   note(session: string, text: string): void {

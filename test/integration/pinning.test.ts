@@ -46,12 +46,8 @@ const WAYS: readonly [name: string, messages: (sql: string) => Buffer[]][] = [
 
 /** What pins, by its reason, with what RDS Proxy's log would call it. */
 const PINNING: readonly [reason: string, sql: string][] = [
-  ['set', "set search_path = 'pg_catalog'"],
-  ['set', 'set session statement_timeout = 12345'],
-  ['set', "select set_config('work_mem', '5MB', false)"],
-  ['set', 'reset work_mem'],
-  ['set', 'set role app'],
-  ['set', 'set session characteristics as transaction read only'],
+  ['set', "set app.tenant = 'é'"],
+  ['set', "select set_config('app.' || 'tenant', 'x', false)"],
   ['temporary_object', 'create temp table t (id int)'],
   ['temporary_object', 'create temporary table if not exists t (id int)'],
   ['temporary_object', 'create temp sequence s'],

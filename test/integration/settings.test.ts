@@ -409,6 +409,7 @@ describe('what the database reports', () => {
 
   test('PG-33 a parameter that a pinned session changes is reported in place, and to nobody else', async () => {
     using pinned = await login(proxy());
+    await pinned.query('CREATE TEMP TABLE t (id int)');
     const messages = await pinned.query("SET application_name = 'pinned'");
     expect(messages.map(formatMessage)).toContain('ParameterStatus application_name=pinned');
     using waiting = await RawClient.connect(proxy());

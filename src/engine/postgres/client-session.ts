@@ -20,14 +20,18 @@ import type { Pin, SessionDescription, SessionState } from '../../observe/descri
 import type { ClientCloseReason, PinReason } from '../../observe/reasons.ts';
 import type { Borrower, Waiter } from '../../pool/contract.ts';
 import { digest } from '../../sql/postgres/digest.ts';
+import type { Effects } from '../../sql/postgres/effects.ts';
 import type { StringSyntax } from '../../sql/postgres/scanner.ts';
+import { AUDITED, auditQuery, type Findings, isAudited, readFindings } from './audit.ts';
 import type { ConnectionHolder, DatabaseConnection } from './database-connection.ts';
 import type { EndpointContext } from './endpoint-context.ts';
 import { KIND, OURS, OWES_QUERY } from './ledger.ts';
+import { OwnStatement } from './own-statement.ts';
 import type { ReportedParameters } from './parameters.ts';
 import type { Difference, StatementRegistry } from './prepared-statements.ts';
 import { PIPELINE_MAX, Relay, type RelayHost } from './relay.ts';
 import type { SessionSettings } from './settings.ts';
+import { Suspicion } from './suspicion.ts';
 import type { UserPool } from './user-pool.ts';
 import { errorResponse, noticeResponse, READY_IDLE } from './wire/backend.ts';
 import { FUNCTION_CALL, QUERY, SYNC } from './wire/messages.ts';
@@ -54,7 +58,9 @@ export class ClientSession
   readonly processId: number;
   private readonly endpoint: EndpointContext;
   private readonly stream: Stream;
-  private readonly settings: SessionSettings;
+  /** What the client asked for in its start-up packet. */
+  private readonly initialSettings: SessionSettings;
+  private settings: SessionSettings;
   private readonly priority: number;
   private readonly openedAt: number;
   /** What the client has been told of the database's parameters. */
@@ -62,11 +68,21 @@ export class ClientSession
   private readonly relay: Relay;
   private waiter: Waiter | undefined = undefined;
   private pinnedBy: Pin | undefined = undefined;
+  /** All that ties a pinned session to its connection. */
+  private pinReasons: Set<PinReason> | undefined = undefined;
+  /** What its statements may have left on the connection since the database was asked last. */
+  private suspicion: Suspicion | undefined = undefined;
+  /** The database is being asked. */
+  private isAuditing = false;
+  /** How many requests there were since everything was answered last. */
+  private requests = 0;
   /** What was received while waiting for a connection. */
   private held: Buffer[] | undefined = undefined;
   /** What is held cannot go on before the database has answered more. */
   private isWaitingForAnswer = false;
-  private cancelAfterReplay: (() => void) | undefined = undefined;
+  /** What is held goes to the connection that the session has, once it has the session's role. */
+  private isWaitingForRole = false;
+  private cancelAfterOwn: (() => void) | undefined = undefined;
   /** When the request that is under way began, in milliseconds of `performance.now()`; 0 for none. */
   private requestedAt = 0;
   /** Wheel time of the last byte from or to the client. */
@@ -81,6 +97,7 @@ export class ClientSession
     this.endpoint = options.endpoint;
     this.stream = options.stream;
     this.userPool = options.userPool;
+    this.initialSettings = options.settings;
     this.settings = options.settings;
     this.parameters = options.parameters;
     this.priority = options.priority;
@@ -181,6 +198,7 @@ export class ClientSession
 
   requested(): void {
     const { counters } = this.endpoint;
+    this.requests++;
     // A pinned session borrows nothing.
     if (this.requestedAt === 0) this.requestedAt = performance.now();
     counters.queryRequests++;
@@ -202,7 +220,9 @@ export class ClientSession
     const connection = pool.borrow();
     if (connection !== undefined) {
       this.attach(connection);
-      return true;
+      if (!this.isWaitingForAnswer) return true;
+      this.held = [rest];
+      return false;
     }
     this.held = [rest];
     this.waiter = pool.wait(this, this.priority);
@@ -218,11 +238,24 @@ export class ClientSession
     return this.pinnedBy !== undefined;
   }
 
+  get mayHaveLeft(): boolean {
+    return this.pinnedBy !== undefined || this.suspicion !== undefined || this.isAuditing;
+  }
+
   pin(reason: PinReason, text: Uint8Array): void {
+    this.pinBy(reason, () => digest(text));
+  }
+
+  private pinBy(reason: PinReason, statement: () => string): void {
     const { connection, endpoint } = this;
-    if (connection === undefined || this.pinnedBy !== undefined) return;
-    const statement = digest(text);
-    this.pinnedBy = { reason, digest: statement, since: Date.now() };
+    if (connection === undefined) return;
+    if (this.pinnedBy !== undefined) {
+      this.pinReasons?.add(reason);
+      return;
+    }
+    const text = statement();
+    this.pinnedBy = { reason, digest: text, since: Date.now() };
+    this.pinReasons = new Set([reason]);
     connection.isDirty = true;
     this.userPool.pool.pin(connection);
     endpoint.counters.pins[reason]++;
@@ -233,8 +266,156 @@ export class ClientSession
       clientConnection: this.id,
       databaseConnection: connection.id,
       reason,
-      digest: statement,
+      digest: text,
     });
+  }
+
+  private unpin(connection: DatabaseConnection): void {
+    const { pinnedBy, endpoint } = this;
+    if (pinnedBy === undefined) return;
+    const { reason } = pinnedBy;
+    this.pinnedBy = undefined;
+    this.pinReasons = undefined;
+    this.userPool.pool.unpin(connection);
+    endpoint.counters.unpins[reason]++;
+    endpoint.observer.emit({
+      event: 'session.unpinned',
+      proxy: endpoint.proxy,
+      endpoint: endpoint.name,
+      clientConnection: this.id,
+      databaseConnection: connection.id,
+      reason,
+    });
+  }
+
+  // --- What the session leaves on its connection
+
+  suspect(effects: Effects, text: Uint8Array): void {
+    const { connection, endpoint } = this;
+    if (connection === undefined || endpoint.limits.isSessionMode) return;
+    if (effects.reasons.length === 0 && this.pinnedBy === undefined) return;
+    this.suspicion ??= new Suspicion();
+    this.suspicion.add(effects, text);
+    connection.isDirty = true;
+  }
+
+  discarding(): void {
+    if (this.pinnedBy === undefined && this.suspicion === undefined) return;
+    this.suspicion = new Suspicion(this.suspicion);
+  }
+
+  requestFailed(fields: ReadonlyMap<string, string>): void {
+    const { suspicion } = this;
+    if (suspicion === undefined) return;
+    suspicion.hasFailed = true;
+    // With a context, it comes from a text that a running statement made.
+    const isInside = fields.has('W') || fields.has('q');
+    if (fields.get('C') === SYNTAX_ERROR && !isInside) suspicion.hasFailedToParse = true;
+  }
+
+  /** Everything is answered and the transaction is over. Returns whether the database is asked now. */
+  private investigate(connection: DatabaseConnection): boolean {
+    const { requests, pinnedBy } = this;
+    this.requests = 0;
+    if (pinnedBy === undefined && connection.hasStrayParameters) {
+      // Something that no text showed, such as a function, has changed a setting.
+      this.suspicion ??= new Suspicion();
+      this.suspicion.reasons.add('set');
+    }
+    const suspicion = this.suspicion?.afterFailedDiscard();
+    if (suspicion === undefined) return false;
+    if (pinnedBy !== undefined) return this.reinvestigate(connection, suspicion);
+    this.suspicion = undefined;
+    if (suspicion.isGroundless(requests)) {
+      connection.isDirty = false;
+    } else if (suspicion.isBeyondAudit) {
+      this.pinBy(suspicion.pinReason, () => suspicion.digest);
+      for (const reason of suspicion.reasons) this.pinReasons?.add(reason);
+      // Its other traces are asked for when something may have been cleared.
+      this.suspicion = suspicion;
+    } else if (!this.isSettingsChangeKnown(connection, suspicion.soleSet(requests), suspicion)) {
+      this.audit(connection, suspicion, suspicion.soleSet(requests));
+      return true;
+    }
+    return false;
+  }
+
+  /** Of a pinned session: is the last reason gone? */
+  private reinvestigate(connection: DatabaseConnection, suspicion: Suspicion): boolean {
+    const reasons = this.pinReasons ?? new Set();
+    if (suspicion.certain !== undefined) reasons.add(suspicion.certain);
+    for (const reason of suspicion.reasons) reasons.add(reason);
+    if (!suspicion.mayClear) return false;
+    suspicion.mayClear = false;
+    if (suspicion.isBeyondAudit || ![...reasons].every(isAudited)) return false;
+    this.suspicion = undefined;
+    // What a statement that was prepared in SQL does is not in the text that runs it.
+    for (const reason of AUDITED) suspicion.reasons.add(reason);
+    this.audit(connection, suspicion, undefined);
+    return true;
+  }
+
+  /** The same text has been run on the same settings before, or has failed. */
+  private isSettingsChangeKnown(
+    connection: DatabaseConnection,
+    text: string | undefined,
+    { hasFailed }: Suspicion,
+  ): boolean {
+    if (text === undefined) return false;
+    const { settings } = connection;
+    const after = hasFailed ? settings : this.userPool.settingsKnownAfter(text, settings);
+    if (after === undefined) return false;
+    this.adopt(connection, after);
+    connection.isDirty = false;
+    return true;
+  }
+
+  private audit(
+    connection: DatabaseConnection,
+    suspicion: Suspicion,
+    soleSet: string | undefined,
+  ): void {
+    const customNames = suspicion.reasons.has('set')
+      ? new Set([...suspicion.customNames, ...connection.settings.customNames])
+      : [];
+    const before = connection.settings;
+    const statement = new OwnStatement((outcome) => {
+      this.isAuditing = false;
+      this.cancelBehind(connection);
+      if (!outcome.isOk) {
+        this.pinBy(suspicion.pinReason, () => suspicion.digest);
+        return;
+      }
+      const { base } = connection;
+      const { user } = connection.pool.key;
+      const findings = readFindings(outcome.rows, { base, user });
+      this.audited(connection, suspicion, findings);
+      if (soleSet === undefined || findings.settings === undefined) return;
+      if (findings.reasons.size === 0)
+        this.userPool.learnSettings(soleSet, before, findings.settings);
+    });
+    this.isAuditing = true;
+    connection.run(auditQuery(suspicion.reasons, customNames), statement);
+  }
+
+  private audited(connection: DatabaseConnection, suspicion: Suspicion, found: Findings): void {
+    if (found.settings !== undefined) this.adopt(connection, found.settings);
+    const [reason] = found.reasons;
+    if (reason !== undefined) {
+      this.pinBy(reason, () => suspicion.digest);
+      this.pinReasons = new Set(found.reasons);
+    } else if (this.pinnedBy !== undefined) {
+      this.unpin(connection);
+    } else {
+      connection.isDirty = this.suspicion !== undefined;
+    }
+  }
+
+  /** `actual` is what the connection has now. */
+  private adopt(connection: DatabaseConnection, actual: SessionSettings): void {
+    connection.adopt(actual);
+    this.settings = actual.withInitial(this.initialSettings);
+    this.relay.variant = this.settings.variant;
   }
 
   // --- Borrowing
@@ -251,9 +432,18 @@ export class ClientSession
 
   private replaySettings(connection: DatabaseConnection): void {
     if (!connection.settings.equals(this.settings)) {
-      this.relay.prepend(this.settings.replayFrom(connection.settings, connection.base));
+      const replay = this.settings.replayFrom(connection.settings, connection.base);
+      const isSure = this.settings.hasRoleOf(connection.settings);
       connection.ledger.owe(OWES_QUERY | OURS);
       connection.unnamedStatement = 0;
+      if (isSure) {
+        this.relay.prepend(replay);
+      } else {
+        // What runs in the wrong role could do what the client may not do.
+        connection.stream.write(replay);
+        this.isWaitingForAnswer = true;
+        this.isWaitingForRole = true;
+      }
     } else if (connection.parameters !== this.parameters) {
       this.tellParameters(connection);
     }
@@ -273,7 +463,7 @@ export class ClientSession
     const { counters } = this.endpoint;
     counters.borrowLatencyMicros += (performance.now() - this.requestedAt) * 1000;
     this.attach(connection);
-    this.processHeld();
+    if (!this.isWaitingForAnswer) this.processHeld();
   }
 
   private processHeld(): void {
@@ -371,6 +561,7 @@ export class ClientSession
 
   private goOn(): void {
     this.isWaitingForAnswer = false;
+    this.isWaitingForRole = false;
     this.processHeld();
   }
 
@@ -403,9 +594,16 @@ export class ClientSession
       return;
     }
     if (connection.parameters !== this.parameters) this.tellParameters(connection);
-    const cancel = this.cancelAfterReplay;
-    this.cancelAfterReplay = undefined;
-    if (cancel !== undefined) this.forwardCancel(connection, cancel);
+    this.cancelBehind(connection);
+  }
+
+  /** A cancel request that came while a statement of ours ran is for the client's behind it. */
+  private cancelBehind(connection: DatabaseConnection): void {
+    const cancel = this.cancelAfterOwn;
+    this.cancelAfterOwn = undefined;
+    if (cancel === undefined) return;
+    if (connection.ledger.isEmpty) cancel();
+    else this.forwardCancel(connection, cancel);
   }
 
   statementConfirmed(): void {
@@ -427,11 +625,16 @@ export class ClientSession
   discarded(): void {
     const { connection } = this;
     if (connection === undefined) return;
+    this.settings = this.initialSettings;
+    this.relay.variant = this.settings.variant;
+    // What follows in a pipeline may already have left something again.
+    if (connection.ledger.depth <= 1) this.suspicion = undefined;
+    else this.suspicion = this.suspicion?.afterDiscard();
     // The InitQuery's settings went with it, and come back with the reset.
-    connection.isDirty = connection.initQuery !== undefined;
+    connection.isDirty = connection.initQuery !== undefined || this.suspicion !== undefined;
     if (this.pinnedBy === undefined || this.endpoint.limits.isSessionMode) return;
-    this.pinnedBy = undefined;
-    this.userPool.pool.unpin(connection);
+    const isLeft = [...(this.pinReasons ?? [])].some((reason) => SURVIVES_DISCARD.has(reason));
+    if (!isLeft) this.unpin(connection);
   }
 
   nameOf(serverName: string): string | undefined {
@@ -454,14 +657,16 @@ export class ClientSession
   private giveBackIfSettled(): void {
     const { connection } = this;
     if (connection === undefined || !connection.ledger.isSettled || this.relay.bodyLeft > 0) return;
+    if (this.isWaitingForRole) return;
     this.requestedAt = 0;
+    if (this.investigate(connection)) return;
     if (this.pinnedBy !== undefined) {
       if (this.isDraining) this.close('shutdown', new BerthError('shutting_down'));
+      else if (connection.settings !== this.settings) this.restore(connection);
       return;
     }
     this.detach(connection);
-    // Something that no text showed, such as a function, changed a setting: nobody else gets it.
-    if (connection.hasStrayParameters || this.settings.isHarsh) connection.isDirty = true;
+    if (this.settings.isHarsh) connection.isDirty = true;
     const { cancelsInFlight, unfitBy } = connection;
     const { pool } = this.userPool;
     const isClean = cancelsInFlight === 0 && !connection.isDirty;
@@ -470,12 +675,22 @@ export class ClientSession
     if (this.isDraining) this.close('shutdown', new BerthError('shutting_down'));
   }
 
+  /** A pinned session has reset what it had asked for in its start-up packet. */
+  private restore(connection: DatabaseConnection): void {
+    if (!connection.settings.equals(this.settings)) {
+      connection.ledger.owe(OWES_QUERY | OURS);
+      connection.stream.write(this.settings.replayFrom(connection.settings, connection.base));
+      connection.unnamedStatement = 0;
+    }
+    connection.settings = this.settings;
+  }
+
   private detach(connection: DatabaseConnection): void {
     this.relay.detach();
     connection.takenBack();
     this.stream.letGo(HOLD_PEER_CONGESTED);
-    this.cancelAfterReplay?.();
-    this.cancelAfterReplay = undefined;
+    this.cancelAfterOwn?.();
+    this.cancelAfterOwn = undefined;
   }
 
   // --- Cancel, clocks, end
@@ -491,9 +706,9 @@ export class ClientSession
     } else if (connection === undefined || connection.ledger.isEmpty) {
       done();
     } else if ((connection.ledger.head & (OURS | KIND)) === (OURS | OWES_QUERY)) {
-      // It is meant for the client's statement, which is right behind ours.
-      this.cancelAfterReplay?.();
-      this.cancelAfterReplay = done;
+      // It is meant for the client's statement, if there is one behind ours.
+      this.cancelAfterOwn?.();
+      this.cancelAfterOwn = done;
     } else {
       this.forwardCancel(connection, done);
     }
@@ -613,6 +828,9 @@ export class ClientSession
     const isCut = this.relay.bodyLeft > 0;
     this.detach(connection);
     if (this.settings.isHarsh) connection.isDirty = true;
+    for (const reason of this.pinReasons ?? []) {
+      if (SURVIVES_DISCARD.has(reason)) connection.unfitBy = 'state_left';
+    }
     const { ledger, isDirty, cancelsInFlight, unfitBy } = connection;
     const { pool } = this.userPool;
     if (unfitBy !== undefined) pool.release(connection, 'destroy', unfitBy);
@@ -638,6 +856,10 @@ class SessionTimer extends WheelTimer {
   }
 }
 
+/** https://www.postgresql.org/docs/current/errcodes-appendix.html */
+const SYNTAX_ERROR = '42601';
+/** What DISCARD ALL does not take away, or may not. */
+const SURVIVES_DISCARD: ReadonlySet<PinReason> = new Set(['load', 'unknown']);
 /** While a statement runs for long, the clock is looked at this often at least. */
 const LOOK_AGAIN_MS = 1_000;
 const EMPTY = Buffer.alloc(0);

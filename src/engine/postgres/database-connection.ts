@@ -107,6 +107,8 @@ export interface ConnectionHolder {
   replied(): void;
   /** A replay of the session's settings ended; `error` has the fields of the database's refusal. */
   replayed(error: ReadonlyMap<string, string> | undefined): void;
+  /** A request of the client's failed; `fields` are those of the error. */
+  requestFailed(fields: ReadonlyMap<string, string>): void;
   /** The reply to the oldest Parse or Close of a named statement came. */
   statementConfirmed(): void;
   /** The oldest `count` of them failed or were skipped. */
@@ -166,7 +168,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   cancelsInFlight = 0;
   /** Why it must not be lent again, however clean it looks. */
   unfitBy: DatabaseCloseReason | undefined = undefined;
-  /** Runs statements of the proxy's own while nobody borrows the connection. */
+  /** Hears what comes of the statement of the proxy's own that runs. */
   private own: OwnStatement | undefined = undefined;
   private reset: Reset | undefined = undefined;
   /** The beginning of a message that is not whole yet. */
@@ -485,10 +487,11 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     }
     // What we put into a client's batch fails in the client's name, see `isForClient`.
     if (!isOurs || (head & KIND) !== OWES_QUERY) {
+      this.holder?.requestFailed(fields);
       return NAMING_ROUTINES.has(routine) ? this.inClientsWords(whole) : undefined;
     }
-    if (this.holder === undefined) this.own?.failed(Buffer.from(whole), fields);
-    else this.replayError = fields;
+    if (this.own !== undefined) this.own.failed(Buffer.from(whole), fields);
+    else if (this.holder !== undefined) this.replayError = fields;
     return undefined;
   }
 
@@ -528,15 +531,11 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   }
 
   private ownEnded(): void {
-    if (this.holder !== undefined) {
-      const error = this.replayError;
-      this.replayError = undefined;
-      this.holder.replayed(error);
-      return;
-    }
-    const own = this.own;
+    const { own, replayError } = this;
     this.own = undefined;
-    own?.ended();
+    this.replayError = undefined;
+    if (own !== undefined) own.ended();
+    else this.holder?.replayed(replayError);
   }
 
   private forward(bytes: Buffer, from: number, to: number): void {
@@ -595,6 +594,8 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   /** The session is done with it; `Pool.release` follows. */
   takenBack(): void {
     this.holder = undefined;
+    this.own = undefined;
+    this.replayError = undefined;
     this.stream.letGo(HOLD_PEER_CONGESTED);
   }
 
@@ -634,7 +635,13 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     this.reset?.progress();
   }
 
-  /** Runs `sql` as the proxy's own, with nobody holding the connection. */
+  /** The session has left `settings` there; what the database reports is part of it. */
+  adopt(settings: SessionSettings): void {
+    this.settings = settings;
+    this.ownParameters = this.parameters;
+  }
+
+  /** Runs `sql` as the proxy's own. Nothing else of ours may be owed. */
   run(sql: string, statement: OwnStatement): void {
     this.own = statement;
     this.ask(sql);

@@ -72,8 +72,8 @@ export function inClientsWords(
 }
 
 /** Whether the text may be about prepared statements; which ones, it must be read for. */
-export function mayNameStatements({ reasons }: Effects): boolean {
-  return reasons.includes('sql_prepare') || reasons.includes('discard');
+export function mayNameStatements({ reasons, isForgetting }: Effects): boolean {
+  return isForgetting || reasons.includes('sql_prepare');
 }
 
 /** What a text, `bytes[from, to)`, takes away when it is executed, if it is about nothing else. */
@@ -110,8 +110,10 @@ export class Statement {
   readonly removal: StatementRemoval | undefined;
   /** In the registry; `undefined` for a statement that is one client's alone. */
   readonly key: string | undefined;
+  /** See `Reading`. */
+  readonly variant: string;
   /** What comes after the name in a Parse. */
-  private readonly body: Buffer;
+  readonly body: Buffer;
   private firstDescription: StatementDescription | undefined = undefined;
   private typedParse: Buffer | undefined = undefined;
 
@@ -122,6 +124,7 @@ export class Statement {
     this.effects = made.effects;
     this.removal = made.removal;
     this.key = made.key;
+    this.variant = made.variant;
   }
 
   get close(): Buffer {
@@ -173,7 +176,7 @@ export class Statement {
   }
 }
 
-type StatementFacts = Pick<Statement, 'effects' | 'removal' | 'key'>;
+type StatementFacts = Pick<Statement, 'effects' | 'removal' | 'key' | 'variant'>;
 
 /** Never reused: a connection may still have an older text under an older number (PG-59). */
 let lastStatement = 0;
@@ -215,7 +218,7 @@ export class StatementRegistry {
       const key = `${twin}${reading.syntax}\0${reading.variant}\0${body}`;
       let statement = this.young.get(key);
       if (statement === undefined) {
-        statement = this.old.get(key) ?? create(bytes, from, to, reading.syntax, key);
+        statement = this.old.get(key) ?? create(bytes, from, to, reading, key);
         this.remember(key, statement);
       }
       if (!isTaken(statement)) return statement;
@@ -243,6 +246,24 @@ export class StatementRegistry {
     return successor;
   }
 
+  /**
+   * `statement` for a client whose settings have changed since it was read: who shares it must not
+   * meet it as this client would prepare it. It is to be what it was described as.
+   */
+  reread(
+    statement: Statement,
+    reading: Reading,
+    isTaken: (statement: Statement) => boolean,
+  ): Statement {
+    const { body, description, effects, removal } = statement;
+    const twin = this.intern(body, 0, body.length, reading, isTaken);
+    if (description === undefined || twin.isDescribed(description)) return twin;
+    const facts = { effects, removal, key: undefined, variant: reading.variant };
+    const own = new Statement(++lastStatement, body, facts);
+    own.isDescribed(description);
+    return own;
+  }
+
   private remember(key: string, statement: Statement): void {
     this.young.set(key, statement);
     // The key and the message, and about as much again for what holds them.
@@ -259,27 +280,28 @@ export function privateStatement(
   bytes: Buffer,
   from: number,
   to: number,
-  syntax: StringSyntax,
+  reading: Reading,
 ): Statement {
-  return create(bytes, from, to, syntax, undefined);
+  return create(bytes, from, to, reading, undefined);
 }
 
 function create(
   bytes: Buffer,
   from: number,
   to: number,
-  syntax: StringSyntax,
+  { syntax, variant }: Reading,
   key: string | undefined,
 ): Statement {
   const textEnd = bytes.indexOf(0, from);
   const effects = classify(bytes, from, textEnd, syntax);
   const removal = removalIn(effects, bytes, from, textEnd);
   const body = Buffer.from(bytes.subarray(from, to));
-  if (removal === undefined) return new Statement(++lastStatement, body, { effects, removal, key });
+  const facts = { removal, key, variant };
+  if (removal === undefined) return new Statement(++lastStatement, body, { ...facts, effects });
   const text = removalText(removal);
   const types = bytes.subarray(textEnd + 1, to);
   const changed = text === undefined ? body : Buffer.concat([text, types]);
-  return new Statement(++lastStatement, changed, { effects: PLAIN, removal, key });
+  return new Statement(++lastStatement, changed, { ...facts, effects: PLAIN });
 }
 
 type Names = Map<string, Statement>;

@@ -11,7 +11,7 @@
 import { HOLD_LEDGER_FULL, HOLD_PEER_CONGESTED, type Stream } from '../../net/stream.ts';
 import type { PinReason } from '../../observe/reasons.ts';
 import { classify } from '../../sql/postgres/classify.ts';
-import { type Effects, PLAIN } from '../../sql/postgres/effects.ts';
+import { type Effects, effectsOf, MAY_CLEAR, PLAIN } from '../../sql/postgres/effects.ts';
 import { StatementScanner, type StringSyntax } from '../../sql/postgres/scanner.ts';
 import {
   type NamedStatement,
@@ -49,6 +49,7 @@ import {
   PASSING_REMOVAL_NAME,
   privateStatement,
   quoted,
+  type Reading,
   removalIn,
   removalText,
   SERVER_NAME_PREFIX,
@@ -107,8 +108,13 @@ export interface RelayHost {
   violated(what: string): void;
   /** Something happened that ties the session to its connection. `text` is the statement. */
   pin(reason: PinReason, text: Uint8Array): void;
+  /** A statement with `effects` is about to run. `text` is empty when it was not kept. */
+  suspect(effects: Effects, text: Uint8Array): void;
+  /** A DISCARD ALL is about to run. */
+  discarding(): void;
   requested(): void;
-  readonly isPinned: boolean;
+  /** Something of this session alone may be on the connection. */
+  readonly mayHaveLeft: boolean;
   /** How the database reads string constants. */
   readonly stringSyntax: StringSyntax;
   /** A Sync ended the skipping that `Relay.skip` began. */
@@ -118,6 +124,7 @@ export interface RelayHost {
 /** The last Parse of the unnamed statement: where it lies, and its number. */
 interface UnnamedStatement {
   readonly id: number;
+  readonly effects: Effects;
   readonly removal: StatementRemoval | undefined;
   bytes: Buffer;
   at: number;
@@ -132,7 +139,7 @@ export class Relay {
   private readonly stream: Stream;
   private readonly registry: StatementRegistry;
   /** What decides the meaning of a text beside the text; see `StatementRegistry.intern`. */
-  private readonly variant: string;
+  variant: string;
   private named: ClientStatements | undefined = undefined;
   private unnamed: UnnamedStatement | undefined = undefined;
   /** Portals, by name, that will take prepared statements away. */
@@ -360,6 +367,7 @@ export class Relay {
       const named = recogniseNamed(bytes.toString('latin1', textAt, next - 1));
       begin = named && this.queryNamed(connection, named, bytes, from, at, next);
       if (begin === WAIT) return WAIT;
+      if (named !== undefined && begin !== undefined) this.removing(named);
     }
     this.host.requested();
     this.setUnnamed(connection, undefined);
@@ -369,6 +377,11 @@ export class Relay {
     }
     this.batchEnded(connection);
     return begin ?? from;
+  }
+
+  private removing({ kind }: NamedStatement): void {
+    if (kind === 'discard_all') this.host.discarding();
+    else if (kind !== 'execute') this.host.suspect(CLEARING, EMPTY);
   }
 
   /**
@@ -416,7 +429,7 @@ export class Relay {
     const serverName = statement?.serverName ?? quoted(escapedName(name));
     const message = queryMessage(`EXECUTE ${serverName}${rest}`, 'latin1');
     if (statement !== undefined) {
-      this.apply(statement.effects, message, HEADER_BYTES, message.length);
+      this.applyStatement(statement);
       // In a batch of its own, which may fail by itself.
       if (!ledger.isBatchOpen && !connection.statements.use(statement)) {
         // Other rows than before need no error: the answer to a simple query describes them.
@@ -486,12 +499,13 @@ export class Relay {
     if (text !== undefined) {
       this.emit(bytes, from, at);
       const changed = message(PARSE, UNNAMED, text, bytes.subarray(textEnd + 1, next));
-      this.setUnnamed(connection, { id, removal, bytes: changed, at: 0, end: changed.length });
+      const unnamed = { id, effects: PLAIN, removal, bytes: changed, at: 0, end: changed.length };
+      this.setUnnamed(connection, unnamed);
       this.out.push(changed);
       return next;
     }
-    this.setUnnamed(connection, { id, removal, bytes, at, end: next });
-    if (removal === undefined) this.apply(effects, bytes, nameEnd + 1, next);
+    const remaining = removal === undefined ? effects : PLAIN;
+    this.setUnnamed(connection, { id, effects: remaining, removal, bytes, at, end: next });
     return from;
   }
 
@@ -518,25 +532,46 @@ export class Relay {
       this.host.violated(TOO_MANY_STATEMENTS);
       return next;
     }
-    const statement = this.statementOf(named, bytes, body, next);
+    const statement = this.statementFor(named, bytes, body, next);
     this.emit(bytes, from, at);
-    this.apply(statement.effects, bytes, body, next);
     named.change(name, statement);
     this.prepareForClient(connection, statement);
     return next;
   }
 
   /** A session with a way of reading of its own shares its statements with nobody. */
-  private statementOf(named: ClientStatements, bytes: Buffer, from: number, to: number): Statement {
-    const syntax = this.host.stringSyntax;
-    if (!this.isAsUsual) return privateStatement(bytes, from, to, syntax);
+  private statementFor(
+    named: ClientStatements,
+    bytes: Buffer,
+    from: number,
+    to: number,
+  ): Statement {
+    const { reading } = this;
+    if (!this.isAsUsual) return privateStatement(bytes, from, to, reading);
     const isTaken = (each: Statement) => named.isNamed(each);
-    return this.registry.intern(bytes, from, to, { variant: this.variant, syntax }, isTaken);
+    return this.registry.intern(bytes, from, to, reading, isTaken);
+  }
+
+  private get reading(): Reading {
+    return { variant: this.variant, syntax: this.host.stringSyntax };
+  }
+
+  /** What `name` stands for, under the settings that the session has now. */
+  private statementOf(name: string): Statement | undefined {
+    const { named } = this;
+    const statement = named?.get(name);
+    if (named === undefined || statement === undefined) return undefined;
+    const isOwn = statement.key === undefined || !this.isAsUsual;
+    if (isOwn || statement.variant === this.variant) return statement;
+    const isTaken = (each: Statement) => named.isNamed(each);
+    const reread = this.registry.reread(statement, this.reading, isTaken);
+    named.replace(statement, reread);
+    return reread;
   }
 
   /** Texts mean what they would mean to any other client with the same settings. */
   private get isAsUsual(): boolean {
-    return !this.isTainted && !this.host.isPinned;
+    return !this.isTainted && !this.host.mayHaveLeft;
   }
 
   /** The client's own Parse of `statement`, answered by the database or, where that is safe, by us. */
@@ -605,6 +640,7 @@ export class Relay {
     }
     if (nameEnd === portalEnd + 1) {
       const begin = this.beforeUnnamed(connection, bytes, from, at);
+      if (this.unnamed !== undefined) this.applyUnnamed(this.unnamed);
       ledger.owe(OWES_BIND);
       const removal = this.unnamed?.removal;
       if (removal !== undefined || this.removals !== undefined) {
@@ -614,9 +650,10 @@ export class Relay {
     }
     const name = bytes.toString('latin1', portalEnd + 1, nameEnd);
     if (this.mustWait(connection, name)) return WAIT;
-    const statement = this.named?.get(name);
+    const statement = this.statementOf(name);
     const serverName = this.serverName(connection, name, statement, bytes, from, at);
     if (serverName === AWAITED) return WAIT_FOR_CHECK;
+    if (statement !== undefined) this.applyStatement(statement);
     ledger.owe(serverName === CHANGED_NAME ? OWES_BIND | MUST_FAIL : OWES_BIND);
     const removal = statement?.removal;
     if (removal !== undefined || this.removals !== undefined) {
@@ -649,7 +686,7 @@ export class Relay {
     }
     const name = bytes.toString('latin1', nameAt, next - 1);
     if (this.mustWait(connection, name)) return WAIT;
-    const statement = this.named?.get(name);
+    const statement = this.statementOf(name);
     const serverName = this.serverName(connection, name, statement, bytes, from, at);
     if (serverName === AWAITED) return WAIT_FOR_CHECK;
     if (serverName === CHANGED_NAME) {
@@ -726,6 +763,7 @@ export class Relay {
     const removal = ledger.isSkipping ? undefined : removals.get(portal);
     const name = removal?.kind === 'deallocate' ? removal.name : undefined;
     if (removal !== undefined && this.mustWait(connection, name)) return WAIT;
+    if (removal !== undefined) this.removing(removal);
     this.host.requested();
     // It runs once, whether it succeeds or not.
     removals.delete(portal);
@@ -789,7 +827,7 @@ export class Relay {
       ledger.owe(OWES_CLOSE | INSERTED | CHANGES_CLIENT);
       return next;
     }
-    if (this.host.isPinned) {
+    if (this.host.mayHaveLeft) {
       // One that the database knows by the client's name: prepared in SQL, or too large to be kept.
       ledger.owe(OWES_CLOSE);
       if (!name.startsWith(SERVER_NAME_PREFIX)) return at;
@@ -937,12 +975,19 @@ export class Relay {
   /** `to` is the end of the message that `effects` were read from; the text may end before it. */
   private apply(effects: Effects, bytes: Buffer, from: number, to: number): void {
     if (effects === PLAIN) return;
-    if (effects.isReadingLocal) this.isTainted = true;
+    if (effects.isReadingLocal || effects.reasons.includes('set')) this.isTainted = true;
     if (mayNameStatements(effects)) this.isWary = true;
-    const [reason] = effects.reasons;
-    if (reason === undefined) return;
     const end = bytes.indexOf(0, from);
-    this.host.pin(reason, bytes.subarray(from, end < 0 ? to : Math.min(end, to)));
+    this.host.suspect(effects, bytes.subarray(from, end < 0 ? to : Math.min(end, to)));
+  }
+
+  private applyUnnamed({ effects, bytes, at, end }: UnnamedStatement): void {
+    // Its name is the empty string.
+    if (effects !== PLAIN) this.apply(effects, bytes, at + HEADER_BYTES + 1, end);
+  }
+
+  private applyStatement({ effects, body }: Statement): void {
+    if (effects !== PLAIN) this.apply(effects, body, 0, body.length);
   }
 
   // --- What replies say
@@ -1023,6 +1068,8 @@ export class Relay {
 }
 
 const EMPTY = Buffer.alloc(0);
+/** Of a DEALLOCATE or DISCARD whose meaning for prepared statements has been seen to. */
+const CLEARING = effectsOf(MAY_CLEAR);
 /** Instead of where the next run of bytes begins. */
 const WAIT = -1;
 /** The same, and what was before the message has been emitted. */

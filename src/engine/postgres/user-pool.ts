@@ -15,6 +15,9 @@ import type { SessionSettings } from './settings.ts';
 /** Combinations of start-up settings remembered per user and database. */
 const WELCOMES_MAX = 1_000;
 
+/** Changes of settings remembered per user and database. A text is at most 1 KiB. */
+const SETTINGS_MAX = 1_000;
+
 /** A login gives up when this many connections were lost while they were asked. */
 const CONNECTIONS_LOST_MAX = 3;
 
@@ -40,6 +43,8 @@ export class UserPool {
   private readonly welcomes = new Map<string, Welcome>();
   private readonly visits = new Map<string, Visit>();
   private generation = 0;
+  /** What a connection has after a SET or RESET, by what it had before and the text. */
+  private readonly settingsAfter = new Map<string, SessionSettings>();
 
   constructor(pool: Pool<DatabaseConnection>) {
     this.pool = pool;
@@ -68,6 +73,17 @@ export class UserPool {
     if (this.generation === generation) return;
     this.generation = generation;
     this.welcomes.clear();
+    this.settingsAfter.clear();
+  }
+
+  /** What a connection with `before` has after the SET or RESET `text`; `undefined`: not known yet. */
+  settingsKnownAfter(text: string, before: SessionSettings): SessionSettings | undefined {
+    return this.settingsAfter.get(`${before.key}\0${text}`);
+  }
+
+  learnSettings(text: string, before: SessionSettings, after: SessionSettings): void {
+    if (this.settingsAfter.size >= SETTINGS_MAX) this.settingsAfter.clear();
+    this.settingsAfter.set(`${before.key}\0${text}`, after);
   }
 
   private visited(key: string, welcome: Welcome): void {
@@ -155,6 +171,7 @@ class Visit implements Borrower<DatabaseConnection>, ConnectionHolder {
   // A visit sends nothing of a client's, so nothing of this can come.
   deliver(): void {}
   deliverChunk(): void {}
+  requestFailed(): void {}
   statementConfirmed(): void {}
   statementsLost(): void {}
   statementChanged(): void {}

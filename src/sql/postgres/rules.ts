@@ -6,10 +6,18 @@
  * https://github.com/postgres/postgres/blob/REL_18_STABLE/src/backend/parser/gram.y
  * https://www.postgresql.org/docs/18/sql-commands.html
  *
- * A statement that will be tracked instead of pinned gets a phase of its own here.
+ * What a reason says is a suspicion for most of them: when the transaction is over, the database is
+ * asked what is there (`engine/postgres/audit.ts`).
  */
 
-import { NO_REASONS, type ReasonSet, reasonSet, type SqlPinReason } from './effects.ts';
+import {
+  FORGETS_STATEMENTS,
+  MAY_CLEAR,
+  NO_REASONS,
+  type ReasonSet,
+  reasonSet,
+  type SqlPinReason,
+} from './effects.ts';
 import { type FunctionName, type Keyword, WORD_COUNT, wordId } from './words.ts';
 
 /**
@@ -46,14 +54,15 @@ export type Phase = (typeof Phase)[keyof typeof Phase];
 
 interface StatementRule {
   readonly phase: Phase;
-  readonly reason?: SqlPinReason;
+  readonly does?: ReasonSet;
 }
 
 const plain: StatementRule = { phase: Phase.rest };
 const query: StatementRule = { phase: Phase.query };
+const clears: StatementRule = { phase: Phase.rest, does: MAY_CLEAR };
 
-function pins(reason: SqlPinReason): StatementRule {
-  return { phase: Phase.rest, reason };
+function pins(reason: SqlPinReason, does = NO_REASONS): StatementRule {
+  return { phase: Phase.rest, does: reasonSet(reason) | does };
 }
 
 const statements: Partial<Record<Keyword, StatementRule>> = {
@@ -65,18 +74,18 @@ const statements: Partial<Record<Keyword, StatementRule>> = {
   begin: plain,
   call: plain,
   checkpoint: plain,
-  close: plain,
+  close: clears,
   cluster: plain,
   comment: plain,
   commit: plain,
   copy: plain,
   create: { phase: Phase.create },
-  deallocate: pins('sql_prepare'),
+  deallocate: { phase: Phase.rest, does: MAY_CLEAR | FORGETS_STATEMENTS },
   declare: { phase: Phase.declare },
   delete: plain,
-  discard: pins('discard'),
+  discard: { phase: Phase.rest, does: MAY_CLEAR | FORGETS_STATEMENTS },
   do: { phase: Phase.do },
-  drop: plain,
+  drop: clears,
   end: plain,
   execute: pins('sql_prepare'),
   explain: { phase: Phase.explain },
@@ -95,7 +104,7 @@ const statements: Partial<Record<Keyword, StatementRule>> = {
   refresh: plain,
   reindex: plain,
   release: plain,
-  reset: pins('set'),
+  reset: pins('set', MAY_CLEAR),
   revoke: plain,
   rollback: plain,
   savepoint: plain,
@@ -106,7 +115,7 @@ const statements: Partial<Record<Keyword, StatementRule>> = {
   start: plain,
   table: query,
   truncate: plain,
-  unlisten: plain,
+  unlisten: clears,
   update: plain,
   vacuum: plain,
   values: query,
@@ -114,16 +123,16 @@ const statements: Partial<Record<Keyword, StatementRule>> = {
 };
 
 /**
- * Functions with an effect beyond the transaction. Unlocking and the `_xact_` locks have none.
+ * Functions with an effect beyond the transaction. The `_xact_` locks have none.
  * `set_config` is judged by its arguments. What a function does inside cannot be seen from here:
  * neither in a called procedure, nor when an INSERT takes its key from a sequence.
  * https://www.postgresql.org/docs/18/functions-admin.html
  */
-const functions: Record<FunctionName, SqlPinReason> = {
+const functions: Record<FunctionName, SqlPinReason | 'clears'> = {
   set_config: 'set',
-  // The seed of random() belongs to the session, and pg_trgm's threshold is a setting.
-  setseed: 'set',
+  // pg_trgm's threshold is a setting; the seed of random() is not, so nobody can be asked for it.
   set_limit: 'set',
+  setseed: 'unknown',
   nextval: 'sequence',
   setval: 'sequence',
   // These two only read, but what they read is this session's last nextval.
@@ -133,6 +142,9 @@ const functions: Record<FunctionName, SqlPinReason> = {
   pg_advisory_lock_shared: 'advisory_lock',
   pg_try_advisory_lock: 'advisory_lock',
   pg_try_advisory_lock_shared: 'advisory_lock',
+  pg_advisory_unlock: 'clears',
+  pg_advisory_unlock_shared: 'clears',
+  pg_advisory_unlock_all: 'clears',
   // A snapshot ends with the transaction that exported it, so this pins more than it must. Whoever
   // exports one (pg_dump, replication tools) lends it to other sessions and wants to stay in place.
   pg_export_snapshot: 'snapshot',
@@ -167,13 +179,10 @@ export const opensBlock = new Uint8Array(WORD_COUNT);
 for (const keyword of Object.keys(statements) as Keyword[]) {
   const rule = statements[keyword] ?? plain;
   statementPhases[wordId(keyword)] = rule.phase;
-  statementReasons[wordId(keyword)] = optionalReason(rule.reason);
+  statementReasons[wordId(keyword)] = rule.does ?? NO_REASONS;
 }
 for (const name of Object.keys(functions) as FunctionName[]) {
-  functionReasons[wordId(name)] = reasonSet(functions[name]);
+  const does = functions[name];
+  functionReasons[wordId(name)] = does === 'clears' ? MAY_CLEAR : reasonSet(does);
 }
 for (const opener of ['begin', 'then', 'else', 'loop'] as const) opensBlock[wordId(opener)] = 1;
-
-function optionalReason(reason: SqlPinReason | undefined): ReasonSet {
-  return reason === undefined ? NO_REASONS : reasonSet(reason);
-}

@@ -53,6 +53,14 @@ const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { event: N
     reason,
     digest: 'set x = $1',
   })),
+  'session.unpinned': [
+    {
+      ...client,
+      event: 'session.unpinned',
+      databaseConnection: database.databaseConnection,
+      reason: 'listen',
+    },
+  ],
   'cancel.forwarded': [
     {
       ...client,

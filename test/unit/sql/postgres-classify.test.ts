@@ -3,13 +3,23 @@
 import { describe, expect, test } from 'bun:test';
 import { PIN_REASONS, type PinReason } from '../../../src/observe/reasons.ts';
 import { classify } from '../../../src/sql/postgres/classify.ts';
-import { effectsOf, PLAIN, reasonSet, SQL_PIN_REASONS } from '../../../src/sql/postgres/effects.ts';
+import {
+  type Effects,
+  effectsOf,
+  PLAIN,
+  reasonSet,
+  SQL_PIN_REASONS,
+} from '../../../src/sql/postgres/effects.ts';
 import { StatementScanner } from '../../../src/sql/postgres/scanner.ts';
 import { corpus, encode } from './corpus.ts';
 
-function reasonsOf(text: string): readonly string[] {
+function effectsIn(text: string): Effects {
   const bytes = encode(text);
-  return classify(bytes, 0, bytes.length).reasons;
+  return classify(bytes, 0, bytes.length);
+}
+
+function reasonsOf(text: string): readonly string[] {
+  return effectsIn(text).reasons;
 }
 
 describe('corpus', () => {
@@ -50,7 +60,8 @@ describe('classify', () => {
   test('answers PLAIN itself for a plain statement', () => {
     for (const { bytes, reasons } of corpus) {
       const effects = classify(bytes, 0, bytes.length);
-      expect(effects === PLAIN).toBe(reasons.length === 0 && !effects.isReadingLocal);
+      const { isReadingLocal, mayClear } = effects;
+      expect(effects === PLAIN).toBe(reasons.length === 0 && !isReadingLocal && !mayClear);
     }
   });
 
@@ -85,6 +96,25 @@ describe('classify', () => {
       const bytes = encode(sql);
       const found = classify(bytes, 0, bytes.length).isReadingLocal;
       expect({ sql, isReadingLocal: found }).toEqual({ sql, isReadingLocal });
+    }
+  });
+
+  test('knows what may take away what was left', () => {
+    const clearing = [
+      'reset all',
+      'reset x',
+      'unlisten *',
+      'deallocate all',
+      'close c',
+      'drop table t',
+    ]
+      .concat(['discard temp', 'discard all', 'select pg_advisory_unlock_all()'])
+      .concat(['select 1; select pg_advisory_unlock($1)', 'do $$ begin drop table t; end $$']);
+    for (const sql of ['select 1', 'set x = 1', 'listen x', 'commit', ...clearing]) {
+      const { mayClear, isForgetting } = effectsIn(sql);
+      const isForgettingOne = /^(discard|deallocate)/.test(sql);
+      expect({ sql, mayClear }).toEqual({ sql, mayClear: clearing.includes(sql) });
+      expect({ sql, isForgetting }).toEqual({ sql, isForgetting: isForgettingOne });
     }
   });
 
