@@ -52,7 +52,11 @@ const EXPLANATIONS: Readonly<Record<ErrorCode, Explanation>> = {
     fate: 'ends',
   },
   replication_unsupported: {
-    when: 'The client asks for replication. Connect to the database directly.',
+    when: 'The client asks for replication, and the proxy has `Replication: refuse`.',
+    fate: 'ends',
+  },
+  replication_value_invalid: {
+    when: 'The start-up parameter `replication` is neither `database` nor a truth value.',
     fate: 'ends',
   },
   too_many_client_connections: {

@@ -5,6 +5,7 @@ import type { ProbeResult } from './cli/check.ts';
 import { type HttpApi, httpApi } from './control/http/api.ts';
 import type { EngineFactory } from './engine/contract.ts';
 import { PostgresEngine } from './engine/postgres/engine.ts';
+import { ServerProtocol } from './engine/postgres/login/server-protocol.ts';
 import { probe } from './engine/postgres/probe.ts';
 import type { Observer } from './observe/events.ts';
 import { createMetrics } from './observe/metrics.ts';
@@ -53,7 +54,12 @@ export async function probeTarget(target: DBInstance, secret: SecretEntry): Prom
   const startedAt = performance.now();
   const { username: user, password } = secret;
   const address = targetAddress(target);
-  const place = { address, wheel, databaseTls: databaseTls(target) };
+  const place = {
+    address,
+    wheel,
+    databaseTls: databaseTls(target),
+    protocol: new ServerProtocol(),
+  };
   const observation = await probe(place, { user, password });
   wheel.stop();
   if (!observation.isOk) return { isReached: false, detail: observation.detail };

@@ -62,6 +62,12 @@ export const ERRORS = {
     sqlState: '0A000',
     text: "Feature not supported: RDS Proxy currently doesn't support streaming replication mode.",
   },
+  replication_value_invalid: {
+    kind: 'client',
+    retryable: false,
+    sqlState: '22023',
+    text: 'invalid value for parameter "replication": "{value}"',
+  },
   too_many_client_connections: {
     kind: 'capacity',
     retryable: true,

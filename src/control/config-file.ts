@@ -274,6 +274,7 @@ function toProxy(proxy: FileProxy, file: File, instances: readonly DBInstance[])
     RequireTLS: proxy.RequireTLS,
     IdleClientTimeout: proxy.IdleClientTimeout,
     MaxClientConnections: proxy.MaxClientConnections,
+    Replication: proxy.Replication,
     Auth: proxy.Auth.map((auth) => toAuth(auth, file)),
     Target: findTarget(proxy, instances),
     ConnectionPoolConfig: toPoolConfig(proxy.TargetGroup.ConnectionPoolConfig),

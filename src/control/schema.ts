@@ -247,6 +247,8 @@ export const dbProxySchema = mapping({
   IdleClientTimeout: integer(1, 28_800).default(1800),
   /** An extension. */
   MaxClientConnections: integer(1, 1_000_000).default(10_000),
+  /** An extension. */
+  Replication: oneOf(['passthrough', 'refuse']).default('passthrough'),
   Auth: listOf(authSchema, 1, 200),
   TargetGroup: mapping({
     DBInstanceIdentifiers: listOf(name(), 1, 1),

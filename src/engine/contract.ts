@@ -31,6 +31,8 @@ export interface EngineSettings {
   readonly maxClientConnections: number;
   /** A session keeps its connection from the first borrow on. */
   readonly isSessionMode: boolean;
+  /** Clients that ask for replication are refused, as by RDS Proxy. */
+  readonly isReplicationRefused: boolean;
   /** Run once on each new database connection. */
   readonly initQuery: string | undefined;
   /** Who is served first when the pool is full; higher is earlier. */

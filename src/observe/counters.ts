@@ -23,6 +23,7 @@ export class EndpointCounters {
   clientConnections = 0;
   clientConnectionsInSetup = 0;
   clientConnectionsTls = 0;
+  replicationConnections = 0;
   // Totals.
   clientConnectionsReceived = 0;
   clientConnectionsClosed = 0;

@@ -55,6 +55,11 @@ export type Event =
       readonly reason: PinReason;
     })
   | (ClientScope & {
+      readonly event: 'replication.started';
+      readonly databaseConnection: DatabaseConnectionId;
+      readonly kind: 'logical' | 'physical';
+    })
+  | (ClientScope & {
       readonly event: 'cancel.forwarded';
       readonly databaseConnection: DatabaseConnectionId;
     })

@@ -59,6 +59,7 @@ const DATABASE_CLOSE_TEXTS: Readonly<Record<DatabaseCloseReason, string>> = {
   client_gone_in_request:
     'The client connection that borrowed this database connection from the connection pool was closed in the middle of a request.',
   state_left: 'The session left something behind that a reset may not take away.',
+  replication_ended: 'The client that it was opened for, to replicate, is done with it.',
   reset_failed: 'The session could not be reset.',
   probe_failed: 'The database did not answer when the connection was tried before it was lent.',
   protocol_violation: 'The database sent something that is not the protocol.',
@@ -107,6 +108,7 @@ export function levelOf(event: Event): LogLevel {
     case 'client.authenticated':
     case 'session.unpinned':
     case 'cancel.forwarded':
+    case 'replication.started':
     case 'connection.opened':
     case 'connection.reset':
       return 'debug';
@@ -149,6 +151,7 @@ function databaseCloseLevel(reason: DatabaseCloseReason): LogLevel {
     case 'protocol_violation':
       return 'warn';
     case 'connect_failed':
+    case 'replication_ended':
     case 'internal_error':
     case 'state_left':
     case 'idle_timeout':
@@ -180,6 +183,8 @@ export function textOf(event: Event): string {
       return `The client session was pinned to the database connection [dbConnection=${event.databaseConnection}] for the remainder of the session. The proxy can't reuse this connection until the session ends. Reason: ${pinText(event.reason, event.digest)}`;
     case 'session.unpinned':
       return `The client session is no longer pinned to the database connection [dbConnection=${event.databaseConnection}].`;
+    case 'replication.started':
+      return `The client replicates (${event.kind}) on a database connection of its own [dbConnection=${event.databaseConnection}].`;
     case 'cancel.forwarded':
       return `A cancel request was forwarded to the database connection [dbConnection=${event.databaseConnection}].`;
     case 'connection.opened':

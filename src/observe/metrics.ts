@@ -66,6 +66,11 @@ const ENDPOINT_GAUGES: readonly Reading<EndpointCounters>[] = [
     help: 'Client connections that are open and do not use TLS.',
     read: (of) => of.clientConnections - of.clientConnectionsTls,
   },
+  {
+    name: 'berth_replication_connections',
+    help: 'Client connections that are logged in for replication; each has a database connection to itself.',
+    read: (of) => of.replicationConnections,
+  },
 ];
 
 const ENDPOINT_COUNTERS: readonly Reading<EndpointCounters>[] = [

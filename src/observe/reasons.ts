@@ -47,6 +47,7 @@ export const DATABASE_CLOSE_REASONS = [
   'database_closed',
   'client_gone_in_request',
   'state_left',
+  'replication_ended',
   'reset_failed',
   'probe_failed',
   'protocol_violation',

@@ -20,12 +20,17 @@ import type {
   PoolSettings,
 } from './contract.ts';
 import { Pool } from './pool.ts';
-import type { PoolHost, PoolKey } from './pool-host.ts';
+import type { AnyPool, PoolHost, PoolKey } from './pool-host.ts';
 import type { Place } from './wait-queue.ts';
 
 const SWEEP_MS = 1_000;
 /** A pool without users and connections is forgotten after this long. */
 const EMPTY_POOL_KEPT_MS = 60_000;
+/**
+ * A pool that is one client's alone never has a connection that is free at once, so a `borrowTimeoutMs`
+ * of less than it takes to open one would refuse everybody.
+ */
+const ALONE_BORROW_TIMEOUT_MIN_MS = 5_000;
 
 export interface PoolGroupOptions<C extends PooledConnection> {
   /** The target's name, for the text that a refused client reads. */
@@ -43,7 +48,7 @@ export interface PoolGroupOptions<C extends PooledConnection> {
   readonly connectorFor: (key: PoolKey, pool: Pool<C>) => Connector<C>;
 }
 
-export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
+export class PoolGroup<C extends PooledConnection> implements PoolHost {
   readonly target: string;
   readonly budget: ConnectionBudget;
   readonly wheel: TimerWheel;
@@ -54,9 +59,11 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
   starvationAt = Number.POSITIVE_INFINITY;
   private readonly connectorFor: PoolGroupOptions<C>['connectorFor'];
   private readonly doubted: () => void;
-  private readonly pools = new Map<string, Pool<C>>();
+  /** Those that can be joined, by the name of their key. */
+  private readonly shared = new Map<string, Pool<C>>();
+  private readonly pools = new Set<AnyPool>();
   /** Pools with waiters, and for up to a tick those that had some. */
-  private enlisted: Pool<C>[] = [];
+  private enlisted: AnyPool[] = [];
   private readonly backoff = new Backoff();
   /** After a failure one at a time, then doubled by each success. */
   private concurrency = Number.POSITIVE_INFINITY;
@@ -83,17 +90,35 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
   /** The pool for `key`, made on demand. It is kept at least until the matching `leave`. */
   join(key: PoolKey): Pool<C> {
     const name = nameOf(key);
-    let pool = this.pools.get(name);
+    let pool = this.shared.get(name);
     if (pool === undefined) {
-      pool = new Pool(key, this, this.connectorFor);
-      if (this.isClosed) pool.close();
-      this.pools.set(name, pool);
+      pool = this.add(new Pool(key, this, (own) => this.connectorFor(key, own)));
+      this.shared.set(name, pool);
     }
     pool.users++;
     return pool;
   }
 
-  leave(pool: Pool<C>): void {
+  /**
+   * A pool that nobody else joins, for who needs a connection to himself: he waits in line for a permit
+   * like everybody, and what he gets is never lent to another. Also kept until `leave`.
+   */
+  joinAlone<D extends PooledConnection>(
+    key: PoolKey,
+    connectorFor: (pool: Pool<D>) => Connector<D>,
+  ): Pool<D> {
+    const pool = this.add(new Pool<D>(key, this, connectorFor, ALONE_BORROW_TIMEOUT_MIN_MS));
+    pool.users++;
+    return pool;
+  }
+
+  private add<D extends PooledConnection>(pool: Pool<D>): Pool<D> {
+    if (this.isClosed) pool.close();
+    this.pools.add(pool);
+    return pool;
+  }
+
+  leave(pool: AnyPool): void {
     if (pool.users === 0) throw new Error('pool group: a pool was left more often than joined');
     pool.users--;
   }
@@ -114,10 +139,8 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
 
   /** Replaces the connections of the pools that `isConcerned`: idle ones now, others as they return. */
   configurationChanged(isConcerned: (key: PoolKey) => boolean): void {
-    for (const pool of this.pools.values()) {
-      if (isConcerned(pool.key)) {
-        pool.configurationChanged(this.connectorFor(pool.key, pool));
-      }
+    for (const pool of this.pools) {
+      if (isConcerned(pool.key)) pool.configurationChanged();
     }
     // It may have been what the last attempts failed for.
     this.backoff.succeeded();
@@ -133,7 +156,7 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
       this.isClosed = true;
       this.wheel.disarm(this.tickTimer);
       this.wheel.disarm(this.sweepTimer);
-      for (const pool of this.pools.values()) pool.close();
+      for (const pool of this.pools) pool.close();
       this.budgetChanged();
     }
     return this.whenDrained.promise;
@@ -156,7 +179,7 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
     let borrowed = 0;
     let pinned = 0;
     let queueDepth = 0;
-    for (const pool of this.pools.values()) {
+    for (const pool of this.pools) {
       const stats = pool.stats;
       borrowed += stats.borrowed + stats.pinned;
       pinned += stats.pinned;
@@ -185,7 +208,7 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
     let connecting = 0;
     let idle = 0;
     let closing = 0;
-    for (const pool of this.pools.values()) {
+    for (const pool of this.pools) {
       const found = pool.audit();
       live += found.live;
       connecting += found.connecting;
@@ -205,7 +228,7 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
 
   // What the pools call.
 
-  enlist(pool: Pool<C>): void {
+  enlist(pool: AnyPool): void {
     if (!pool.isEnlisted) {
       pool.isEnlisted = true;
       this.enlisted.push(pool);
@@ -255,7 +278,7 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
    * One at a time: while a permit is already on its way to a waiter nobody else has to yield, and
    * when one can be had from an idle connection, that one goes first (at the next tick).
    */
-  mustYield(own: Pool<C>): boolean {
+  mustYield(own: AnyPool): boolean {
     if (this.enlisted.length === 1 && this.enlisted[0] === own) return false;
     const ownHead = own.head;
     let isClaimed = false;
@@ -274,7 +297,7 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
     );
   }
 
-  describeWait(pool: Pool<C>, waitedMs: number): string {
+  describeWait(pool: AnyPool, waitedMs: number): string {
     const seconds = (waitedMs / 1000).toFixed(1);
     const failure = pool.backoff.lastFailure ?? this.backoff.lastFailure;
     if (failure !== undefined) {
@@ -284,7 +307,7 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
     let borrowed = 0;
     let pinned = 0;
     let waiting = 0;
-    for (const each of this.pools.values()) {
+    for (const each of this.pools) {
       const stats = each.stats;
       borrowed += stats.borrowed;
       pinned += stats.pinned;
@@ -305,8 +328,8 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
   }
 
   /** Whose waiter gets the next permit; undefined when nobody lacks one, or all such pools back off. */
-  private neediest(): Pool<C> | undefined {
-    let best: Pool<C> | undefined;
+  private neediest(): AnyPool | undefined {
+    let best: AnyPool | undefined;
     for (const pool of this.enlisted) {
       if (!this.mayOpen(pool)) continue;
       if (best === undefined || comesBefore(pool, best)) best = pool;
@@ -314,7 +337,7 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
     return best;
   }
 
-  private mayOpen(pool: Pool<C>): boolean {
+  private mayOpen(pool: AnyPool): boolean {
     return pool.shortfall > 0 && pool.backoff.retryAt <= this.wheel.now;
   }
 
@@ -332,10 +355,10 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
     }
   }
 
-  private leastRecentlyUsed(isCandidate: (pool: Pool<C>) => boolean): Pool<C> | undefined {
-    let oldest: Pool<C> | undefined;
+  private leastRecentlyUsed(isCandidate: (pool: AnyPool) => boolean): AnyPool | undefined {
+    let oldest: AnyPool | undefined;
     let oldestSince = Number.POSITIVE_INFINITY;
-    for (const pool of this.pools.values()) {
+    for (const pool of this.pools) {
       const since = pool.oldestIdleSince;
       if (since >= oldestSince || !isCandidate(pool)) continue;
       oldest = pool;
@@ -345,7 +368,10 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
   }
 
   /** `ownHead` is the waiter who would get the connection that is to be closed, if there is one. */
-  private hasBetterClaim(pool: Pool<C>, ownHead: Place<Borrower<C>> | undefined): boolean {
+  private hasBetterClaim(
+    pool: AnyPool,
+    ownHead: Place<Borrower<PooledConnection>> | undefined,
+  ): boolean {
     const head = pool.head;
     if (head === undefined || !this.mayOpen(pool)) return false;
     const { starvationMs } = this.settings;
@@ -385,7 +411,7 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
 
   private sweep(): void {
     this.wheel.arm(this.sweepTimer, SWEEP_MS);
-    for (const pool of this.pools.values()) pool.sweep();
+    for (const pool of this.pools) pool.sweep();
     this.enforceIdleCeiling();
     this.dropEmptyPools();
     this.audit();
@@ -395,7 +421,7 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
   private enforceIdleCeiling(): void {
     const agedSince = this.wheel.now - this.settings.idleAgeMs;
     let aged = 0;
-    for (const pool of this.pools.values()) aged += pool.countIdleSince(agedSince);
+    for (const pool of this.pools) aged += pool.countIdleSince(agedSince);
     for (let over = aged - this.budget.limits.maxIdleConnections; over > 0; over--) {
       this.leastRecentlyUsed(() => true)?.closeOldestIdle('idle_ceiling');
     }
@@ -403,16 +429,22 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost<C> {
 
   private dropEmptyPools(): void {
     const now = this.wheel.now;
-    for (const [name, pool] of this.pools) {
+    for (const pool of this.pools) {
+      const name = nameOf(pool.key);
+      const isShared = this.shared.get(name) === pool;
       if (pool.users > 0 || !pool.isEmpty || pool.isEnlisted) pool.emptySince = undefined;
+      else if (!isShared) this.pools.delete(pool);
       else if (pool.emptySince === undefined) pool.emptySince = now;
-      else if (now - pool.emptySince >= EMPTY_POOL_KEPT_MS) this.pools.delete(name);
+      else if (now - pool.emptySince >= EMPTY_POOL_KEPT_MS) {
+        this.pools.delete(pool);
+        this.shared.delete(name);
+      }
     }
   }
 }
 
 /** The order in which pools open connections. */
-function comesBefore<C extends PooledConnection>(pool: Pool<C>, other: Pool<C>): boolean {
+function comesBefore(pool: AnyPool, other: AnyPool): boolean {
   // First where attempts succeed: a user whose logins fail must not hold up the others.
   if (pool.backoff.failures !== other.backoff.failures) {
     return pool.backoff.failures < other.backoff.failures;

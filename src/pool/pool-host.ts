@@ -16,8 +16,11 @@ export interface PoolKey {
   readonly variant?: string;
 }
 
+/** A pool, whatever its connections are. */
+export type AnyPool = Pool<PooledConnection>;
+
 /** What the pools of one target share; see `PoolGroup`. */
-export interface PoolHost<C extends PooledConnection> {
+export interface PoolHost {
   readonly budget: ConnectionBudget;
   readonly wheel: TimerWheel;
   readonly counters: TargetCounters;
@@ -26,18 +29,18 @@ export interface PoolHost<C extends PooledConnection> {
   /** Wheel time before which no waiter of any pool starves; never too late. */
   readonly starvationAt: number;
   /** The pool has waiters from now on. */
-  enlist(pool: Pool<C>): void;
+  enlist(pool: AnyPool): void;
   /** Opens connections where waiters lack them, as far as limits and backoff permit. Calls no borrower. */
   openWhereWanted(): void;
   /** A waiter of another pool has a better claim to a permit than anything of this pool. */
-  mustYield(pool: Pool<C>): boolean;
+  mustYield(pool: AnyPool): boolean;
   /** An attempt to open a connection ended. */
   attemptSucceeded(): void;
   attemptFailed(failure: OpenFailure, startedAt: number): void;
   /** A connection ended that nobody here had told to. */
   connectionLost(): void;
   /** Which limit applies and how long it was, in one sentence. */
-  describeWait(pool: Pool<C>, waitedMs: number): string;
+  describeWait(pool: AnyPool, waitedMs: number): string;
 }
 
 /** A reading of one pool. */

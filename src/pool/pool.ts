@@ -55,10 +55,13 @@ export class Pool<C extends PooledConnection> {
   isEnlisted = false;
   /** Wheel time since when nothing is here. Written by the group. */
   emptySince: number | undefined = undefined;
-  private readonly host: PoolHost<C>;
+  private readonly host: PoolHost;
   private readonly budget: ConnectionBudget;
   private readonly wheel: TimerWheel;
   private readonly counters: TargetCounters;
+  /** See `ALONE_BORROW_TIMEOUT_MIN_MS`. */
+  private readonly borrowTimeoutMinMs: number;
+  private readonly newConnector: () => Connector<C>;
   private connector: Connector<C>;
   /** Connections of an older generation are closed when they next pass through. */
   private generation = 0;
@@ -83,8 +86,9 @@ export class Pool<C extends PooledConnection> {
 
   constructor(
     key: PoolKey,
-    host: PoolHost<C>,
-    connectorFor: (key: PoolKey, pool: Pool<C>) => Connector<C>,
+    host: PoolHost,
+    connectorFor: (pool: Pool<C>) => Connector<C>,
+    borrowTimeoutMinMs = 0,
   ) {
     this.key = key;
     this.host = host;
@@ -92,7 +96,9 @@ export class Pool<C extends PooledConnection> {
     this.idle = new IdleStack<C>(host.budget);
     this.wheel = host.wheel;
     this.counters = host.counters;
-    this.connector = connectorFor(key, this);
+    this.borrowTimeoutMinMs = borrowTimeoutMinMs;
+    this.newConnector = () => connectorFor(this);
+    this.connector = this.newConnector();
   }
 
   // Borrowing.
@@ -127,7 +133,7 @@ export class Pool<C extends PooledConnection> {
         this.counters.connectionPoolFullCount++;
       }
     }
-    if (this.host.settings.borrowTimeoutMs === 0) {
+    if (this.borrowTimeoutMs === 0) {
       // After `serveSoon`. An attempt that was started goes on, for those who come later.
       queueMicrotask(() => this.timeOut(place));
     }
@@ -293,7 +299,8 @@ export class Pool<C extends PooledConnection> {
   /** Refuses whoever has waited too long and notifies whoever has waited long. */
   tick(): void {
     const now = this.wheel.now;
-    const { borrowTimeoutMs, borrowNoticeMs } = this.host.settings;
+    const { borrowTimeoutMs } = this;
+    const { borrowNoticeMs } = this.host.settings;
     const oldest = this.queue.oldestSince;
     if (oldest <= now - borrowTimeoutMs) {
       const overdue: Place<Borrower<C>>[] = [];
@@ -318,8 +325,8 @@ export class Pool<C extends PooledConnection> {
    * What connections are opened with has changed: those that exist are closed, idle ones now and
    * others as they return; new ones come from a new connector.
    */
-  configurationChanged(connector: Connector<C>): void {
-    this.connector = connector;
+  configurationChanged(): void {
+    this.connector = this.newConnector();
     this.generation++;
     this.backoff.succeeded();
     for (const connection of this.members.keys()) connection.expiresAt = EXPIRED;
@@ -372,6 +379,10 @@ export class Pool<C extends PooledConnection> {
       idle: this.idle.size,
       closing: this.closing,
     };
+  }
+
+  private get borrowTimeoutMs(): number {
+    return Math.max(this.host.settings.borrowTimeoutMs, this.borrowTimeoutMinMs);
   }
 
   private check(what: string, found: number, counted: number): void {

@@ -25,6 +25,7 @@ export function engineSettings(
     clientLifetimeMs: CLIENT_LIFETIME_MS,
     loginTimeoutMs: LOGIN_TIMEOUT_MS,
     maxClientConnections: proxy.MaxClientConnections,
+    isReplicationRefused: proxy.Replication === 'refuse',
     isSessionMode: config.PoolMode === 'SESSION',
     initQuery: config.InitQuery,
     priorityOf: priorityOf(config.Priorities),

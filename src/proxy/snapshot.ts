@@ -92,6 +92,8 @@ export interface DBProxy {
   readonly RequireTLS: boolean;
   readonly IdleClientTimeout: number;
   readonly MaxClientConnections: number;
+  /** What becomes of clients that ask for replication. */
+  readonly Replication: 'passthrough' | 'refuse';
   readonly Auth: readonly UserAuth[];
   readonly Target: DBInstance;
   readonly ConnectionPoolConfig: ConnectionPoolConfig;

@@ -38,6 +38,7 @@ const SETTINGS: EngineSettings = {
   clientLifetimeMs: 86_400_000,
   loginTimeoutMs: 15_000,
   maxClientConnections: 1_000,
+  isReplicationRefused: false,
   isSessionMode: false,
   initQuery: undefined,
   priorityOf: () => 0,

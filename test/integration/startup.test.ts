@@ -388,6 +388,8 @@ describe('clients that say nothing', () => {
       borrowFailed: unused,
       priorityOf: unused,
       loggedIn: unused,
+      replicationPool: unused,
+      replicating: unused,
       cancel: unused,
       loginEnded: (reason) => ended.push(reason),
     };

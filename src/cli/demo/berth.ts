@@ -115,6 +115,7 @@ function snapshotFor(postgres: EmbeddedPostgres, password: string): Snapshot {
         RequireTLS: false,
         IdleClientTimeout: 1800,
         MaxClientConnections: 10_000,
+        Replication: 'passthrough',
         Auth: [
           {
             AuthScheme: 'SECRETS',

@@ -1,7 +1,8 @@
 /**
- * Cancelling what a database connection runs. A CancelRequest travels on a connection of its own and
+ * Cancelling what a database connection runs. Its key is as long as the database made it: 4 bytes, or up
+ * to 256 since protocol 3.2; a database that gave none cannot be asked. A CancelRequest travels on a connection of its own and
  * names the database process, not the statement; so while one is on its way its connection must not
- * be lent to another client (`DatabaseConnection.cancelsInFlight`). The database has signalled its
+ * be lent to another client (`Cancellable.cancelsInFlight`). The database has signalled its
  * process by the time it closes the cancel connection, and a process that is idle by then ignores the
  * signal (`ProcessInterrupts` in src/backend/tcop/postgres.c). When it never closes, the signal may
  * still come at any time, so what it is meant for must not serve anybody else.
@@ -9,7 +10,7 @@
 
 import { Timer, type TimerWheel } from '../../base/timer-wheel.ts';
 import type { Stream, StreamHandler } from '../../net/stream.ts';
-import type { DatabaseConnection } from './database-connection.ts';
+import type { DatabaseCloseReason } from '../../observe/reasons.ts';
 import { type ConnectTarget, TargetConnect } from './login/target-connect.ts';
 import { cancelRequestMessage } from './wire/frontend.ts';
 
@@ -20,8 +21,22 @@ const CANCELS_WAITING_MAX = 10_000;
 /** For the whole exchange. */
 const CANCEL_TIMEOUT_MS = 10_000;
 
+/** A database connection, as far as a cancel is concerned. */
+export interface Cancellable {
+  /** `undefined` when the database sent no BackendKeyData. */
+  readonly cancelKey: { readonly processId: number; readonly key: Uint8Array } | undefined;
+  /** Nothing runs on it. */
+  readonly isAtRest: boolean;
+  /** CancelRequests for it that the database has not finished with. Written by the canceller only. */
+  cancelsInFlight: number;
+  /** Why it must not be lent again. */
+  unfitBy: DatabaseCloseReason | undefined;
+  /** A CancelRequest for it has been dealt with. */
+  cancelEnded(): void;
+}
+
 interface Waiting {
-  readonly connection: DatabaseConnection;
+  readonly connection: Cancellable;
   readonly done: () => void;
 }
 
@@ -38,7 +53,7 @@ export class Canceller {
    * Asks the database to cancel what `connection` runs. `done` is called when the database has taken
    * note, or cannot be reached, or there is nothing to cancel with.
    */
-  cancel(connection: DatabaseConnection, done: () => void = () => {}): void {
+  cancel(connection: Cancellable, done: () => void = () => {}): void {
     const isDropped =
       connection.cancelKey === undefined || this.waiting.length >= CANCELS_WAITING_MAX;
     if (isDropped) {
@@ -65,11 +80,11 @@ export class Canceller {
     };
     const key = connection.cancelKey;
     // What was running when this was asked may be over by now.
-    if (key === undefined || connection.ledger.isEmpty) ended();
+    if (key === undefined || connection.isAtRest) ended();
     else this.send(connection, cancelRequestMessage(key.processId, key.key), ended);
   }
 
-  private send(connection: DatabaseConnection, request: Uint8Array, ended: () => void): void {
+  private send(connection: Cancellable, request: Uint8Array, ended: () => void): void {
     const timedOut = () => {
       connection.unfitBy = 'reset_failed';
     };

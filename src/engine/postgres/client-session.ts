@@ -30,6 +30,7 @@ import { OwnStatement } from './own-statement.ts';
 import type { ReportedParameters } from './parameters.ts';
 import type { Difference, StatementRegistry } from './prepared-statements.ts';
 import { PIPELINE_MAX, Relay, type RelayHost } from './relay.ts';
+import { processIdOf, type Session } from './session.ts';
 import type { SessionSettings } from './settings.ts';
 import { Suspicion } from './suspicion.ts';
 import type { UserPool } from './user-pool.ts';
@@ -41,20 +42,12 @@ const HELD_WHILE_QUEUED_MAX = 64 * 1024;
 /** How long a client may take to close its end. */
 const CLOSE_LINGER_MS = 5_000;
 
-/**
- * The process ids that clients are given begin here: above those of any system (2^22 on Linux), so
- * that `pg_terminate_backend` with one of them hits nobody.
- */
-const PROCESS_ID_FIRST = 2 ** 30;
-
 export class ClientSession
-  implements StreamHandler, Borrower<DatabaseConnection>, ConnectionHolder, RelayHost
+  implements StreamHandler, Borrower<DatabaseConnection>, ConnectionHolder, RelayHost, Session
 {
   readonly id: ClientConnectionId;
   readonly userPool: UserPool;
-  /** The virtual cancel key: what the client was given in BackendKeyData, as latin1. */
   readonly cancelKey: string;
-  /** Names the session in a CancelRequest. */
   readonly processId: number;
   private readonly endpoint: EndpointContext;
   private readonly stream: Stream;
@@ -93,7 +86,7 @@ export class ClientSession
 
   constructor(options: SessionOptions) {
     this.id = options.id;
-    this.processId = PROCESS_ID_FIRST + (options.id % PROCESS_ID_FIRST);
+    this.processId = processIdOf(options.id);
     this.endpoint = options.endpoint;
     this.stream = options.stream;
     this.userPool = options.userPool;

@@ -13,6 +13,7 @@ import { HOLD_PEER_CONGESTED, IGNORE, type Stream, type StreamHandler } from '..
 import type { DatabaseCloseReason } from '../../observe/reasons.ts';
 import type { Placement, PooledConnection } from '../../pool/contract.ts';
 import type { Pool } from '../../pool/pool.ts';
+import type { Cancellable } from './cancel.ts';
 import {
   CHANGES_CLIENT,
   CHANGES_CONNECTION,
@@ -132,11 +133,11 @@ export interface ConnectionHolder {
 /** What its login and its pool say of a connection. */
 export interface ConnectionFacts {
   readonly parameters: ReportedParameters;
-  readonly cancelKey: { readonly processId: number; readonly key: Uint8Array } | undefined;
+  readonly cancelKey: Cancellable['cancelKey'];
   readonly initQuery: string | undefined;
 }
 
-export class DatabaseConnection implements PooledConnection, StreamHandler {
+export class DatabaseConnection implements PooledConnection, StreamHandler, Cancellable {
   readonly id: DatabaseConnectionId = nextDatabaseConnectionId();
   readonly ledger = new ReplyLedger();
   readonly stream: Stream;
@@ -202,6 +203,10 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     this.cancelKey = facts.cancelKey;
     this.initQuery = facts.initQuery;
     stream.handler = this;
+  }
+
+  get isAtRest(): boolean {
+    return this.ledger.isEmpty;
   }
 
   get isInTransaction(): boolean {

@@ -5,7 +5,7 @@ import type { EndpointCounters } from '../../observe/counters.ts';
 import type { Observer } from '../../observe/events.ts';
 import type { ClientCloseReason } from '../../observe/reasons.ts';
 import type { EngineSettings } from '../contract.ts';
-import type { ClientSession } from './client-session.ts';
+import type { Session } from './session.ts';
 
 export interface EndpointContext {
   readonly proxy: string;
@@ -16,5 +16,5 @@ export interface EndpointContext {
   /** The settings in force; replaced as a whole when the configuration changes. */
   readonly limits: EngineSettings;
   /** The session has ended and holds nothing any more. */
-  sessionClosed(session: ClientSession, reason: ClientCloseReason): void;
+  sessionClosed(session: Session, reason: ClientCloseReason): void;
 }

@@ -33,9 +33,14 @@ import type { DatabaseConnection } from './database-connection.ts';
 import type { EndpointContext } from './endpoint-context.ts';
 import { ClientLogin } from './login/client-login.ts';
 import { DatabaseConnector } from './login/database-login.ts';
-import type { LoggedIn, LoginHost } from './login/login-host.ts';
+import type { LoggedIn, LoggedInForReplication, LoginHost } from './login/login-host.ts';
+import type { ReplicationStartup } from './login/replication-startup.ts';
+import { ServerProtocol } from './login/server-protocol.ts';
 import { StatementRegistry } from './prepared-statements.ts';
 import { probe } from './probe.ts';
+import { ReplicationPool } from './replication-pool.ts';
+import { ReplicationSession } from './replication-session.ts';
+import type { Session } from './session.ts';
 import type { SessionSettings } from './settings.ts';
 import type { TargetContext } from './target-context.ts';
 import { UserPool } from './user-pool.ts';
@@ -60,7 +65,7 @@ export class PostgresEngine implements Engine {
   /** Goes up when what clients are told at login may have changed. */
   private generation = 0;
   /** By the process id that the client was given. */
-  private readonly sessions = new Map<number, ClientSession>();
+  private readonly sessions = new Map<number, Session>();
   private readonly logins = new Set<ClientLogin>();
   private drained: (() => void) | undefined = undefined;
 
@@ -103,6 +108,7 @@ export class PostgresEngine implements Engine {
       observer,
       counters,
       schema: { generation: 0 },
+      protocol: new ServerProtocol(),
       canceller: new Canceller(place),
       get databaseTls() {
         return current();
@@ -268,6 +274,16 @@ export class PostgresEngine implements Engine {
     this.group.leave(userPool.pool);
   }
 
+  /** For one client. It gets a connection of its own there, opened with its start-up parameters. */
+  replicationPool(user: string, database: string, startup: ReplicationStartup): ReplicationPool {
+    return new ReplicationPool(this.group, this.target, { user, database }, () => {
+      const credential = this.credentials.find(user);
+      if (credential === undefined) return undefined;
+      const { password } = credential;
+      return { user, database, password, initQuery: undefined, startup: startup.parameters };
+    });
+  }
+
   loginBegan(login: ClientLogin): void {
     this.logins.add(login);
   }
@@ -277,14 +293,14 @@ export class PostgresEngine implements Engine {
     this.countdown();
   }
 
-  sessionBegan(session: ClientSession): void {
+  sessionBegan(session: Session): void {
     this.sessions.set(session.processId, session);
     if (this.drained !== undefined) session.drain();
   }
 
-  sessionEnded(session: ClientSession): void {
+  sessionEnded(session: Session): void {
     this.sessions.delete(session.processId);
-    this.leavePool(session.userPool);
+    if (session.userPool !== undefined) this.leavePool(session.userPool);
     this.countdown();
   }
 
@@ -358,7 +374,7 @@ class PostgresEndpoint implements EndpointContext {
     else stream.destroy();
   }
 
-  sessionClosed(session: ClientSession, reason: ClientCloseReason): void {
+  sessionClosed(session: Session, reason: ClientCloseReason): void {
     this.clientClosed(reason, session.isEncrypted);
     this.observer.emit({ ...this.scope(session.id), event: 'client.closed', reason });
     this.engine.sessionEnded(session);
@@ -454,12 +470,35 @@ class EndpointLogin implements LoginHost {
     const priority = this.priorityOf(engine.settings, user, options.settings);
     const { statements } = engine;
     const session = new ClientSession({ ...options, id: login.id, endpoint, priority, statements });
+    this.sessionBegan(session, user, database);
+    return session;
+  }
+
+  private sessionBegan(session: Session, user: string, database: string): void {
+    const { endpoint, engine, login } = this;
     endpoint.counters.clientConnectionsInSetup--;
     endpoint.counters.clientConnectionsSetupSucceeded++;
     const event = 'client.authenticated';
     endpoint.observer.emit({ ...endpoint.scope(login.id), event, user, database });
     engine.sessionBegan(session);
     engine.loginEnded(login);
+  }
+
+  replicationPool(user: string, database: string, startup: ReplicationStartup): ReplicationPool {
+    return this.engine.replicationPool(user, database, startup);
+  }
+
+  replicating(options: LoggedInForReplication): ReplicationSession {
+    const { endpoint, login } = this;
+    const { startup, user, database, connection } = options;
+    const session = new ReplicationSession({ ...options, id: login.id, endpoint });
+    this.sessionBegan(session, user, database);
+    endpoint.observer.emit({
+      ...endpoint.scope(login.id),
+      event: 'replication.started',
+      databaseConnection: connection.id,
+      kind: startup.kind,
+    });
     return session;
   }
 

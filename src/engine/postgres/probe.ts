@@ -7,8 +7,7 @@ import { Timer, type TimerWheel } from '../../base/timer-wheel.ts';
 import type { Secret } from '../../credential/secret.ts';
 import type { Stream, StreamHandler } from '../../net/stream.ts';
 import type { Observation } from '../../target/monitor.ts';
-import { DatabaseLogin } from './login/database-login.ts';
-import type { ConnectTarget } from './login/target-connect.ts';
+import { DatabaseLogin, type LoginTarget } from './login/database-login.ts';
 import { type Outcome, OwnStatement } from './own-statement.ts';
 import { readFields } from './wire/backend.ts';
 import { queryMessage, TERMINATE_MESSAGE } from './wire/frontend.ts';
@@ -37,7 +36,7 @@ export interface ProbeIdentity {
 }
 
 /** Does not reject. Resolves when the connection is gone again. */
-export function probe(target: ConnectTarget, identity: ProbeIdentity): Promise<Observation> {
+export function probe(target: LoginTarget, identity: ProbeIdentity): Promise<Observation> {
   return new Promise((resolve) => {
     const login = {
       ...identity,

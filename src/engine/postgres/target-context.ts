@@ -6,6 +6,7 @@ import type { TargetCounters } from '../../observe/counters.ts';
 import type { Observer } from '../../observe/events.ts';
 import type { DatabaseTls } from '../contract.ts';
 import type { Canceller } from './cancel.ts';
+import type { ServerProtocol } from './login/server-protocol.ts';
 import type { SchemaGeneration } from './prepared-statements.ts';
 
 export interface TargetContext {
@@ -19,4 +20,5 @@ export interface TargetContext {
   /** What is in force; replaced as a whole when the configuration changes. */
   readonly databaseTls: DatabaseTls;
   readonly schema: SchemaGeneration;
+  readonly protocol: ServerProtocol;
 }

@@ -62,6 +62,7 @@ describe('a good file', () => {
             EngineFamily: 'POSTGRESQL',
             IdleClientTimeout: 1800,
             MaxClientConnections: 10_000,
+            Replication: 'passthrough',
             Auth: [
               {
                 AuthScheme: 'SECRETS',

@@ -61,6 +61,12 @@ const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { event: N
       reason: 'listen',
     },
   ],
+  'replication.started': (['logical', 'physical'] as const).map((kind) => ({
+    ...client,
+    event: 'replication.started',
+    databaseConnection: database.databaseConnection,
+    kind,
+  })),
   'cancel.forwarded': [
     {
       ...client,

@@ -9,6 +9,7 @@ import { TimerWheel } from '../../../src/base/timer-wheel.ts';
 import { Canceller } from '../../../src/engine/postgres/cancel.ts';
 import { ClientSession } from '../../../src/engine/postgres/client-session.ts';
 import { DatabaseConnection } from '../../../src/engine/postgres/database-connection.ts';
+import { ServerProtocol } from '../../../src/engine/postgres/login/server-protocol.ts';
 import { ReportedParameters } from '../../../src/engine/postgres/parameters.ts';
 import { StatementRegistry } from '../../../src/engine/postgres/prepared-statements.ts';
 import { SessionSettings } from '../../../src/engine/postgres/settings.ts';
@@ -123,6 +124,7 @@ export async function startFakeSession(): Promise<FakeSession> {
     }),
     databaseTls: NO_TLS,
     schema: { generation: 0 },
+    protocol: new ServerProtocol(),
   };
   const database = new FakeSocket();
   const facts = { parameters: PARAMETERS, cancelKey: undefined, initQuery: undefined };
@@ -165,6 +167,7 @@ export async function startFakeSession(): Promise<FakeSession> {
         clientLifetimeMs: 24 * HOUR,
         loginTimeoutMs: HOUR,
         maxClientConnections: 1,
+        isReplicationRefused: false,
         isSessionMode: false,
         initQuery: undefined,
         priorityOf: () => 0,

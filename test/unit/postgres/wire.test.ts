@@ -51,8 +51,12 @@ describe('what the proxy sends to databases', () => {
         expect(wire.copyFailMessage(value)).toEqual(frontend.copyFail(value));
         expect(wire.passwordMessage(bytes)).toEqual(frontend.message('p', bytes));
         expect(wire.cancelRequestMessage(id, bytes)).toEqual(frontend.cancelRequest(id, bytes));
-        expect(wire.startupMessage({ user: value, x: 'y' })).toEqual(
-          frontend.startup({ user: value, x: 'y' }),
+        const parameters = { user: value, x: 'y' };
+        const startup = Object.entries(parameters).map(
+          ([name, text]) => [name, Buffer.from(text).toString('latin1')] as const,
+        );
+        expect(wire.startupMessage(wire.PROTOCOL_3_0, startup)).toEqual(
+          frontend.startup(parameters),
         );
       }),
     );

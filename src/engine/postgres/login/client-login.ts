@@ -15,9 +15,12 @@ import { Timer } from '../../../base/timer-wheel.ts';
 import { IGNORE, type Stream, type StreamHandler } from '../../../net/stream.ts';
 import type { AcceptTls, TlsOutcome } from '../../../net/tls.ts';
 import type { ClientCloseReason } from '../../../observe/reasons.ts';
+import type { Borrower } from '../../../pool/contract.ts';
 import { ClientAuthenticator, type LoginFailure, type Step } from '../auth/client-authenticator.ts';
 import { ReportedParameters } from '../parameters.ts';
-import type { SessionSettings } from '../settings.ts';
+import type { ReplicationConnection } from '../replication-connection.ts';
+import type { ReplicationPool } from '../replication-pool.ts';
+import { SessionSettings } from '../settings.ts';
 import type { Guest, UserPool, Welcome } from '../user-pool.ts';
 import {
   AUTHENTICATION_OK,
@@ -41,6 +44,7 @@ import {
 } from '../wire/frontend.ts';
 import { HEADER_BYTES, int32At, lengthAt, PASSWORD } from '../wire/messages.ts';
 import type { LoginHost } from './login-host.ts';
+import { type ReplicationStartup, replicationStartup } from './replication-startup.ts';
 import { settingsOf } from './startup-options.ts';
 
 /** A password of 64 KiB, such as a token, and what frames it. */
@@ -57,7 +61,7 @@ const TLS_HANDSHAKE = 0x16;
 const TLS_PROTOCOL = 'postgresql';
 type State = 'startup' | 'handshake' | 'authenticating' | 'busy' | 'welcoming' | 'closed';
 
-export class ClientLogin implements StreamHandler, Guest {
+export class ClientLogin implements StreamHandler, Guest, Borrower<ReplicationConnection> {
   readonly id: ClientConnectionId = nextClientConnectionId();
   private readonly stream: Stream;
   private readonly host: LoginHost;
@@ -73,6 +77,9 @@ export class ClientLogin implements StreamHandler, Guest {
   private settings: SessionSettings | undefined = undefined;
   private authenticator: ClientAuthenticator | undefined = undefined;
   private userPool: UserPool | undefined = undefined;
+  /** The client asks for replication. */
+  private replication: ReplicationStartup | undefined = undefined;
+  private replicationPool: ReplicationPool | undefined = undefined;
   /** The end of the authentication, which goes out with what comes next. */
   private unsent: Buffer | undefined = undefined;
   /** Wheel time. */
@@ -283,12 +290,13 @@ export class ClientLogin implements StreamHandler, Guest {
     }
     const user = parameters.get('user') ?? '';
     if (user === '') throw new BerthError('user_missing');
-    if (isReplication(parameters.get('replication'))) {
+    this.replication = replicationStartup(parameters);
+    if (this.replication !== undefined && this.host.endpoint.limits.isReplicationRefused) {
       throw new BerthError('replication_unsupported');
     }
     this.user = utf8(user);
     this.database = utf8(parameters.get('database') || user);
-    this.settings = settingsOf(parameters);
+    this.settings = this.replication?.settings ?? settingsOf(parameters);
     this.host.admit();
     this.negotiate(protocol, parameters);
     this.beginAuthentication();
@@ -390,9 +398,16 @@ export class ClientLogin implements StreamHandler, Guest {
     this.state = 'welcoming';
     this.welcomeAskedAt = wheel.now;
     this.authenticator = undefined;
-    const settings = this.settings ?? settingsOf(new Map());
-    this.userPool = this.host.poolFor(this.user, this.database);
-    this.userPool.welcome(settings, this.host.priorityOf(limits, this.user, settings), this);
+    const settings = this.settings ?? SessionSettings.NONE;
+    const priority = this.host.priorityOf(limits, this.user, settings);
+    if (this.replication === undefined) {
+      this.userPool = this.host.poolFor(this.user, this.database);
+      this.userPool.welcome(settings, priority, this);
+    } else {
+      const { replication } = this;
+      this.replicationPool = this.host.replicationPool(this.user, this.database, replication);
+      this.replicationPool.wait(this, priority);
+    }
   }
 
   // --- Welcome
@@ -412,7 +427,7 @@ export class ClientLogin implements StreamHandler, Guest {
       return;
     }
     this.state = 'closed';
-    const key = randomBytes(this.protocol === PROTOCOL_3_2 ? 32 : 4);
+    const key = this.newCancelKey();
     const session = this.host.loggedIn({
       stream: this.stream,
       userPool: this.userPool,
@@ -422,19 +437,49 @@ export class ClientLogin implements StreamHandler, Guest {
       parameters: welcome.parameters,
       cancelKey: key.toString('latin1'),
     });
-    this.write(
-      Buffer.concat([
-        AUTHENTICATION_OK,
-        ...welcome.parameters.differencesFrom(ReportedParameters.NONE),
-        backendKeyData(session.processId, key),
-        READY_IDLE,
-      ]),
-    );
+    const parameters = welcome.parameters.differencesFrom(ReportedParameters.NONE);
+    this.handOver(session, key, parameters);
+  }
+
+  private newCancelKey(): Buffer {
+    return randomBytes(this.protocol === PROTOCOL_3_2 ? 32 : 4);
+  }
+
+  /** Tells the client that it is logged in; what comes from it is the session's from here on. */
+  private handOver(
+    session: StreamHandler & { readonly processId: number },
+    key: Uint8Array,
+    greeting: readonly Uint8Array[],
+  ): void {
+    const keyData = backendKeyData(session.processId, key);
+    this.write(Buffer.concat([AUTHENTICATION_OK, ...greeting, keyData, READY_IDLE]));
     // Whatever the client sent ahead of the answer.
     const { buffer } = this;
     this.buffer = undefined;
     this.stream.handler = session;
     if (buffer !== undefined) session.received(buffer);
+  }
+
+  /** The connection that the client replicates on. */
+  granted(connection: ReplicationConnection): void {
+    const { replication: startup, replicationPool: pool } = this;
+    if (startup === undefined || pool === undefined) return;
+    this.state = 'closed';
+    const key = this.newCancelKey();
+    const session = this.host.replicating({
+      stream: this.stream,
+      pool,
+      connection,
+      startup,
+      user: this.user,
+      database: this.database,
+      cancelKey: key.toString('latin1'),
+    });
+    this.handOver(session, key, [connection.greeting]);
+  }
+
+  refused(error: BerthError): void {
+    this.borrowFailed(error);
   }
 
   private borrowFailed(error: BerthError): void {
@@ -477,18 +522,13 @@ export class ClientLogin implements StreamHandler, Guest {
     this.state = 'closed';
     this.host.endpoint.wheel.disarm(this.deadline);
     if (this.userPool !== undefined) this.host.poolLeft(this.userPool);
+    this.replicationPool?.leave();
     this.host.loginEnded(reason);
   }
 }
 
 function violation(what: string): BerthError {
   return new BerthError('protocol_violation', { params: { what } });
-}
-
-/** `parse_bool` in src/backend/utils/adt/bool.c; anything else names a kind of replication. */
-function isReplication(value: string | undefined): boolean {
-  if (value === undefined) return false;
-  return !/^(|0|f|fa|fal|fals|false|of|off|n|no)$/i.test(value);
 }
 
 function utf8(latin1: string): string {

@@ -2,12 +2,14 @@
  * Opens one connection to a database: connect and TLS, start-up, authentication, the parameters that
  * the database reports, and the InitQuery. One deadline for start-up and authentication together.
  * Implements the pool's `Connector` for one user and database.
+ *
+ * Asks for protocol 3.2 where the target may know it, see `ServerProtocol`.
  */
 
 import { BerthError } from '../../../base/errors.ts';
 import { Timer } from '../../../base/timer-wheel.ts';
 import type { Secret } from '../../../credential/secret.ts';
-import type { Stream, StreamHandler } from '../../../net/stream.ts';
+import { IGNORE, type Stream, type StreamHandler } from '../../../net/stream.ts';
 import type { Connector, OpenFailure, OpeningHandle } from '../../../pool/contract.ts';
 import type { Pool } from '../../../pool/pool.ts';
 import { DatabaseAuthenticator } from '../auth/database-authenticator.ts';
@@ -16,8 +18,8 @@ import { OwnStatement, type Row } from '../own-statement.ts';
 import { ReportedParameters } from '../parameters.ts';
 import { SessionSettings } from '../settings.ts';
 import type { TargetContext } from '../target-context.ts';
-import { readFields, readParameterStatus } from '../wire/backend.ts';
-import { passwordMessage, startupMessage } from '../wire/frontend.ts';
+import { readFields, readNegotiatedVersion, readParameterStatus } from '../wire/backend.ts';
+import { PROTOCOL_3_0, PROTOCOL_3_2, passwordMessage, startupMessage } from '../wire/frontend.ts';
 import {
   AUTHENTICATION,
   BACKEND_KEY_DATA,
@@ -36,6 +38,8 @@ const LOGIN_TIMEOUT_MS = 15_000;
 const INIT_QUERY_TIMEOUT_MS = 15_000;
 /** No message of a login is longer; a certificate request of an unknown method might lie about it. */
 const LOGIN_MESSAGE_MAX = 64 * 1024;
+/** The longest cancel key of protocol 3.2; that of 3.0 has four bytes. */
+const CANCEL_KEY_MAX = 256;
 
 /**
  * What a database says at login that passes by itself: it is starting, stopping or recovering, has no
@@ -54,6 +58,8 @@ export interface LoginIdentity {
   readonly password: Secret;
   readonly applicationName?: string;
   readonly initQuery: string | undefined;
+  /** More of the start-up packet, in latin1: byte for byte. */
+  readonly startup?: Iterable<readonly [string, string]>;
 }
 
 export class DatabaseConnector implements Connector<DatabaseConnection> {
@@ -185,21 +191,29 @@ class Opening implements OpeningHandle {
   }
 }
 
+/** A database to log in to. */
+export type LoginTarget = ConnectTarget & Pick<TargetContext, 'protocol'>;
+
 export interface LoginCallbacks {
+  /** Sets the stream's handler, which then gets what the database has sent already. */
   opened(stream: Stream, facts: ConnectionFacts): void;
   tlsBegan?(): void;
+  /** What the database says after the authentication: ParameterStatus and NoticeResponse, whole. */
+  greeted?(message: Buffer): void;
   failed(failure: LoginFailure): void;
 }
 
 export interface LoginFailure extends OpenFailure {
   readonly reason: 'UNREACHABLE' | 'CONNECTION_FAILED' | 'AUTH_FAILURE';
+  /** The database's own ErrorResponse, if it sent one. */
+  readonly databaseMessage?: Buffer;
 }
 
 export class DatabaseLogin implements StreamHandler, OpeningHandle {
-  private readonly target: ConnectTarget;
+  private readonly target: LoginTarget;
   private readonly identity: LoginIdentity | undefined;
   private readonly callbacks: LoginCallbacks;
-  private readonly connect: TargetConnect;
+  private connect: TargetConnect;
   private readonly deadline: Timer;
   private authenticator: DatabaseAuthenticator | undefined = undefined;
   private stream: Stream | undefined = undefined;
@@ -207,23 +221,28 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
   private isBusy = false;
   private isAuthenticated = false;
   private isOver = false;
+  /** The version that the start-up packet asks for. */
+  private protocol: number;
+  /** The database has answered the start-up packet, and not with an error. */
+  private isUnderstood = false;
   private parameters = ReportedParameters.NONE;
   private cancelKey: ConnectionFacts['cancelKey'] = undefined;
 
-  constructor(
-    target: ConnectTarget,
-    identity: LoginIdentity | undefined,
-    callbacks: LoginCallbacks,
-  ) {
+  constructor(target: LoginTarget, identity: LoginIdentity | undefined, callbacks: LoginCallbacks) {
     this.target = target;
     this.identity = identity;
     this.callbacks = callbacks;
+    this.protocol = target.protocol.asked;
     this.deadline = new Timer(() =>
       this.fail('UNREACHABLE', true, `the login did not complete within ${LOGIN_TIMEOUT_MS} ms`),
     );
-    this.connect = new TargetConnect(target, {
+    this.connect = this.newConnect();
+  }
+
+  private newConnect(): TargetConnect {
+    return new TargetConnect(this.target, {
       opened: (stream, serverEndPoint) => this.connected(stream, serverEndPoint),
-      tlsBegan: () => callbacks.tlsBegan?.(),
+      tlsBegan: () => this.callbacks.tlsBegan?.(),
       failed: ({ reason, isTemporary, detail }) => this.fail(reason, isTemporary, detail),
     });
   }
@@ -245,19 +264,33 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
       this.fail('AUTH_FAILURE', false, 'the proxy has no credentials for the user');
       return;
     }
-    const { user, password, database, applicationName } = identity;
+    const { user, password, database, applicationName, startup = [] } = identity;
     this.authenticator = new DatabaseAuthenticator({
       user,
       password,
       ...(serverEndPoint === undefined ? {} : { serverEndPoint }),
     });
-    stream.write(
-      startupMessage({
-        user,
-        database,
-        ...(applicationName === undefined ? {} : { application_name: applicationName }),
-      }),
-    );
+    const parameters = new Map([
+      ['user', latin1(user)],
+      ['database', latin1(database)],
+      ...startup,
+    ]);
+    if (applicationName !== undefined) parameters.set('application_name', applicationName);
+    stream.write(startupMessage(this.protocol, parameters));
+  }
+
+  /** The target does not take the version, or may not: once more, with the first one. */
+  private fallBack(): void {
+    const { stream, target } = this;
+    if (stream !== undefined) {
+      stream.handler = IGNORE;
+      stream.destroy();
+    }
+    this.stream = undefined;
+    this.buffer = undefined;
+    target.wheel.disarm(this.deadline);
+    this.protocol = PROTOCOL_3_0;
+    this.connect = this.newConnect();
   }
 
   received(bytes: Buffer): void {
@@ -268,6 +301,10 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
   drained(): void {}
 
   closed(): void {
+    if (!this.isOver && !this.isUnderstood && this.target.protocol.isHangUp(this.protocol)) {
+      this.fallBack();
+      return;
+    }
     this.fail('CONNECTION_FAILED', true, 'the database closed the connection during the login');
   }
 
@@ -289,18 +326,17 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
   private read(whole: Buffer): void {
     switch (whole[0]) {
       case AUTHENTICATION:
+        this.understood();
         void this.authenticate(Buffer.from(whole.subarray(HEADER_BYTES)));
         return;
       case PARAMETER_STATUS: {
         const parameter = readParameterStatus(whole);
         if (parameter !== undefined) this.parameters = this.parameters.with(...parameter);
+        this.callbacks.greeted?.(Buffer.from(whole));
         return;
       }
       case BACKEND_KEY_DATA:
-        this.cancelKey = {
-          processId: int32At(whole, HEADER_BYTES),
-          key: Buffer.from(whole.subarray(HEADER_BYTES + 4)),
-        };
+        this.keyReceived(whole);
         return;
       case ERROR_RESPONSE:
         this.refused(Buffer.from(whole));
@@ -309,11 +345,39 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
         this.ready();
         return;
       case NOTICE_RESPONSE:
+        this.callbacks.greeted?.(Buffer.from(whole));
+        return;
       case NEGOTIATE_PROTOCOL_VERSION:
+        this.negotiated(readNegotiatedVersion(whole));
         return;
       default:
         this.fail('CONNECTION_FAILED', false, `unexpected message of type ${whole[0]} at login`);
     }
+  }
+
+  private understood(): void {
+    if (this.isUnderstood) return;
+    this.isUnderstood = true;
+    this.target.protocol.understood(this.protocol);
+  }
+
+  /** The database knows only this version. 3.1 is nobody's. */
+  private negotiated(version: number): void {
+    const isKnown = version === PROTOCOL_3_0 || version === PROTOCOL_3_2;
+    if (!isKnown || version > this.protocol) {
+      const detail = 'the database answered the protocol version with one that was not asked for';
+      this.fail('CONNECTION_FAILED', false, detail);
+    }
+  }
+
+  /** A database that sends none, such as another proxy, cannot be asked to cancel. */
+  private keyReceived(whole: Buffer): void {
+    const key = Buffer.from(whole.subarray(HEADER_BYTES + 4));
+    if (key.length === 0 || key.length > CANCEL_KEY_MAX) {
+      this.fail('CONNECTION_FAILED', false, 'the database sent a cancel key of a wrong length');
+      return;
+    }
+    this.cancelKey = { processId: int32At(whole, HEADER_BYTES), key };
   }
 
   private async authenticate(body: Buffer): Promise<void> {
@@ -349,6 +413,8 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
       );
       return;
     }
+    const rest = this.buffer;
+    this.buffer = undefined;
     this.isOver = true;
     this.target.wheel.disarm(this.deadline);
     this.callbacks.opened(stream, {
@@ -356,17 +422,24 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
       cancelKey: this.cancelKey,
       initQuery: this.identity?.initQuery,
     });
+    // The database's last word may be right behind its welcome.
+    if (rest !== undefined) stream.handler.received(rest);
   }
 
   /** The database's own error, which goes to the clients as it is when nobody can mend it by waiting. */
   private refused(message: Buffer): void {
     const fields = readFields(message);
     const sqlState = fields.get('C') ?? '';
+    if (!this.isUnderstood && this.target.protocol.isRefusal(this.protocol, sqlState)) {
+      this.fallBack();
+      return;
+    }
     const isAuth = sqlState.startsWith('28');
     const said = `${fields.get('M') ?? 'no message'} (SQLSTATE ${sqlState || 'absent'})`;
     // For the log, and for whoever has waited in vain: it has answered, so it is reachable.
     const detail = `The database says: ${said}.`;
     this.over({
+      databaseMessage: message,
       reason: isAuth ? 'AUTH_FAILURE' : 'CONNECTION_FAILED',
       isTemporary: TEMPORARY_SQL_STATES.test(sqlState),
       detail: said,

@@ -9,8 +9,12 @@ import type { LoginFailure } from '../auth/client-authenticator.ts';
 import type { ClientSession } from '../client-session.ts';
 import type { EndpointContext } from '../endpoint-context.ts';
 import type { ReportedParameters } from '../parameters.ts';
+import type { ReplicationConnection } from '../replication-connection.ts';
+import type { ReplicationPool } from '../replication-pool.ts';
+import type { ReplicationSession } from '../replication-session.ts';
 import type { SessionSettings } from '../settings.ts';
 import type { UserPool } from '../user-pool.ts';
+import type { ReplicationStartup } from './replication-startup.ts';
 
 export interface LoggedIn {
   readonly stream: Stream;
@@ -19,6 +23,16 @@ export interface LoggedIn {
   readonly database: string;
   readonly settings: SessionSettings;
   readonly parameters: ReportedParameters;
+  readonly cancelKey: string;
+}
+
+export interface LoggedInForReplication {
+  readonly stream: Stream;
+  readonly pool: ReplicationPool;
+  readonly connection: ReplicationConnection;
+  readonly startup: ReplicationStartup;
+  readonly user: string;
+  readonly database: string;
   readonly cancelKey: string;
 }
 
@@ -38,10 +52,13 @@ export interface LoginHost {
   /** The pool is kept until `poolLeft`, or until the session that `loggedIn` makes has ended. */
   poolFor(user: string, database: string): UserPool;
   poolLeft(pool: UserPool): void;
+  /** A pool for this client alone. It is for the login to leave, until `replicating` has made a session. */
+  replicationPool(user: string, database: string, startup: ReplicationStartup): ReplicationPool;
   /** The welcome needed a connection and there was none. */
   borrowFailed(error: BerthError, waitedMs: number): void;
   priorityOf(settings: EngineSettings, user: string, session: SessionSettings): number;
   loggedIn(login: LoggedIn): ClientSession;
+  replicating(login: LoggedInForReplication): ReplicationSession;
   /** Passes a cancel on; `done` is called in any case. */
   cancel(processId: number, key: string, done: () => void): void;
   /** The login ended without a session. */

@@ -8,6 +8,7 @@ import {
   ERROR_RESPONSE,
   HEADER_BYTES,
   int32,
+  int32At,
   message,
   NEGOTIATE_PROTOCOL_VERSION,
   NOTICE_RESPONSE,
@@ -47,6 +48,14 @@ export function negotiateProtocolVersion(newest: number, unknown: readonly strin
     int32(unknown.length),
     ...unknown.map((name) => cString(name)),
   );
+}
+
+/** The version that a server says in a whole NegotiateProtocolVersion; 0 when it says none. */
+export function readNegotiatedVersion(whole: Uint8Array): number {
+  if (whole.length < HEADER_BYTES + 8) return 0;
+  const version = int32At(whole, HEADER_BYTES);
+  // The manual speaks of a minor version; PostgreSQL sends both numbers.
+  return version >= 0 && version <= 0xffff ? (3 << 16) | version : version;
 }
 
 export type Severity = 'ERROR' | 'FATAL' | 'NOTICE';

@@ -102,10 +102,14 @@ export function copyFailMessage(reason: string): Buffer {
   return message(COPY_FAIL, cString(reason));
 }
 
-export function startupMessage(parameters: Readonly<Record<string, string>>): Buffer {
-  const pairs = Object.entries(parameters).map(([name, value]) => `${name}\0${value}\0`);
-  const body = Buffer.from(`${pairs.join('')}\0`);
-  return Buffer.concat([int32(8 + body.length), int32(PROTOCOL_3_0), body]);
+/** Names and values are latin1: byte for byte as they are to arrive. */
+export function startupMessage(
+  protocol: number,
+  parameters: Iterable<readonly [string, string]>,
+): Buffer {
+  const pairs = [...parameters].map(([name, value]) => `${name}\0${value}\0`);
+  const body = Buffer.from(`${pairs.join('')}\0`, 'latin1');
+  return Buffer.concat([int32(8 + body.length), int32(protocol), body]);
 }
 
 /** `key` is what the database sent in BackendKeyData: 4 bytes, up to 256 since protocol 3.2. */

@@ -34,6 +34,7 @@ export const BIND_COMPLETE = 0x32; // 2
 export const CLOSE_COMPLETE = 0x33; // 3
 export const COMMAND_COMPLETE = 0x43; // C
 export const COPY_IN_RESPONSE = 0x47; // G
+export const COPY_BOTH_RESPONSE = 0x57; // W
 export const DATA_ROW = 0x44; // D
 export const EMPTY_QUERY_RESPONSE = 0x49; // I
 export const ERROR_RESPONSE = 0x45; // E
