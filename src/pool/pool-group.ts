@@ -30,7 +30,7 @@ const EMPTY_POOL_KEPT_MS = 60_000;
  * A pool that is one client's alone never has a connection that is free at once, so a `borrowTimeoutMs`
  * of less than it takes to open one would refuse everybody.
  */
-const ALONE_BORROW_TIMEOUT_MIN_MS = 5_000;
+const ALONE_BORROW_TIMEOUT_MIN_MS = 2_000;
 
 export interface PoolGroupOptions<C extends PooledConnection> {
   /** The target's name, for the text that a refused client reads. */
