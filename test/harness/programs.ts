@@ -62,7 +62,7 @@ export async function runProgram(
   args: readonly string[],
   options: ProgramOptions,
 ): Promise<ProgramResult> {
-  const child = spawn(program, args, { env: environmentOf(options), stdio: 'pipe' });
+  const child = spawn(program, args, { env: programEnvironment(options), stdio: 'pipe' });
   let stdout = '';
   let stderr = '';
   child.stdout.on('data', (chunk) => {
@@ -86,7 +86,8 @@ export async function runProgram(
   }
 }
 
-function environmentOf(options: ProgramOptions): Record<string, string> {
+/** What a program needs to connect without being told on its command line. */
+export function programEnvironment(options: ProgramOptions): Record<string, string> {
   const { user = 'app', password = 'app-password', database = 'app', port, host } = options;
   return {
     PATH: process.env.PATH ?? '',

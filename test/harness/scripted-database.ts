@@ -20,9 +20,15 @@ export interface FrontendMessage {
 
 export type Script = (session: ScriptedSession) => Promise<void> | void;
 
+export interface ScriptedOptions {
+  /** Looks at every start-up packet first, the monitor's too. Returns whether it has dealt with it. */
+  readonly turnsAway?: (session: ScriptedSession) => boolean;
+}
+
 export class ScriptedDatabase {
   readonly #server: Server;
   readonly #script: Script;
+  readonly #options: ScriptedOptions;
   readonly #sockets = new Set<Socket>();
   #isStopped = false;
   /** The connections that the script has played, in their order. */
@@ -32,13 +38,14 @@ export class ScriptedDatabase {
   /** What went wrong in a script. */
   readonly errors: unknown[] = [];
 
-  private constructor(script: Script) {
+  private constructor(script: Script, options: ScriptedOptions) {
     this.#script = script;
+    this.#options = options;
     this.#server = createServer((socket) => this.#accept(socket));
   }
 
-  static async start(script: Script): Promise<ScriptedDatabase> {
-    const database = new ScriptedDatabase(script);
+  static async start(script: Script, options: ScriptedOptions = {}): Promise<ScriptedDatabase> {
+    const database = new ScriptedDatabase(script, options);
     await new Promise<void>((resolve) => {
       database.#server.listen(0, '127.0.0.1', resolve);
     });
@@ -90,6 +97,7 @@ export class ScriptedDatabase {
       return;
     }
     session.readStartup(packet);
+    if (this.#options.turnsAway?.(session) === true) return;
     if (session.parameters.get('application_name') === MONITOR_NAME) {
       await answerMonitor(session);
       return;
@@ -102,6 +110,8 @@ export class ScriptedDatabase {
 /** One connection, seen from the database. */
 export class ScriptedSession {
   readonly parameters = new Map<string, string>();
+  /** The version that the start-up packet asks for. */
+  protocol = 0;
   readonly #socket: Socket;
   readonly #wakeups = new Arrivals<void>();
   #bytes = Buffer.alloc(0);
@@ -132,6 +142,7 @@ export class ScriptedSession {
   }
 
   readStartup(packet: Buffer): void {
+    this.protocol = packet.readInt32BE(0);
     const words = packet.toString('utf8', 4).split('\0');
     for (let at = 0; (words[at] ?? '') !== ''; at += 2) {
       this.parameters.set(words[at] ?? '', words[at + 1] ?? '');

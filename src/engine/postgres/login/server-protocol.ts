@@ -31,6 +31,7 @@ export class ServerProtocol {
 
   /** The same for a target that hung up without a word: as it may for other reasons, only at first. */
   isHangUp(version: number): boolean {
-    return version !== PROTOCOL_3_0 && !this.isUnderstood;
+    if (version === PROTOCOL_3_0) return false;
+    return !this.isUnderstood || version !== this.asked;
   }
 }
