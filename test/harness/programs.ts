@@ -1,15 +1,28 @@
 /**
- * PostgreSQL's own client programs, psql and pgbench, where the machine has them. A test that needs
+ * PostgreSQL's own client programs, such as psql and pgbench, where the machine has them. A test that needs
  * one says so with `testWith`, which skips it and prints why when the program is missing.
  */
 
 import { test } from 'bun:test';
 import { spawn } from 'node:child_process';
+import { join } from 'node:path';
 import { within } from './deadline.ts';
 
 const PROGRAM_DEADLINE_MS = 60_000;
 
-export type Program = 'psql' | 'pgbench' | 'pg_dump';
+export type Program =
+  | 'createdb'
+  | 'dropdb'
+  | 'pg_basebackup'
+  | 'pg_dump'
+  | 'pg_receivewal'
+  | 'pg_recvlogical'
+  | 'pg_restore'
+  | 'pg_verifybackup'
+  | 'pgbench'
+  | 'psql'
+  | 'reindexdb'
+  | 'vacuumdb';
 
 export interface ProgramOptions {
   readonly port: number;
@@ -21,6 +34,10 @@ export interface ProgramOptions {
   readonly input?: string;
   readonly environment?: Readonly<Record<string, string>>;
   readonly deadlineMs?: number;
+  /** Where the program is; default: wherever the system finds it. */
+  readonly folder?: string;
+  /** Where it runs; default: here. */
+  readonly workingFolder?: string;
 }
 
 export interface ProgramResult {
@@ -62,7 +79,9 @@ export async function runProgram(
   args: readonly string[],
   options: ProgramOptions,
 ): Promise<ProgramResult> {
-  const child = spawn(program, args, { env: programEnvironment(options), stdio: 'pipe' });
+  const { folder, workingFolder: cwd } = options;
+  const file = folder === undefined ? program : join(folder, program);
+  const child = spawn(file, args, { env: programEnvironment(options), stdio: 'pipe', cwd });
   let stdout = '';
   let stderr = '';
   child.stdout.on('data', (chunk) => {
