@@ -84,6 +84,9 @@ export async function runProgram(
   const child = spawn(file, args, { env: programEnvironment(options), stdio: 'pipe', cwd });
   let stdout = '';
   let stderr = '';
+  // A character may be cut by the end of a chunk.
+  child.stdout.setEncoding('utf8');
+  child.stderr.setEncoding('utf8');
   child.stdout.on('data', (chunk) => {
     stdout += chunk;
   });

@@ -336,6 +336,22 @@ describe('a stream', () => {
   });
 });
 
+test('over TLS, and only so with RequireTLS', async () => {
+  await using own = await start({ proxy: { RequireTLS: true } });
+  const parameters = { replication: 'database' };
+  expect((await refusal(own.login({ parameters }))).sqlState).toBe('28000');
+  const slot = await makeSlot();
+  using client = await own.login({ parameters, tls: {} });
+  await stream(client, slot);
+  await adminQuery(database(), 'create table if not exists encrypted (id int)');
+  await adminQuery(database(), 'insert into encrypted values (1848)');
+  await untilChange(client, '1848');
+  expect(await own.metric('client_connections_tls')).toBe(1);
+  client.destroy();
+  await untilMetric(own, 'client_connections_tls', 0);
+  await dropSlot(slot);
+});
+
 describe('permits', () => {
   test('a replication connection counts against MaxConnections, and waits like others', async () => {
     await using own = await start({ pool: { MaxConnections: 1, ConnectionBorrowTimeout: 60 } });
@@ -457,6 +473,25 @@ describe('ends', () => {
     await untilChange(streaming, '815');
     streaming.destroy();
     await untilNoWalsender();
+    await dropSlot(slot);
+  });
+
+  test('a client that does not take what it asked for is closed after BorrowedIdleTimeout', async () => {
+    const slot = await makeSlot();
+    await using own = await start({
+      pool: { BorrowedIdleTimeout: 1 },
+      expect: [({ reason }) => reason === 'borrowed_idle_timeout'],
+    });
+    using client = await own.login({ parameters: { replication: 'database' } });
+    await stream(client, slot);
+    client.pause();
+    await adminQuery(
+      database(),
+      `create table if not exists stuck (filler text);
+       insert into stuck select repeat('x', 16384) from generate_series(1, 1024)`,
+    );
+    await own.untilLogged((line) => line.reason === 'borrowed_idle_timeout');
+    await untilFree(own);
     await dropSlot(slot);
   });
 
@@ -606,6 +641,6 @@ function start(
   return Berth.start({
     database: database(),
     ...options,
-    expect: [isReplicationEnd, 'connection.open_failed'],
+    expect: [isReplicationEnd, 'connection.open_failed', ...(options.expect ?? [])],
   });
 }

@@ -291,6 +291,13 @@ export class Fixture {
     return this.group.join({ user, database: 'orders' });
   }
 
+  /** A pool like the first, but for one client. */
+  alone(): Pool<FakeConnection> {
+    return this.group.joinAlone<FakeConnection>(this.pool.key, (pool) =>
+      this.database.connector(pool),
+    );
+  }
+
   client(pool = this.pool): Client {
     return new Client(pool);
   }

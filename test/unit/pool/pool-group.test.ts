@@ -524,3 +524,68 @@ test('PG-31: what the proxy itself ends, and a wrong password, say nothing of th
   expect(refused.error?.code).toBe('database_login_failed');
   expect(fixture.doubts).toBe(0);
 });
+
+test('PG-79: a pool that is one client’s alone waits in line, and shares nothing with its like', () => {
+  const fixture = new Fixture({ limit: 1 });
+  const [first] = fixture.borrowed(1);
+  const own = fixture.client(fixture.alone()).ask();
+  const other = fixture.client(fixture.alone()).ask();
+  expect(fixture.database.openings).toHaveLength(0);
+  // The idle connection of the shared pool makes room; nothing of it is lent.
+  first?.give();
+  fixture.pass(200);
+  fixture.database.finishClosing();
+  fixture.pass(200);
+  fixture.database.open();
+  const connection = own.loan;
+  const shared = fixture.client().ask();
+  fixture.audit();
+  own.give('destroy');
+  fixture.database.finishClosing();
+  fixture.pass(200);
+  fixture.database.open();
+  expect(other.loan).not.toBe(connection);
+  other.give('destroy');
+  fixture.database.finishClosing();
+  fixture.pass(200);
+  fixture.database.open();
+  expect(shared.loan).not.toBe(connection);
+  fixture.audit();
+});
+
+test('a pool that is one client’s alone waits for its connection to open, with a borrow timeout of 0', async () => {
+  const fixture = new Fixture({ limit: 1, settings: { borrowTimeoutMs: 0 } });
+  const own = fixture.client(fixture.alone()).ask();
+  await fixture.settle();
+  fixture.pass(1_500);
+  fixture.database.open();
+  expect(own.loan).toBeDefined();
+  const other = fixture.client(fixture.alone()).ask();
+  fixture.pass(1_900);
+  expect(other.error).toBeUndefined();
+  fixture.pass(300);
+  expect(other.error?.code).toBe('borrow_timeout');
+});
+
+test('a pool that is one client’s alone is forgotten when it is left', () => {
+  const fixture = new Fixture({ limit: 4 });
+  const pools = () => {
+    let count = 0;
+    fixture.group.configurationChanged(() => {
+      count++;
+      return false;
+    });
+    return count;
+  };
+  const pool = fixture.alone();
+  const client = fixture.client(pool).ask();
+  fixture.database.open();
+  fixture.pass(2_000);
+  expect(pools()).toBe(2);
+  expect(client.loan).toBeDefined();
+  client.give('destroy');
+  fixture.group.leave(pool);
+  fixture.database.finishClosing();
+  fixture.pass(2_000);
+  expect(pools()).toBe(1);
+});
