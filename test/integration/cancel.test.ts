@@ -2,20 +2,24 @@
 
 import { describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { spawn } from 'node:child_process';
+import { createConnection, createServer, type Socket } from 'node:net';
 import pg from 'pg';
 import postgres from 'postgres';
 import { backendPid, reachedAt, untilRunning } from '../faults/activity.ts';
 import { useNetwork } from '../faults/hostile-network.ts';
 import { errorFields, readyStatus, sqlStates, textRows } from '../harness/backend-messages.ts';
-import { useBerth } from '../harness/berth.ts';
-import { within } from '../harness/deadline.ts';
+import { Berth, useBerth } from '../harness/berth.ts';
+import { Arrivals, within } from '../harness/deadline.ts';
 import * as frontend from '../harness/frontend-messages.ts';
 import { untilMetric } from '../harness/polling.ts';
 import { usePostgres } from '../harness/postgres.ts';
 import { testWith } from '../harness/programs.ts';
 import { RawClient } from '../harness/raw-client.ts';
+import { loginDirectly } from './side-by-side.ts';
 
 setDefaultTimeout(20_000);
+
+const CANCEL_REQUEST = 80_877_102;
 
 const database = usePostgres();
 const berth = useBerth(() => ({
@@ -380,6 +384,53 @@ describe('with a network in between', () => {
     expect(sqlStates(await client.untilReady())).toEqual(['57014']);
     expect(textRows(await client.query('show timezone'))).toEqual([['Asia/Tokyo']]);
   });
+});
+
+test('PG-70: the connection of a cancel stays open until the other side closes it: poolers take its end for a change of mind', async () => {
+  const ends = new Arrivals<'cancel' | 'end'>();
+  const taken: Socket[] = [];
+  const pooler = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on('error', () => undefined);
+    socket.once('data', (first: Buffer) => {
+      if (first.readInt32BE(4) === CANCEL_REQUEST) {
+        taken.push(socket);
+        ends.push('cancel');
+        socket.on('end', () => ends.push('end'));
+        return;
+      }
+      const server = createConnection(database().port, '127.0.0.1');
+      server.on('error', () => undefined);
+      server.write(first);
+      socket.pipe(server);
+      server.pipe(socket);
+    });
+  });
+  await new Promise<void>((resolve) => pooler.listen(0, '127.0.0.1', resolve));
+  const address = pooler.address();
+  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  const Endpoint = { Address: '127.0.0.1', Port: port };
+  const instance = { DBInstanceIdentifier: 'orders-db', Engine: 'postgres', Endpoint };
+  await using own = await Berth.start({
+    database: database(),
+    pool: { MaxConnections: 2 },
+    file: { DBInstances: [{ ...instance, Tls: { Mode: 'disable' } }] },
+  });
+  using client = await own.login();
+  using keeper = await loginDirectly(database());
+  await keeper.query('select pg_advisory_lock(99)');
+  client.send(frontend.query('select pg_advisory_xact_lock(99)'));
+  await untilRunning(database(), 'pg_advisory_xact_lock(99)');
+  const cancelled = client.cancel();
+  await ends.until(() => ends.all[0], 'the cancel at the pooler');
+  // An end that was sent right behind it would be here long before all of this.
+  using other = await own.login();
+  expect(textRows(await other.query("select 'served'"))).toEqual([['served']]);
+  await keeper.end();
+  expect(textRows(await client.untilReady())).toEqual([['']]);
+  expect(ends.all).toEqual(['cancel']);
+  for (const socket of taken) socket.end();
+  await cancelled;
+  pooler.close();
 });
 
 function isCancelClient(line: { readonly event: string; readonly reason?: unknown }): boolean {

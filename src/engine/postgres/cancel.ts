@@ -103,7 +103,10 @@ interface CancelCallbacks {
   ended(): void;
 }
 
-/** Sends the request and waits until the database closes. */
+/**
+ * Sends the request and waits until the database closes. Not even its own half is closed before: a pooler
+ * in between takes that for a client that has gone, and forgets the request.
+ */
 class CancelExchange implements StreamHandler {
   private readonly wheel: TimerWheel;
   private readonly deadline: Timer;
@@ -119,7 +122,6 @@ class CancelExchange implements StreamHandler {
     wheel.arm(this.deadline, CANCEL_TIMEOUT_MS);
     stream.handler = this;
     stream.write(request);
-    stream.end(wheel, 2 * CANCEL_TIMEOUT_MS);
   }
 
   received(): void {}
