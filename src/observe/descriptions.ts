@@ -17,7 +17,9 @@ export type SessionState =
   /** Between two statements of an open transaction. */
   | 'in_transaction'
   /** Nothing in flight; it holds a connection only because it is pinned. */
-  | 'pinned';
+  | 'pinned'
+  /** Has a connection to itself, for replication, whatever goes on there. */
+  | 'replicating';
 
 /** Why a session keeps its database connection. */
 export interface Pin {

@@ -125,8 +125,8 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost {
 
   // The proxy.
 
-  get all(): Iterable<Pool<C>> {
-    return this.pools.values();
+  get all(): Iterable<AnyPool> {
+    return this.pools;
   }
 
   /** Takes effect at once, also for those who wait; a changed lifetime only for new connections. */

@@ -587,6 +587,34 @@ test('what goes to the database is the client’s start-up packet, and nothing i
   wiretap.stop();
 });
 
+test('sessions and pools list who replicates', async () => {
+  await using own = await start({});
+  const parameters = { replication: 'true', application_name: 'Zoë' };
+  using client = await own.login({ parameters });
+  const listed = await (await own.fetch('/sessions')).json();
+  const [pid] = await adminQuery(
+    database(),
+    `select pid::int from pg_stat_activity where backend_type = 'walsender'`,
+  );
+  expect(listed).toMatchObject({
+    sessions: [
+      {
+        user: 'app',
+        database: 'app',
+        application_name: 'Zoë',
+        state: 'replicating',
+        database_process_id: Number(pid?.pid),
+        pin: null,
+      },
+    ],
+  });
+  const pools = await (await own.fetch('/pools')).json();
+  expect(pools).toMatchObject({
+    pools: [{ user: 'app', clients: 1, connections: { borrowed: 1 } }],
+  });
+  await client.end();
+});
+
 test('Replication: refuse', async () => {
   await using own = await start({ proxy: { Replication: 'refuse' } });
   for (const value of ['database', 'true']) {

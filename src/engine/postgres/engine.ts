@@ -491,7 +491,8 @@ class EndpointLogin implements LoginHost {
   replicating(options: LoggedInForReplication): ReplicationSession {
     const { endpoint, login } = this;
     const { startup, user, database, connection } = options;
-    const session = new ReplicationSession({ ...options, id: login.id, endpoint });
+    const { applicationName } = startup;
+    const session = new ReplicationSession({ ...options, id: login.id, endpoint, applicationName });
     this.sessionBegan(session, user, database);
     endpoint.observer.emit({
       ...endpoint.scope(login.id),

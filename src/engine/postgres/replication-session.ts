@@ -9,6 +9,7 @@ import { BerthError } from '../../base/errors.ts';
 import type { ClientConnectionId } from '../../base/ids.ts';
 import { Timer } from '../../base/timer-wheel.ts';
 import { HOLD_PEER_CONGESTED, IGNORE, type Stream, type StreamHandler } from '../../net/stream.ts';
+import type { SessionDescription } from '../../observe/descriptions.ts';
 import type { ClientCloseReason } from '../../observe/reasons.ts';
 import type { EndpointContext } from './endpoint-context.ts';
 import type { ReplicationConnection, ReplicationHolder } from './replication-connection.ts';
@@ -30,6 +31,7 @@ export interface ReplicationSessionOptions {
   readonly pool: ReplicationPool;
   readonly connection: ReplicationConnection;
   readonly cancelKey: string;
+  readonly applicationName: string;
 }
 
 export class ReplicationSession implements StreamHandler, Session, ReplicationHolder, FrameWitness {
@@ -37,6 +39,9 @@ export class ReplicationSession implements StreamHandler, Session, ReplicationHo
   readonly processId: number;
   readonly cancelKey: string;
   readonly userPool = undefined;
+  /** It has its connection to itself, but of a kind of its own. */
+  readonly isPinned = false;
+  private readonly applicationName: string;
   private readonly endpoint: EndpointContext;
   private readonly stream: Stream;
   private readonly pool: ReplicationPool;
@@ -55,6 +60,7 @@ export class ReplicationSession implements StreamHandler, Session, ReplicationHo
     this.id = id;
     this.processId = processIdOf(id);
     this.cancelKey = cancelKey;
+    this.applicationName = options.applicationName;
     this.endpoint = endpoint;
     this.stream = stream;
     this.pool = pool;
@@ -69,6 +75,27 @@ export class ReplicationSession implements StreamHandler, Session, ReplicationHo
 
   get isEncrypted(): boolean {
     return this.stream.isEncrypted;
+  }
+
+  describe(): SessionDescription {
+    const { connection, endpoint, stream } = this;
+    const { user, database } = this.pool.pool.key;
+    const loggedInAt = Date.now() - (endpoint.wheel.now - this.openedAt);
+    return {
+      clientConnection: this.id,
+      proxy: endpoint.proxy,
+      endpoint: endpoint.name,
+      user,
+      database,
+      clientAddress: stream.remoteAddress,
+      applicationName: this.applicationName,
+      isEncrypted: stream.isEncrypted,
+      loggedInAt,
+      state: 'replicating',
+      stateSince: loggedInAt,
+      databaseConnection: { id: connection.id, processId: connection.cancelKey?.processId },
+      pin: undefined,
+    };
   }
 
   // --- What the client sends

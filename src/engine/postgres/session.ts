@@ -2,6 +2,7 @@
 
 import type { BerthError } from '../../base/errors.ts';
 import type { ClientConnectionId } from '../../base/ids.ts';
+import type { SessionDescription } from '../../observe/descriptions.ts';
 import type { ClientCloseReason } from '../../observe/reasons.ts';
 import type { UserPool } from './user-pool.ts';
 
@@ -25,6 +26,9 @@ export interface Session {
   readonly isEncrypted: boolean;
   /** The pool that it borrows from, unless it has a connection to itself. */
   readonly userPool: UserPool | undefined;
+  readonly isPinned: boolean;
+  /** What it is now, for people who ask. */
+  describe(): SessionDescription;
   /** A CancelRequest with this session's key. `done` when everything that follows from it is over. */
   cancel(done: () => void): void;
   /** Ends the session at the next moment when nothing is in flight. */

@@ -16,6 +16,7 @@ export interface ReplicationStartup {
   readonly kind: 'logical' | 'physical';
   /** What the client sent, as it sent it, without what was for the proxy. */
   readonly parameters: ReadonlyMap<string, string>;
+  readonly applicationName: string;
   /** What of it the priorities look at. The database reads all of it itself. */
   readonly settings: SessionSettings;
 }
@@ -28,14 +29,18 @@ export function replicationStartup(
   if (value === undefined || FALSE.test(value)) return undefined;
   if (value !== 'database' && !TRUE.test(value)) {
     const detail = 'Valid values are: "false", 0, "true", 1, "database".';
-    const shown = Buffer.from(value, 'latin1').toString('utf8');
-    throw new BerthError('replication_value_invalid', { params: { value: shown }, detail });
+    throw new BerthError('replication_value_invalid', { params: { value: utf8(value) }, detail });
   }
   const name = parameters.get(APPLICATION_NAME);
   return {
     kind: value === 'database' ? 'logical' : 'physical',
     // Options of the protocol have been answered by the proxy.
     parameters: new Map([...parameters].filter(([key]) => !key.startsWith('_pq_.'))),
+    applicationName: utf8(name ?? ''),
     settings: new SessionSettings(name === undefined ? [] : [[APPLICATION_NAME, name]]),
   };
+}
+
+function utf8(latin1: string): string {
+  return Buffer.from(latin1, 'latin1').toString('utf8');
 }
