@@ -134,6 +134,7 @@ function inDatabasesWords(failure: LoginFailure): LoginFailure {
   const { databaseMessage } = failure;
   if (databaseMessage === undefined) return failure;
   if (readFields(databaseMessage).get('C') === INVALID_PASSWORD) return failure;
-  const error = new BerthError('connection_refused', { databaseMessage });
+  const detail = `The database says: ${failure.detail}.`;
+  const error = new BerthError('connection_refused', { databaseMessage, detail });
   return { ...failure, isTemporary: false, error };
 }

@@ -36,6 +36,8 @@ function connected() {
     borrowFailed: unused,
     priorityOf: unused,
     loggedIn: unused,
+    replicationPool: unused,
+    replicating: unused,
     cancel: unused,
     loginEnded: (reason) => ended.push(reason),
   };
