@@ -9,6 +9,8 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Keeper, keepFolder } from '../../src/embedded/keeper.ts';
+import { ADVERSARY_VARIABLE, type AdversaryMode } from '../adversarial/modes.ts';
+import { ADVERSARIAL_LAUNCHER, adversaryModes } from './adversary.ts';
 import {
   type Configuration,
   type ConfigurationOptions,
@@ -54,6 +56,8 @@ export type BerthOptions = (
   readonly files?: Readonly<Record<string, string>>;
   /** `ulimit -n` for the process. */
   readonly openFilesMax?: number;
+  /** What an adversary inside of it does; default: what is said for the test file, mostly nothing. */
+  readonly adversary?: readonly AdversaryMode[];
 };
 
 export interface ProcessEnd {
@@ -87,9 +91,11 @@ export class Berth {
     const logFile = join(this.#folder, 'berth.log');
     const output = openSync(logFile, 'a');
     this.#output = new GrowingFile(logFile);
-    this.#child = spawn('sh', ['-c', `${setLimit}exec "$0" "$@"`, LAUNCHER, ...command], {
+    const { adversary = adversaryModes() } = options;
+    const launcher = adversary.length === 0 ? LAUNCHER : ADVERSARIAL_LAUNCHER;
+    this.#child = spawn('sh', ['-c', `${setLimit}exec "$0" "$@"`, launcher, ...command], {
       cwd: this.#folder,
-      env: { ...process.env, ...options.environment },
+      env: { ...process.env, [ADVERSARY_VARIABLE]: adversary.join(), ...options.environment },
       stdio: ['ignore', output, output],
     });
     closeSync(output);

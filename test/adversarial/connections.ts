@@ -1,0 +1,245 @@
+/**
+ * Sessions that never rest. Whenever a session is not pinned its next statement goes to another
+ * connection than its last, if there is another or can be; and what comes back as clean is not lent
+ * again as it is. Most of it is dirtied and then cleaned by the pool's own way, as if a pinned
+ * session had left it; some of it gets the settings and the unnamed statement of a client that is not
+ * there, which a pool may leave in a clean connection; the rest stays as it is.
+ */
+
+import { ClientSession } from '../../src/engine/postgres/client-session.ts';
+import { DatabaseConnection } from '../../src/engine/postgres/database-connection.ts';
+import { OURS, OWES_PARSE, OWES_SYNC } from '../../src/engine/postgres/ledger.ts';
+import { type Outcome, OwnStatement } from '../../src/engine/postgres/own-statement.ts';
+import { SessionSettings } from '../../src/engine/postgres/settings.ts';
+import { SYNC_MESSAGE } from '../../src/engine/postgres/wire/frontend.ts';
+import { HEADER_BYTES } from '../../src/engine/postgres/wire/messages.ts';
+import type { DatabaseCloseReason } from '../../src/observe/reasons.ts';
+import { ConnectionBudget } from '../../src/pool/budget.ts';
+import type { Verdict } from '../../src/pool/contract.ts';
+import { Pool } from '../../src/pool/pool.ts';
+import * as frontend from '../harness/frontend-messages.ts';
+import type { Random } from '../soak/random.ts';
+import { clientSettings, dirt } from './dirt.ts';
+import { replaceMethod } from './patch.ts';
+import type { Tally } from './tally.ts';
+
+const DIRTY_SHARE = 0.6;
+const RESETTLED_SHARE = 0.25;
+/** How long a session waits for another connection before it may have its last one again. */
+const ALTERNATIVE_MS = 30;
+
+export interface MoveOptions {
+  readonly random: Random;
+  readonly tally: Tally;
+  readonly isCareless: boolean;
+}
+
+type SessionPool = Pool<DatabaseConnection>;
+type Release = (connection: DatabaseConnection, verdict: Verdict, by?: DatabaseCloseReason) => void;
+
+export function moveSessions(options: MoveOptions): void {
+  const pool: SessionPool = Pool.prototype;
+  const { release: untouched } = pool;
+  const mover = new Mover(options.tally, (pool, connection) =>
+    untouched.call(pool, connection, 'clean'),
+  );
+  const spoiler = new Spoiler(options);
+  replaceMethod(
+    pool,
+    'release',
+    (release) =>
+      function (this: SessionPool, connection, verdict, reason) {
+        const back: Release = (...args) => release.apply(this, args);
+        const isTouchable = verdict === 'clean' && connection instanceof DatabaseConnection;
+        if (!isTouchable || connection.placement !== 'borrowed') back(connection, verdict, reason);
+        else spoiler.spoil(connection, back);
+      },
+  );
+  replaceMethod(
+    DatabaseConnection.prototype,
+    'lentTo',
+    (lentTo) =>
+      function (this: DatabaseConnection, holder) {
+        if (holder instanceof ClientSession) mover.arrived(holder, this);
+        lentTo.call(this, holder);
+      },
+  );
+  replaceMethod(
+    ClientSession.prototype,
+    'acquire',
+    (acquire) =>
+      function (this: ClientSession, rest) {
+        return mover.asking(this, () => acquire.call(this, rest));
+      },
+  );
+  replaceMethod(
+    pool,
+    'borrow',
+    (borrow) =>
+      function (this: SessionPool) {
+        return mover.choose(this, () => borrow.call(this));
+      },
+  );
+  replaceMethod(
+    ClientSession.prototype,
+    'granted',
+    (granted) =>
+      function (this: ClientSession, connection) {
+        granted.call(this, mover.exchange(this, connection));
+      },
+  );
+}
+
+/** Gives a session another connection than the one it had. */
+class Mover {
+  private readonly tally: Tally;
+  private readonly putBack: (pool: SessionPool, connection: DatabaseConnection) => void;
+  private readonly last = new WeakMap<ClientSession, DatabaseConnection>();
+  /** Their last connections, kept from sessions that wait. */
+  private readonly kept = new WeakMap<ClientSession, () => void>();
+  private session: ClientSession | undefined = undefined;
+
+  constructor(
+    tally: Tally,
+    putBack: (pool: SessionPool, connection: DatabaseConnection) => void,
+  ) {
+    this.tally = tally;
+    this.putBack = putBack;
+  }
+
+  arrived(session: ClientSession, connection: DatabaseConnection): void {
+    const last = this.last.get(session);
+    if (last === connection) this.tally.same++;
+    else if (last !== undefined) this.tally.moved++;
+    this.last.set(session, connection);
+  }
+
+  /** What is borrowed while `acquire` runs is for `session`. */
+  asking(session: ClientSession, acquire: () => boolean): boolean {
+    this.session = session;
+    try {
+      return acquire();
+    } finally {
+      this.session = undefined;
+    }
+  }
+
+  choose(
+    pool: SessionPool,
+    borrow: () => DatabaseConnection | undefined,
+  ): DatabaseConnection | undefined {
+    const { session } = this;
+    this.session = undefined;
+    const first = borrow();
+    if (session === undefined || first === undefined || this.last.get(session) !== first) {
+      return first;
+    }
+    const second = borrow();
+    if (second !== undefined) {
+      this.putBack(pool, first);
+      return second;
+    }
+    if (!mayHaveAnother(pool)) return first;
+    this.keep(session, pool, first);
+    return undefined;
+  }
+
+  /** A session that waited was granted its last connection: perhaps another is idle by now. */
+  exchange(session: ClientSession, connection: DatabaseConnection): DatabaseConnection {
+    this.kept.get(session)?.();
+    const { pool } = session.userPool;
+    if (this.last.get(session) !== connection) return connection;
+    const other = pool.borrow();
+    if (other === undefined) return connection;
+    this.putBack(pool, connection);
+    return other;
+  }
+
+  private keep(session: ClientSession, pool: SessionPool, connection: DatabaseConnection): void {
+    const giveBack = () => {
+      clearTimeout(timer);
+      if (this.kept.get(session) === giveBack) this.kept.delete(session);
+      if (connection.placement === 'borrowed') this.putBack(pool, connection);
+    };
+    const timer = setTimeout(giveBack, ALTERNATIVE_MS);
+    this.kept.set(session, giveBack);
+  }
+}
+
+/** Another connection than the one just borrowed is there, will be, or can be opened. */
+function mayHaveAnother(pool: SessionPool): boolean {
+  const { borrowed, connecting, resetting } = pool.stats;
+  if (borrowed > 1 || connecting + resetting > 0) return true;
+  const budget: unknown = Reflect.get(pool, 'budget');
+  if (!(budget instanceof ConnectionBudget)) throw new Error('a pool without a budget');
+  return budget.available > 0;
+}
+
+/** Has something done to a connection that nobody holds, and lets it go then. */
+class Spoiler {
+  private readonly random: Random;
+  private readonly tally: Tally;
+  private readonly isCareless: boolean;
+
+  constructor({ random, tally, isCareless }: MoveOptions) {
+    this.random = random;
+    this.tally = tally;
+    this.isCareless = isCareless;
+  }
+
+  spoil(connection: DatabaseConnection, back: Release): void {
+    const chance = this.random.next();
+    if (chance < DIRTY_SHARE) this.dirty(connection, back);
+    else if (chance < DIRTY_SHARE + RESETTLED_SHARE) this.resettle(connection, back);
+    else back(connection, 'clean');
+  }
+
+  private dirty(connection: DatabaseConnection, back: Release): void {
+    this.run(connection, dirt(this.random), () => {
+      this.tally.dirtied++;
+      connection.isDirty = !this.isCareless;
+      back(connection, this.isCareless ? 'clean' : 'cleanable');
+    });
+  }
+
+  private resettle(connection: DatabaseConnection, back: Release): void {
+    const settings = new SessionSettings(clientSettings(this.random));
+    const replay = settings.replayFrom(connection.settings, connection.base);
+    const sql = replay.toString('latin1', HEADER_BYTES, replay.length - 1);
+    this.run(connection, sql === 'SELECT ' ? '' : sql, (isOk) => {
+      this.tally.resettled++;
+      if (isOk) connection.settings = settings;
+      else connection.isDirty = true;
+      back(connection, isOk ? 'clean' : 'cleanable');
+    });
+  }
+
+  /** Also leaves an unnamed statement. Not called back when the connection is lost. */
+  private run(connection: DatabaseConnection, sql: string, done: (isOk: boolean) => void): void {
+    const statement = new OwnStatement((outcome) => {
+      if (!outcome.isOk && outcome.message === undefined) return;
+      if (!outcome.isOk) this.refused(outcome);
+      connection.ledger.owe(OWES_PARSE | OURS);
+      connection.ledger.owe(OWES_SYNC | OURS);
+      connection.unnamedStatement = -1;
+      connection.stream.write(frontend.parse('', "select 'adversary'"));
+      connection.stream.write(SYNC_MESSAGE);
+      whenQuiet(connection, () => done(outcome.isOk));
+    });
+    connection.run(sql, statement);
+  }
+
+  private refused(outcome: Outcome & { readonly isOk: false }): void {
+    this.tally.refused++;
+    if (this.tally.refusal === '') this.tally.refusal = outcome.fields.get('M') ?? 'no reason';
+  }
+}
+
+/** Nobody is told when a batch of ours has been answered, so it is looked at in every turn. */
+function whenQuiet(connection: DatabaseConnection, then: () => void): void {
+  setTimeout(() => {
+    if (connection.placement !== 'borrowed') return;
+    if (connection.ledger.isEmpty) then();
+    else whenQuiet(connection, then);
+  }, 0);
+}

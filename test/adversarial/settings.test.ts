@@ -1,0 +1,2 @@
+import { useAdversary } from '../harness/adversary.ts';
+await useAdversary(['connections'], '../integration/settings.test.ts');
