@@ -1,5 +1,5 @@
-/** Every conformance case again, in front of an adversary. */
+/** Every conformance case again, and whatever is done to Berth meanwhile the answers are the same. */
 
 import { useAdversary } from '../harness/adversary.ts';
 
-await useAdversary(['connections','bytes','stalls'], '../conformance/conformance.test.ts');
+await useAdversary(['connections', 'bytes', 'stalls'], '../conformance/conformance.test.ts');

@@ -25,8 +25,10 @@ import type { Tally } from './tally.ts';
 
 const DIRTY_SHARE = 0.6;
 const RESETTLED_SHARE = 0.25;
-/** How long a session waits for another connection before it may have its last one again. */
-const ALTERNATIVE_MS = 30;
+/** How long a session waits for another connection before it may have its last one again: when one is coming ... */
+const COMING_MS = 3_000;
+/** ... and when others have to return it. */
+const BORROWED_MS = 20;
 
 export interface MoveOptions {
   readonly random: Random;
@@ -85,7 +87,8 @@ export function moveSessions(options: MoveOptions): void {
     'granted',
     (granted) =>
       function (this: ClientSession, connection) {
-        granted.call(this, mover.exchange(this, connection));
+        const other = mover.exchange(this, connection);
+        if (other !== undefined) granted.call(this, other);
       },
   );
 }
@@ -97,12 +100,11 @@ class Mover {
   private readonly last = new WeakMap<ClientSession, DatabaseConnection>();
   /** Their last connections, kept from sessions that wait. */
   private readonly kept = new WeakMap<ClientSession, () => void>();
+  /** They have been kept waiting for another once. */
+  private readonly patient = new WeakSet<ClientSession>();
   private session: ClientSession | undefined = undefined;
 
-  constructor(
-    tally: Tally,
-    putBack: (pool: SessionPool, connection: DatabaseConnection) => void,
-  ) {
+  constructor(tally: Tally, putBack: (pool: SessionPool, connection: DatabaseConnection) => void) {
     this.tally = tally;
     this.putBack = putBack;
   }
@@ -112,6 +114,7 @@ class Mover {
     if (last === connection) this.tally.same++;
     else if (last !== undefined) this.tally.moved++;
     this.last.set(session, connection);
+    this.patient.delete(session);
   }
 
   /** What is borrowed while `acquire` runs is for `session`. */
@@ -139,41 +142,61 @@ class Mover {
       this.putBack(pool, first);
       return second;
     }
-    if (!mayHaveAnother(pool)) return first;
-    this.keep(session, pool, first);
+    const waitMs = timeUntilAnother(pool);
+    if (waitMs === 0) return first;
+    this.keep(session, first, { pool, waitMs });
     return undefined;
   }
 
-  /** A session that waited was granted its last connection: perhaps another is idle by now. */
-  exchange(session: ClientSession, connection: DatabaseConnection): DatabaseConnection {
+  /**
+   * A session that waited is granted its last connection: perhaps another is idle by now. `undefined`:
+   * it waits on.
+   */
+  exchange(session: ClientSession, connection: DatabaseConnection): DatabaseConnection | undefined {
     this.kept.get(session)?.();
-    const { pool } = session.userPool;
     if (this.last.get(session) !== connection) return connection;
+    const { pool } = session.userPool;
     const other = pool.borrow();
-    if (other === undefined) return connection;
-    this.putBack(pool, connection);
-    return other;
+    if (other !== undefined) {
+      this.putBack(pool, connection);
+      return other;
+    }
+    const waitMs = timeUntilAnother(pool);
+    if (waitMs === 0 || this.patient.has(session)) return connection;
+    this.patient.add(session);
+    this.keep(session, connection, { pool, waitMs });
+    // It is what the session leaves the queue with when its client goes.
+    Reflect.set(session, 'waiter', pool.wait(session, 0));
+    return undefined;
   }
 
-  private keep(session: ClientSession, pool: SessionPool, connection: DatabaseConnection): void {
+  private keep(
+    session: ClientSession,
+    connection: DatabaseConnection,
+    { pool, waitMs }: { readonly pool: SessionPool; readonly waitMs: number },
+  ): void {
     const giveBack = () => {
       clearTimeout(timer);
       if (this.kept.get(session) === giveBack) this.kept.delete(session);
       if (connection.placement === 'borrowed') this.putBack(pool, connection);
     };
-    const timer = setTimeout(giveBack, ALTERNATIVE_MS);
+    const timer = setTimeout(giveBack, waitMs);
     this.kept.set(session, giveBack);
   }
 }
 
-/** Another connection than the one just borrowed is there, will be, or can be opened. */
-function mayHaveAnother(pool: SessionPool): boolean {
+/** How long to wait for another connection than the one just borrowed; 0: there is no other. */
+function timeUntilAnother(pool: SessionPool): number {
   const { borrowed, connecting, resetting } = pool.stats;
-  if (borrowed > 1 || connecting + resetting > 0) return true;
   const budget: unknown = Reflect.get(pool, 'budget');
   if (!(budget instanceof ConnectionBudget)) throw new Error('a pool without a budget');
-  return budget.available > 0;
+  if (connecting + resetting + budget.available > 0) return COMING_MS;
+  for (const each of pool.connections) if (inSpoilersHands.has(each)) return COMING_MS;
+  return borrowed > 1 ? BORROWED_MS : 0;
 }
+
+/** Borrowed by nobody. */
+const inSpoilersHands = new WeakSet<DatabaseConnection>();
 
 /** Has something done to a connection that nobody holds, and lets it go then. */
 class Spoiler {
@@ -216,6 +239,7 @@ class Spoiler {
 
   /** Also leaves an unnamed statement. Not called back when the connection is lost. */
   private run(connection: DatabaseConnection, sql: string, done: (isOk: boolean) => void): void {
+    inSpoilersHands.add(connection);
     const statement = new OwnStatement((outcome) => {
       if (!outcome.isOk && outcome.message === undefined) return;
       if (!outcome.isOk) this.refused(outcome);
@@ -224,7 +248,10 @@ class Spoiler {
       connection.unnamedStatement = -1;
       connection.stream.write(frontend.parse('', "select 'adversary'"));
       connection.stream.write(SYNC_MESSAGE);
-      whenQuiet(connection, () => done(outcome.isOk));
+      whenQuiet(connection, () => {
+        inSpoilersHands.delete(connection);
+        done(outcome.isOk);
+      });
     });
     connection.run(sql, statement);
   }

@@ -1,2 +1,5 @@
+/** COPY in front of an adversary. */
+
 import { useAdversary } from '../harness/adversary.ts';
-await useAdversary(['connections'], '../integration/copy.test.ts');
+
+await useAdversary(['connections', 'bytes', 'stalls'], '../integration/copy.test.ts');

@@ -13,7 +13,11 @@ const LOCK_SPACE = 1_665_217_536;
 /** What drivers call their prepared statements, and Berth does. */
 const STATEMENT_NAMES = ['S_1', 'p1', 's1', 'stmt1', '_pg3_0', '__asyncpg_stmt_1__', 'lrupsc_1_0'];
 const BERTH_STATEMENTS = 40;
-const TABLES_MAX = 20;
+/** They are what takes the longest, to make and to drop. */
+const TABLES_MAX = 3;
+const TABLES_CHANCE = 0.2;
+const CHANCE = 0.5;
+const SETTING_CHANCE = 0.3;
 
 /** Values that differ from what a fresh connection has. */
 const SETTINGS: Readonly<Record<string, readonly string[]>> = {
@@ -72,7 +76,7 @@ begin
      where n.nspname = 'public' and c.relkind in ('r', 'v') order by random() limit ${TABLES_MAX})
     union all values ('pg_settings'), ('pg_prepared_statements'), ('pg_cursors'), ('mine')
   loop
-    execute pg_catalog.format('create temporary table %I (${NAME} int)', name);
+    execute pg_catalog.format('create temporary table if not exists %I (${NAME} int)', name);
   end loop;
 end $adversary$`;
 
@@ -93,14 +97,13 @@ end $adversary$`;
 
 function settings(random: Random): string[] {
   return Object.entries(SETTINGS)
-    .filter(() => random.chance(0.4))
+    .filter(() => random.chance(SETTING_CHANCE))
     .map(([name, values]) => `select set_config('${name}', '${random.pick(values)}', false)`);
 }
 
 /** One simple query. */
 export function dirt(random: Random): string {
   const others = [
-    SHADOWS,
     statements(random),
     `listen ${NAME}; listen "${random.between(1, 9)}"; notify ${NAME}, 'from before'`,
     `select pg_try_advisory_lock(${LOCK_SPACE}, ${random.between(1, 1_000_000)})`,
@@ -110,14 +113,22 @@ export function dirt(random: Random): string {
     'set session authorization default; set role none',
     'do $$ begin execute pg_catalog.format($f$ set role %I $f$, session_user); end $$',
     'set session characteristics as transaction isolation level repeatable read, read only',
-  ].filter(() => random.chance(0.5));
-  // Settings come last: what comes before would have to cope with them.
-  return [...others, ...settings(random), `set ${NAME}.was = 'here'`].join(';\n');
+  ].filter(() => random.chance(CHANCE));
+  if (random.chance(TABLES_CHANCE)) others.push(SHADOWS);
+  // Settings come last: what comes before would have to cope with them; and nothing is found where
+  // the last session looked for it.
+  return [
+    'set search_path = pg_catalog',
+    'close all',
+    ...others,
+    ...settings(random),
+    `set ${NAME}.was = 'here'`,
+  ].join(';\n');
 }
 
 /** The start-up settings of a client that is not there, names in lower case. */
 export function clientSettings(random: Random): [string, string][] {
-  return CLIENT_SETTINGS.filter(() => random.chance(0.4)).map((name) => [
+  return CLIENT_SETTINGS.filter(() => random.chance(SETTING_CHANCE)).map((name) => [
     name.toLowerCase(),
     random.pick(SETTINGS[name] ?? []),
   ]);

@@ -1,2 +1,5 @@
+/** Random use of prepared statements in front of an adversary. */
+
 import { useAdversary } from '../harness/adversary.ts';
-await useAdversary(['connections'], '../integration/prepared-random.test.ts');
+
+await useAdversary(['connections', 'bytes', 'stalls'], '../integration/prepared-random.test.ts');

@@ -1,2 +1,5 @@
+/** Start-up settings on connections that had others. */
+
 import { useAdversary } from '../harness/adversary.ts';
-await useAdversary(['connections'], '../integration/settings.test.ts');
+
+await useAdversary(['connections', 'bytes', 'stalls'], '../integration/settings.test.ts');

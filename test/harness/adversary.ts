@@ -3,7 +3,7 @@
  * environment of the test run chooses for all tests, `useAdversary` for those of a file.
  */
 
-import { afterAll, beforeAll } from 'bun:test';
+import { afterAll, beforeAll, describe, test } from 'bun:test';
 import { join } from 'node:path';
 import { ADVERSARY_VARIABLE, type AdversaryMode, parseModes } from '../adversarial/modes.ts';
 
@@ -17,16 +17,17 @@ export function adversaryModes(): readonly AdversaryMode[] {
   return here.length > 0 ? here : everywhere;
 }
 
-/** For tests whose subject is which connection is used, or what Berth itself sends to it. */
 export function isAdversarial(): boolean {
   return adversaryModes().length > 0;
 }
 
+/** For what is about which connection is used, or what is on it: an adversary sees to it that it is another. */
+export function testUndisturbed(name: string, body: () => Promise<void>, timeoutMs?: number): void {
+  if (!isAdversarial()) test(name, body, timeoutMs);
+}
+
 /** Runs the tests of another file again, in this one, with an adversary in each of their proxies. */
-export async function useAdversary(
-  modes: readonly AdversaryMode[],
-  file: string,
-): Promise<void> {
+export async function useAdversary(modes: readonly AdversaryMode[], file: string): Promise<void> {
   // While the tests are collected, and again while they run: other files come before and after.
   beforeAll(() => {
     here = modes;
@@ -34,7 +35,9 @@ export async function useAdversary(
   here = modes;
   // The query makes it another module than the file itself, if that has been loaded.
   await import(`${file}?adversary=${modes.join()}`);
-  here = [];
+  describe('', () => {
+    here = [];
+  });
   afterAll(() => {
     here = [];
   });

@@ -5,6 +5,7 @@
  */
 
 import { beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test';
+import { testUndisturbed } from '../harness/adversary.ts';
 import { formatMessage, sqlStates, textRows } from '../harness/backend-messages.ts';
 import { Berth, useBerth } from '../harness/berth.ts';
 import * as frontend from '../harness/frontend-messages.ts';
@@ -677,7 +678,7 @@ describe.each([
     await client.end();
   });
 
-  test('PG-59 what another client has is out of reach, whatever its name', async () => {
+  testUndisturbed('PG-59 what another client has is out of reach, whatever its name', async () => {
     using owner = await berth().login();
     const names = Array.from({ length: 30 }, (_, n) => `secret${n}`);
     await answer(owner, ...names.map((name, n) => parse(name, `select 'secret ${n}'`)), sync());
@@ -863,7 +864,7 @@ describe('PG-58 the schema changes', () => {
   const WIDEN = "alter table shape add b text default 'b'";
   const SELECT = parse('s', 'select * from shape');
 
-  test('between Parse and Bind, on a pool of 1: 0A000, as on a direct connection', async () => {
+  testUndisturbed('between Parse and Bind, on a pool of 1: 0A000, as on a direct connection', async () => {
     using direct = await loginDirectly(database());
     using client = await one().login();
     const steps: readonly Step[] = [
@@ -913,7 +914,7 @@ describe('PG-58 the schema changes', () => {
     },
   );
 
-  test('by somebody past the proxy, on a pool of 1: one 0A000, and it is known', async () => {
+  testUndisturbed('by somebody past the proxy, on a pool of 1: one 0A000, and it is known', async () => {
     using client = await one().login();
     await client.query('drop table if exists shape');
     await client.query(TABLE);
@@ -928,7 +929,7 @@ describe('PG-58 the schema changes', () => {
     await client.end();
   });
 
-  test('by somebody past the proxy: one 0A000 at most, and everybody knows', async () => {
+  testUndisturbed('by somebody past the proxy: one 0A000 at most, and everybody knows', async () => {
     using client = await four().login();
     await client.query('drop table if exists shape');
     await client.query(TABLE);

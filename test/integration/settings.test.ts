@@ -6,6 +6,7 @@
 import { describe, expect, setDefaultTimeout, test } from 'bun:test';
 import type { EmbeddedPostgres } from '../../src/embedded/postgres.ts';
 import { ReportedParameters } from '../../src/engine/postgres/parameters.ts';
+import { testUndisturbed } from '../harness/adversary.ts';
 import { formatMessage, sqlStates, textRows } from '../harness/backend-messages.ts';
 import { useBerth } from '../harness/berth.ts';
 import * as frontend from '../harness/frontend-messages.ts';
@@ -125,7 +126,7 @@ describe('each client has its own', () => {
     expect(await show(client, 'datestyle')).toBe('SQL, DMY');
   });
 
-  test('PG-34 settings that are equal are not set again', async () => {
+  testUndisturbed('PG-34 settings that are equal are not set again', async () => {
     const settings = { DateStyle: 'ISO', application_name: 'equal', options: '-c geqo=off' };
     using one = await login(proxy(), settings);
     using two = await login(proxy(), settings);
