@@ -7,6 +7,11 @@ import { freePort, LOOPBACK, startChild } from './child.ts';
 import type { Subject, SubjectRequest } from './subject.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
+/** Berth's defaults. */
+const IDLE_CLIENT_S = 1_800;
+const BORROW_S = 120;
+const BORROWED_IDLE_S = 300;
+const IDLE_CONNECTION_S = 1_800;
 const LAUNCHER = join(ROOT, 'bin', 'berth');
 
 export function hasBerth(): boolean {
@@ -38,7 +43,8 @@ export async function startBerth(request: SubjectRequest): Promise<Subject> {
 
 function configuration(request: SubjectRequest, port: number, apiPort: number): string {
   const { address, credentials } = request.database;
-  const { tls } = request;
+  const { tls, haste = 1 } = request;
+  const seconds = (usual: number) => Math.max(Math.round(usual / haste), 1);
   const files =
     tls && `{ CertificateFile: ${tls.certificateFile}, PrivateKeyFile: ${tls.privateKeyFile} }`;
   return `Tls: ${files ?? '{}'}
@@ -56,6 +62,7 @@ DBProxies:
     Listen: "${LOOPBACK}:${port}"
     RequireTLS: ${tls !== undefined}
     MaxClientConnections: ${request.clientsMax}
+    IdleClientTimeout: ${seconds(IDLE_CLIENT_S)}
     Auth:
       - AuthScheme: SECRETS
         SecretArn: bench
@@ -63,7 +70,12 @@ DBProxies:
         ClientPasswordAuthType: POSTGRES_SCRAM_SHA_256
     TargetGroup:
       DBInstanceIdentifiers: [bench-db]
-      ConnectionPoolConfig: { MaxConnectionsPercent: 100, MaxConnections: ${request.poolSize} }
+      ConnectionPoolConfig:
+        MaxConnectionsPercent: 100
+        MaxConnections: ${request.poolSize}
+        ConnectionBorrowTimeout: ${seconds(BORROW_S)}
+        BorrowedIdleTimeout: ${seconds(BORROWED_IDLE_S)}
+        DatabaseConnectionIdleTimeout: ${seconds(IDLE_CONNECTION_S)}
 `;
 }
 

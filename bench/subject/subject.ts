@@ -17,6 +17,8 @@ export interface SubjectRequest {
   readonly poolSize: number;
   readonly clientsMax: number;
   readonly tls: BenchTls | undefined;
+  /** Divides what the subject waits for by default; 1 if not given. */
+  readonly haste?: number;
 }
 
 export interface Subject {

@@ -101,6 +101,10 @@ export function bind(statement: string, parameters: readonly string[]): Buffer {
   );
 }
 
+export function describeStatement(name: string): Buffer {
+  return message('D', Buffer.from('S'), text(name));
+}
+
 export function describePortal(): Buffer {
   return message('D', Buffer.from('P\0'));
 }

@@ -111,7 +111,10 @@ class Interception {
       this.isOver = true;
       this.handlers.close?.(this.socket, error);
     };
-    if (this.rest.length === 0 || this.isOver) return end();
+    if (this.rest.length === 0 || this.isOver) {
+      end();
+      return;
+    }
     this.end = end;
     this.deliver();
   }

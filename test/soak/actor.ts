@@ -11,15 +11,17 @@ import {
   RawClient,
   ServerError,
 } from '../../bench/wire/raw-client.ts';
+import { loginBadly } from './bad-logins.ts';
 import type { CancelKeys } from './chaos.ts';
 import type { Ending } from './endings.ts';
 import type { Findings } from './findings.ts';
 import { OPERATIONS, type Operation, type RowLedger } from './operations.ts';
 import { Random } from './random.ts';
-import { Disturbed, Session } from './session.ts';
+import { BORROW_TIMEOUT, Disturbed, Session, TimedOut } from './session.ts';
 
 const OPERATIONS_MAX = 15;
 const PAUSE_MAX_MS = 40;
+const TLS_SHARE = 0.15;
 const WATCHDOG_MS = 60_000;
 /** A login may find its database connection ended: what Berth and PgBouncer say then. */
 const LOGIN_DISTURBANCES: ReadonlySet<string> = new Set(['57P01', '08006', '08001', '08P01']);
@@ -30,6 +32,8 @@ export interface Stage {
   readonly findings: Findings;
   readonly cancelKeys: CancelKeys;
   readonly isPinning: boolean;
+  /** The subject takes TLS, and some of its clients use it. */
+  readonly hasTls: boolean;
   readonly endings: readonly Ending[];
   readonly seed: number;
   isOver(): boolean;
@@ -44,7 +48,7 @@ export async function act(stage: Stage, actor: number): Promise<void> {
   const operations = OPERATIONS.filter(({ needsPinning }) => stage.isPinning || !needsPinning);
   for (let number = 1; !stage.isOver(); number++) {
     if (random.chance(0.05)) await loginBadly(stage, random);
-    const client = await login(stage);
+    const client = await login(stage, random.chance(TLS_SHARE));
     if (!client) continue;
     const session = new Session(client, actor, number, stage.findings);
     await live(stage, session, { random, ledger, operations });
@@ -74,7 +78,7 @@ async function live(stage: Stage, session: Session, life: Life): Promise<void> {
     findings.count(`ending ${ending.name}`);
   } catch (error) {
     if (!(error instanceof Disturbed)) throw error;
-    findings.count('disturbed');
+    findings.count(error instanceof TimedOut ? 'borrow timeout' : 'disturbed');
   } finally {
     if (cancelKey) cancelKeys.delete(cancelKey);
     session.client.reset();
@@ -94,35 +98,20 @@ async function watched(session: Session, doing: string, run: () => Promise<void>
   }
 }
 
-async function login(stage: Stage): Promise<RawClient | undefined> {
+async function login(stage: Stage, wantsTls: boolean): Promise<RawClient | undefined> {
+  const hasTls = wantsTls && stage.hasTls;
   try {
-    const client = await RawClient.connect(stage.address, stage.credentials);
-    stage.findings.count('login');
+    const client = await RawClient.connect(stage.address, stage.credentials, hasTls);
+    stage.findings.count(hasTls ? 'login with TLS' : 'login');
     return client;
   } catch (error) {
     const sqlState = error instanceof ServerError ? error.sqlState : '';
     const words = error instanceof Error ? error.message : String(error);
-    if (LOGIN_DISTURBANCES.has(sqlState)) stage.findings.count('disturbed');
+    if (sqlState === BORROW_TIMEOUT) stage.findings.count('borrow timeout');
+    else if (LOGIN_DISTURBANCES.has(sqlState)) stage.findings.count('disturbed');
     else stage.findings.violation('login', `${sqlState} ${words}`);
     // Not to spin when nothing listens any more.
     await sleep(PAUSE_MAX_MS);
     return undefined;
-  }
-}
-
-/** Logins that must not succeed, or that never finish. */
-async function loginBadly(stage: Stage, random: Random): Promise<void> {
-  const { address, credentials, findings } = stage;
-  findings.count('bad login');
-  const half = await RawClient.open(address).catch(() => undefined);
-  half?.send(Buffer.from([0, 0, 0, random.between(8, 60), 0, 3, 0, 0, 0x75]));
-  await sleep(random.between(0, 10));
-  half?.reset();
-  try {
-    const client = await RawClient.connect(address, { ...credentials, password: 'not this' });
-    client.reset();
-    findings.violation('login', 'a wrong password was accepted');
-  } catch {
-    findings.count('wrong password refused');
   }
 }

@@ -5,11 +5,15 @@
 
 import {
   bind,
+  closeStatement,
   copyData,
+  describePortal,
+  describeStatement,
   execute,
   flush,
   parse,
   query,
+  sync,
   terminate,
 } from '../../bench/wire/messages.ts';
 import type { RowLedger } from './operations.ts';
@@ -42,6 +46,34 @@ async function afterParse({ client, marker }: Session, random: Random): Promise<
   if (random.chance(0.5)) client.send(flush());
   if (random.chance(0.5)) client.send(bind('', []), execute(), flush());
   await Bun.sleep(random.between(0, 30));
+  client.reset();
+}
+
+/** A batch that ends after any of its messages, or in the middle of the next. */
+async function inBatch({ client, marker }: Session, random: Random): Promise<void> {
+  const name = random.chance(0.5) ? '' : `left ${marker}`;
+  const batch = [
+    parse(name, `select '${marker}' from generate_series(1, 5)`),
+    describeStatement(name),
+    bind(name, []),
+    describePortal(),
+    execute(2),
+    flush(),
+    execute(),
+    closeStatement(name),
+    sync(),
+    query('begin'),
+    parse('', `select '${marker}'`),
+    bind('', []),
+    execute(),
+    sync(),
+    query('commit'),
+  ];
+  const count = random.between(1, batch.length - 1);
+  const next = batch[count];
+  client.send(...batch.slice(0, count));
+  if (next !== undefined && random.chance(0.3)) client.send(cut(next, random));
+  await Bun.sleep(random.between(0, 20));
   client.reset();
 }
 
@@ -129,6 +161,7 @@ export const ENDINGS: readonly Ending[] = [
   { name: 'RST while idle', weight: 5, run: async ({ client }) => client.reset() },
   { name: 'RST in a message', weight: 8, run: inMessage },
   { name: 'RST after Parse', weight: 8, run: afterParse },
+  { name: 'RST in a batch', weight: 12, run: inBatch },
   { name: 'RST during COPY in', weight: 6, run: duringCopyIn },
   { name: 'RST during COPY out', weight: 6, run: duringCopyOut },
   { name: 'RST during a result', weight: 6, run: duringResult },

@@ -5,9 +5,17 @@ import { median } from '../../bench/statistics.ts';
 
 const SAMPLE_MS = 1_000;
 
+/** Shares of the time: until then caches fill and code warms up; then the two that are compared. */
+const WARM_FROM = 0.35;
+const WARM_TO = 0.5;
+const END_FROM = 0.85;
+/** How many values tell the course. */
+const COURSE = 20;
+
 export interface Growth {
-  readonly firstThirdBytes: number;
-  readonly lastThirdBytes: number;
+  readonly warmBytes: number;
+  readonly endBytes: number;
+  readonly course: readonly number[];
 }
 
 export class MemoryWatch {
@@ -24,13 +32,21 @@ export class MemoryWatch {
     }, SAMPLE_MS);
   }
 
-  /** Medians of the first and the last third. */
+  /** Medians. */
   stop(): Growth {
     clearInterval(this.#timer);
-    const third = Math.max(Math.floor(this.#samples.length / 3), 1);
     return {
-      firstThirdBytes: median(this.#samples.slice(0, third)),
-      lastThirdBytes: median(this.#samples.slice(-third)),
+      warmBytes: this.#medianBetween(WARM_FROM, WARM_TO),
+      endBytes: this.#medianBetween(END_FROM, 1),
+      course: Array.from({ length: COURSE }, (_, step) =>
+        this.#medianBetween(step / COURSE, (step + 1) / COURSE),
+      ),
     };
+  }
+
+  #medianBetween(from: number, to: number): number {
+    const { length } = this.#samples;
+    const first = Math.min(Math.floor(from * length), Math.max(length - 1, 0));
+    return median(this.#samples.slice(first, Math.max(Math.ceil(to * length), first + 1)));
   }
 }

@@ -100,6 +100,11 @@ async function listen(session: Session): Promise<void> {
   }
 }
 
+async function unlisten(session: Session, isAll: boolean): Promise<void> {
+  const channel = isAll ? '*' : `soak_${session.actor}`;
+  if (await run(session, `unlisten ${channel}`)) session.state.isListening = false;
+}
+
 async function discard(session: Session): Promise<void> {
   if (!(await run(session, 'discard all'))) return;
   session.state = cleanState();
@@ -117,5 +122,6 @@ export const STATE_OPERATIONS: readonly Operation[] = [
   { ...pins, name: 'sql prepare', weight: 2, run: (s) => sqlPrepare(s) },
   { ...pins, name: 'hold cursor', weight: 2, run: (s) => holdCursor(s) },
   { ...pins, name: 'listen', weight: 2, run: (s) => listen(s) },
+  { ...pins, name: 'unlisten', weight: 2, run: (s, random) => unlisten(s, random.chance(0.5)) },
   { ...pins, name: 'discard all', weight: 2, run: (s) => discard(s) },
 ];

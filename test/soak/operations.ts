@@ -1,7 +1,9 @@
 /** Everything that an actor may do in the middle of a session, with how often. */
 
 import { COPY_OPERATIONS } from './operations-copy.ts';
+import { NAME_OPERATIONS } from './operations-names.ts';
 import { PROTOCOL_OPERATIONS } from './operations-protocol.ts';
+import { SETTING_OPERATIONS } from './operations-settings.ts';
 import { SIMPLE_OPERATIONS } from './operations-simple.ts';
 import { STATE_OPERATIONS } from './operations-state.ts';
 import { TRANSACTION_OPERATIONS } from './operations-transaction.ts';
@@ -27,4 +29,6 @@ export const OPERATIONS: readonly Operation[] = [
   ...PROTOCOL_OPERATIONS,
   ...COPY_OPERATIONS,
   ...STATE_OPERATIONS,
+  ...NAME_OPERATIONS,
+  ...SETTING_OPERATIONS,
 ];

@@ -5,6 +5,8 @@ import { ENDINGS } from './endings.ts';
 
 export interface Options {
   readonly minutes: number;
+  /** What these minutes stand for: the proxy's timeouts are shortened in this relation. */
+  readonly hours: number;
   readonly seed: number;
   readonly actors: number;
   readonly pool: number;
@@ -23,12 +25,15 @@ function positive(value: string): number {
   return number;
 }
 
+/** Eight hours in ten minutes. */
+const HOURS_PER_MINUTE = 0.8;
 const SEED_MAX = 2 ** 31;
 
 export function parseOptions(argv: readonly string[]): Options {
   const command = new Command('npm run soak --')
     .description('Random abuse against Berth in front of a real PostgreSQL, every reply checked.')
     .option('--minutes <n>', 'how long', positive, 10)
+    .option('--hours <n>', 'how long it would have been: timeouts are shortened alike', positive)
     .option('--seed <n>', 'chooses what every actor does', positive)
     .option('--actors <n>', 'clients at once', positive, 40)
     .option('--pool <n>', 'database connections', positive, 4)
@@ -46,11 +51,12 @@ export function parseOptions(argv: readonly string[]): Options {
     .option('--pgbouncer <command>', 'the PgBouncer to abuse', process.env.PGBOUNCER)
     .option('--postgres-bin <folder>', 'PostgreSQL to use', process.env.POSTGRES_BIN);
   command.parse([...argv], { from: 'user' });
-  const given = command.opts<Partial<Options> & Omit<Options, 'seed' | 'pgbouncer'>>();
+  const given = command.opts<Partial<Options> & Omit<Options, 'hours' | 'seed' | 'pgbouncer'>>();
   return {
     ...given,
     postgresBin: given.postgresBin,
     ending: given.ending,
+    hours: given.hours ?? given.minutes * HOURS_PER_MINUTE,
     seed: given.seed ?? Math.floor(Math.random() * SEED_MAX) + 1,
     pgbouncer: given.pgbouncer ?? 'pgbouncer',
   };

@@ -1,7 +1,7 @@
 /**
  * `npm run soak`: bounded random abuse of Berth in front of a real PostgreSQL, on a pool far too
  * small for it. Clients are killed in every state, database connections are ended, wrong cancels
- * are sent; every reply is checked for rows of others. Exit code 0 when nothing was violated.
+ * are sent, and the proxy's clocks run fast; every reply is checked for rows of others, and memory for growth. Exit code 0 when nothing was violated.
  * It only stops what it started.
  */
 
@@ -19,12 +19,15 @@ import { COPY_TABLE } from './operations-copy.ts';
 import { OWN_TABLE } from './operations-transaction.ts';
 import { type Options, parseOptions } from './options.ts';
 import { Random } from './random.ts';
+import { sleepAgainAndAgain } from './sleepers.ts';
 
 const CLIENTS_MAX = 1_000;
 const PROGRESS_MS = 15_000;
+const SLEEPERS = 2;
+const MINUTES_PER_HOUR = 60;
 const MIB = 1024 ** 2;
-/** What the last third may have over the first: warm code and a bounded cache. */
-const GROWTH_BYTES_MAX = 32 * MIB;
+/** What the end may have over what there was when all code and caches were warm. */
+const GROWTH_MAX = 0.1;
 
 function say(line: string): void {
   process.stdout.write(`${line}\n`);
@@ -58,6 +61,7 @@ async function abuse(
     findings,
     cancelKeys,
     isPinning: options.pinning && options.subject === 'berth',
+    hasTls: options.subject === 'berth',
     endings: ENDINGS.filter(({ name }) => name === (options.ending ?? name)),
     seed: options.seed,
     isOver,
@@ -73,6 +77,9 @@ async function abuse(
     await Promise.all([
       terminateConnections(database, { findings, isOver, random: random(2) }),
       cancelStrangers(address, cancelKeys, { findings, isOver, random: random(3) }),
+      ...Array.from({ length: stage.hasTls ? SLEEPERS : 0 }, (_, index) =>
+        sleepAgainAndAgain(stage, random(10 + index)),
+      ),
       ...Array.from({ length: options.actors }, (_, index) => act(stage, index + 1)),
     ]);
   } finally {
@@ -89,16 +96,23 @@ function judgeDisturbances(findings: Findings): void {
 }
 
 function judgeMemory(findings: Findings, growth: Growth): void {
-  const { firstThirdBytes, lastThirdBytes } = growth;
-  if (lastThirdBytes - firstThirdBytes <= GROWTH_BYTES_MAX) return;
-  findings.violation('aftermath', 'the resident set grows');
+  const { warmBytes, endBytes } = growth;
+  if (endBytes <= warmBytes * (1 + GROWTH_MAX)) return;
+  findings.violation('aftermath', `the resident set has grown by ${percentOf(growth)} %`);
+}
+
+function percentOf({ warmBytes, endBytes }: Growth): string {
+  return ((endBytes / warmBytes - 1) * 100).toFixed(1);
 }
 
 function summarise(findings: Findings, growth: Growth): void {
   say(`operations: ${findings.summaryOf('operation ')}`);
+  say(`sleepers: ${findings.summaryOf('asleep ')}`);
   say(`endings: ${findings.summaryOf('ending ')}`);
   const numbers = [
     'login',
+    'login with TLS',
+    'borrow timeout',
     'bad login',
     'wrong password refused',
     'terminated',
@@ -112,10 +126,9 @@ function summarise(findings: Findings, growth: Growth): void {
     'tolerated second_fatal',
   ];
   say(numbers.map((what) => `${what} ${findings.counted(what)}`).join(', '));
-  const [first, last] = [growth.firstThirdBytes, growth.lastThirdBytes].map((bytes) =>
-    (bytes / MIB).toFixed(1),
-  );
-  say(`resident set: first third ${first} MiB, last third ${last} MiB`);
+  const [warm, end] = [growth.warmBytes, growth.endBytes].map((bytes) => (bytes / MIB).toFixed(1));
+  say(`resident set: warm ${warm} MiB, at the end ${end} MiB, ${percentOf(growth)} % more`);
+  say(`over the time, in MiB: ${growth.course.map((bytes) => Math.round(bytes / MIB)).join(' ')}`);
   for (const line of findings.violationLines()) say(line);
   const { violationCount } = findings;
   say(violationCount === 0 ? 'PASS no violation' : `FAIL ${violationCount} violations`);
@@ -126,7 +139,9 @@ async function soak(options: Options, directory: string, findings: Findings): Pr
   try {
     await createTables(database, options.actors);
     const { subject: name, pool: poolSize } = options;
-    const request = { database, directory, poolSize, clientsMax: CLIENTS_MAX, tls: undefined };
+    const haste = (options.hours * MINUTES_PER_HOUR) / options.minutes;
+    const clientsMax = CLIENTS_MAX;
+    const request = { database, directory, poolSize, clientsMax, tls: undefined, haste };
     const subject = await startSubject(name, request, options);
     try {
       say(`${subject.version}, PostgreSQL ${database.version}, pool of ${poolSize}`);
@@ -152,7 +167,9 @@ async function main(): Promise<number> {
     say(`Nothing to abuse: ${absent}.`);
     return 1;
   }
-  say(`${options.minutes} minutes, ${options.actors} actors, --seed ${options.seed}`);
+  say(
+    `${options.minutes} minutes for ${options.hours} hours, ${options.actors} actors, --seed ${options.seed}`,
+  );
   const findings = new Findings(options.subject === 'berth' ? [] : ['second_fatal']);
   const directory = makeWorkDirectory();
   await soak(options, directory.path, findings);

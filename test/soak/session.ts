@@ -10,6 +10,8 @@ import type { Findings } from './findings.ts';
 
 const MARKER = /@(\d+)\.\d+\.\d+@/g;
 const QUERY_CANCELED = '57014';
+/** Berth: no connection within ConnectionBorrowTimeout. */
+export const BORROW_TIMEOUT = '08000';
 /** What a client may be told when its database connection is ended under it. */
 const DISTURBANCES: ReadonlySet<string> = new Set([
   '57P01', // the database's own: terminated by an administrator
@@ -20,6 +22,9 @@ const DISTURBANCES: ReadonlySet<string> = new Set([
 
 /** The session's database connection was ended under it; the operation's outcome is unknown. */
 export class Disturbed extends Error {}
+
+/** No database connection became free in time; nothing was done. */
+export class TimedOut extends Disturbed {}
 
 export interface ReplyError {
   readonly sqlState: string;
@@ -45,6 +50,7 @@ export interface SessionState {
   prepared: string | undefined;
   hasCursor: boolean;
   isListening: boolean;
+  readonly settings: Map<string, string>;
 }
 
 export function cleanState(): SessionState {
@@ -55,6 +61,7 @@ export function cleanState(): SessionState {
     prepared: undefined,
     hasCursor: false,
     isListening: false,
+    settings: new Map(),
   };
 }
 
@@ -90,6 +97,11 @@ export class Session {
   /** From now on, and during the next operation, being cancelled is no surprise. */
   expectCancel(): void {
     this.#cancelledAt = this.#operation;
+  }
+
+  /** A cancel of its own may still hit what it does now. */
+  get isCancelPossible(): boolean {
+    return this.#operation - this.#cancelledAt <= 1;
   }
 
   /** Sends, and reads up to ReadyForQuery or a request for COPY data. */
@@ -193,11 +205,12 @@ export class Session {
   #judgeErrors(reply: Reply, expected: string | undefined): void {
     for (const { sqlState, message } of reply.errors) {
       if (sqlState === expected) continue;
+      if (sqlState === BORROW_TIMEOUT) throw new TimedOut();
       if (DISTURBANCES.has(sqlState)) {
         this.findings.count('disturbed with an error');
         throw new Disturbed();
       }
-      if (sqlState === QUERY_CANCELED && this.#operation - this.#cancelledAt <= 1) continue;
+      if (sqlState === QUERY_CANCELED && this.isCancelPossible) continue;
       const kind = sqlState === QUERY_CANCELED ? 'foreign_cancel' : 'unexpected_error';
       this.violation(kind, `${sqlState} ${message}`);
     }
