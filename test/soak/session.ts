@@ -196,7 +196,9 @@ export class Session {
     }
     const [error] = errors;
     if (error && !DISTURBANCES.has(error.sqlState)) {
-      this.violation('unexpected_error', `closed with ${error.sqlState} ${error.message}`);
+      const sofar = `after ${reply.rows.length} rows and ${reply.tags.length} tags`;
+      const { sqlState, message } = error;
+      this.violation('unexpected_error', `closed with ${sqlState} ${message} ${sofar}`);
     }
     this.findings.count(error ? 'disturbed with an error' : 'disturbed without a word');
     throw new Disturbed();
