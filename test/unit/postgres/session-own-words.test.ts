@@ -1,10 +1,13 @@
-/** What a session says to its database by itself, it says between the messages of its client. */
+/**
+ * What a session says by itself, to its database and to its client: between the messages of others,
+ * nothing that was owed for is left out, and nobody waits for what nobody will say.
+ */
 
 import { expect, test } from 'bun:test';
 import * as frontend from '../../harness/frontend-messages.ts';
 import { startFakeSession } from './fake-session.ts';
 
-const { copyData, cString, message, query, sync } = frontend;
+const { close, copyData, cString, message, parse, query, sync } = frontend;
 
 const ready = message('Z', Buffer.from('I'));
 const copyIn = message('G', Buffer.from([0, 0, 1, 0, 0]));
@@ -43,4 +46,25 @@ test.todo('PG-29 what is owed for has been sent, also when the session ends at t
   expect(closedBy()).toBe('protocol_violation');
   const isSent = database.taken().includes(query('select 1'));
   expect({ isSent, owed: connection.ledger.depth }).toEqual({ isSent, owed: isSent ? 1 : 0 });
+});
+
+/**
+ * After a `PREPARE` in SQL each message about a name waits until everything before it is answered. The
+ * answer to the first Close is Berth's own, given by the `flush` that `Relay.process` calls before
+ * `host.wait`; then the session waits for the database, which owes nothing, until BorrowedIdleTimeout.
+ */
+test.todo('PG-57 a session that has prepared in SQL closes two statements in one batch', async () => {
+  const { client, database } = await startFakeSession();
+  client.arrives(query('prepare mine as select 1'));
+  database.arrives(Buffer.concat([message('C', cString('PREPARE')), ready]));
+  for (const name of ['one', 'two']) {
+    client.arrives(Buffer.concat([parse(name, `select '${name}'`), sync()]));
+    database.arrives(Buffer.concat([message('1'), ready]));
+  }
+  client.taken();
+  database.taken();
+  client.arrives(Buffer.concat([close('statement', 'one'), close('statement', 'two'), sync()]));
+  expect(database.taken()).toEqual(sync());
+  database.arrives(ready);
+  expect(client.taken()).toEqual(Buffer.concat([message('3'), message('3'), ready]));
 });
