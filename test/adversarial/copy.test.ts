@@ -2,4 +2,4 @@
 
 import { useAdversary } from '../harness/adversary.ts';
 
-await useAdversary(['connections', 'bytes', 'stalls'], '../integration/copy.test.ts');
+await useAdversary(['connections'], '../integration/copy.test.ts');

@@ -2,4 +2,4 @@
 
 import { useAdversary } from '../harness/adversary.ts';
 
-await useAdversary(['connections', 'bytes', 'stalls'], '../integration/drivers.test.ts');
+await useAdversary(['connections'], '../integration/drivers.test.ts');

@@ -2,4 +2,4 @@
 
 import { useAdversary } from '../harness/adversary.ts';
 
-await useAdversary(['connections', 'bytes', 'stalls'], '../integration/prepared-random.test.ts');
+await useAdversary(['connections'], '../integration/prepared-random.test.ts');

@@ -17,7 +17,10 @@ import { STATUS_IDLE } from './wire/messages.ts';
 
 const COPY_FAIL_MESSAGE = copyFailMessage('the client connection was closed');
 
-type Step = 'rollback' | 'discard' | 'init';
+type Step = 'rollback' | 'discard' | 'await_timeout' | 'init';
+
+/** An empty query: all that a statement_timeout that comes late can hit. */
+const NOTHING = '';
 
 export class Reset {
   private readonly connection: DatabaseConnection;
@@ -89,7 +92,7 @@ export class Reset {
     const statement = new OwnStatement((outcome) => {
       this.isWaitingForStep = false;
       if (this.isOver) return;
-      if (!outcome.isOk) this.finish(false);
+      if (!outcome.isOk && step !== 'await_timeout') this.finish(false);
       else this.stepDone(step);
     });
     this.connection.run(sql, statement);
@@ -101,11 +104,14 @@ export class Reset {
     if (step === 'discard') {
       connection.settings = SessionSettings.NONE;
       connection.unnamedStatement = 0;
-      // DISCARD ALL also resets what the InitQuery had set.
-      if (initQuery !== undefined) {
-        this.run('init', initQuery);
-        return;
-      }
+      // A timeout that the session had set may strike when the statement that discards it is over.
+      this.run('await_timeout', NOTHING);
+      return;
+    }
+    // DISCARD ALL also resets what the InitQuery had set.
+    if (step === 'await_timeout' && initQuery !== undefined) {
+      this.run('init', initQuery);
+      return;
     }
     if (step !== 'rollback') {
       connection.isDirty = false;

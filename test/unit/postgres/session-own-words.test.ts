@@ -64,7 +64,7 @@ test.todo('PG-57 a session that has prepared in SQL closes two statements in one
   client.taken();
   database.taken();
   client.arrives(Buffer.concat([close('statement', 'one'), close('statement', 'two'), sync()]));
-  expect(database.taken()).toEqual(sync());
+  expect(database.taken().subarray(-sync().length)).toEqual(sync());
   database.arrives(ready);
   expect(client.taken()).toEqual(Buffer.concat([message('3'), message('3'), ready]));
 });
