@@ -22,7 +22,14 @@ import { keepFolder } from '../src/embedded/keeper.ts';
 import { parseReport, type TestResult } from './junit.ts';
 
 const ROOT = join(import.meta.dir, '..');
-const TEST_FOLDERS = ['src', 'test/unit', 'test/conformance', 'test/integration', 'test/faults'];
+const TEST_FOLDERS = [
+  'src',
+  'test/unit',
+  'test/conformance',
+  'test/integration',
+  'test/faults',
+  'test/adversarial',
+];
 /** Above every deadline of the harness, which says more about what did not happen than this can. */
 const TEST_TIMEOUT_MS = 120_000;
 const WORKERS_MAX = 4;

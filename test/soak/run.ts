@@ -1,8 +1,9 @@
 /**
  * `npm run soak`: bounded random abuse of Berth in front of a real PostgreSQL, on a pool far too
  * small for it. Clients are killed in every state, database connections are ended, wrong cancels
- * are sent, and the proxy's clocks run fast; every reply is checked for rows of others, and memory for growth. Exit code 0 when nothing was violated.
- * It only stops what it started.
+ * are sent, and the proxy's timeouts are short, so that ten minutes stand for eight hours. Every reply
+ * is checked for rows of others, and memory for growth. Exit code 0 when nothing was violated. It only
+ * stops what it started.
  */
 
 import { type Database, startDatabase } from '../../bench/database.ts';
@@ -127,7 +128,7 @@ function summarise(findings: Findings, growth: Growth): void {
   ];
   say(numbers.map((what) => `${what} ${findings.counted(what)}`).join(', '));
   const [warm, end] = [growth.warmBytes, growth.endBytes].map((bytes) => (bytes / MIB).toFixed(1));
-  say(`resident set: warm ${warm} MiB, at the end ${end} MiB, ${percentOf(growth)} % more`);
+  say(`resident set: warm ${warm} MiB, at the end ${end} MiB, ${percentOf(growth)} % growth`);
   say(`over the time, in MiB: ${growth.course.map((bytes) => Math.round(bytes / MIB)).join(' ')}`);
   for (const line of findings.violationLines()) say(line);
   const { violationCount } = findings;
