@@ -1030,7 +1030,8 @@ describe('PG-60, PG-61 limits', () => {
     await client.end();
   }, 30_000);
 
-  test('a client has 10,000 statements and no more', async () => {
+  // Undisturbed until the PG-29 of test/unit/postgres/session-own-words.test.ts is met.
+  testUndisturbed('a client has 10,000 statements and no more', async () => {
     await using berth = await Berth.start({
       database: database(),
       pool: { MaxConnections: 1 },
