@@ -864,26 +864,29 @@ describe('PG-58 the schema changes', () => {
   const WIDEN = "alter table shape add b text default 'b'";
   const SELECT = parse('s', 'select * from shape');
 
-  testUndisturbed('between Parse and Bind, on a pool of 1: 0A000, as on a direct connection', async () => {
-    using direct = await loginDirectly(database());
-    using client = await one().login();
-    const steps: readonly Step[] = [
-      [[query(TABLE)], 'Z'],
-      [[SELECT, ...run('s'), sync()], 'Z'],
-      [[query(WIDEN)], 'Z'],
-      [[...run('s'), sync()], 'Z'],
-    ];
-    const expected = await play(direct, steps);
-    expect(expected.join()).toContain('0A000');
-    // The table of the first run is dropped: a notice less, or more.
-    await adminQuery(database(), 'drop table shape');
-    expect(await play(client, steps)).toEqual(expected);
-    client.send(...run('s'), sync(), close('statement', 's'), SELECT, ...run('s'), sync());
-    expect(sqlStates(await client.untilReady())).toEqual(['0A000']);
-    expect(textRows(await client.untilReady())).toEqual([['1', 'b']]);
-    await direct.end();
-    await client.end();
-  });
+  testUndisturbed(
+    'between Parse and Bind, on a pool of 1: 0A000, as on a direct connection',
+    async () => {
+      using direct = await loginDirectly(database());
+      using client = await one().login();
+      const steps: readonly Step[] = [
+        [[query(TABLE)], 'Z'],
+        [[SELECT, ...run('s'), sync()], 'Z'],
+        [[query(WIDEN)], 'Z'],
+        [[...run('s'), sync()], 'Z'],
+      ];
+      const expected = await play(direct, steps);
+      expect(expected.join()).toContain('0A000');
+      // The table of the first run is dropped: a notice less, or more.
+      await adminQuery(database(), 'drop table shape');
+      expect(await play(client, steps)).toEqual(expected);
+      client.send(...run('s'), sync(), close('statement', 's'), SELECT, ...run('s'), sync());
+      expect(sqlStates(await client.untilReady())).toEqual(['0A000']);
+      expect(textRows(await client.untilReady())).toEqual([['1', 'b']]);
+      await direct.end();
+      await client.end();
+    },
+  );
 
   test.each([
     ['one', one],
@@ -914,46 +917,54 @@ describe('PG-58 the schema changes', () => {
     },
   );
 
-  testUndisturbed('by somebody past the proxy, on a pool of 1: one 0A000, and it is known', async () => {
-    using client = await one().login();
-    await client.query('drop table if exists shape');
-    await client.query(TABLE);
-    // Twice: the first may find that the statement of an earlier table is another.
-    for (let round = 0; round < 2; round++) {
-      expect(await rows(client, SELECT, ...run('s'), close('statement', 's'))).toEqual([['1']]);
-    }
-    await adminQuery(database(), WIDEN);
-    client.send(SELECT, ...run('s'), sync());
-    expect(sqlStates(await client.untilReady())).toEqual(['0A000']);
-    expect(await rows(client, close('statement', 's'), SELECT, ...run('s'))).toEqual([['1', 'b']]);
-    await client.end();
-  });
+  testUndisturbed(
+    'by somebody past the proxy, on a pool of 1: one 0A000, and it is known',
+    async () => {
+      using client = await one().login();
+      await client.query('drop table if exists shape');
+      await client.query(TABLE);
+      // Twice: the first may find that the statement of an earlier table is another.
+      for (let round = 0; round < 2; round++) {
+        expect(await rows(client, SELECT, ...run('s'), close('statement', 's'))).toEqual([['1']]);
+      }
+      await adminQuery(database(), WIDEN);
+      client.send(SELECT, ...run('s'), sync());
+      expect(sqlStates(await client.untilReady())).toEqual(['0A000']);
+      expect(await rows(client, close('statement', 's'), SELECT, ...run('s'))).toEqual([
+        ['1', 'b'],
+      ]);
+      await client.end();
+    },
+  );
 
-  testUndisturbed('by somebody past the proxy: one 0A000 at most, and everybody knows', async () => {
-    using client = await four().login();
-    await client.query('drop table if exists shape');
-    await client.query(TABLE);
-    using jostler = await Jostler.start(four(), 3);
-    for (let round = 0; round < 8; round++) {
-      expect(await rows(client, SELECT, ...run('s'), close('statement', 's'))).toEqual([['1']]);
-      await jostler.push();
-    }
-    await jostler.end();
-    await adminQuery(database(), WIDEN);
-    client.send(SELECT, ...run('s'), sync());
-    const first = await client.untilReady();
-    // It may be a connection that has not had the statement yet.
-    if (sqlStates(first).length === 0) expect(textRows(first)).toEqual([['1', 'b']]);
-    else expect(sqlStates(first)).toEqual(['0A000']);
-    using second = await Jostler.start(four(), 3);
-    for (let round = 0; round < 8; round++) {
-      const answers = await rows(client, close('statement', 's'), SELECT, ...run('s'));
-      expect(answers).toEqual([['1', 'b']]);
-      await second.push();
-    }
-    await second.end();
-    await client.end();
-  });
+  testUndisturbed(
+    'by somebody past the proxy: one 0A000 at most, and everybody knows',
+    async () => {
+      using client = await four().login();
+      await client.query('drop table if exists shape');
+      await client.query(TABLE);
+      using jostler = await Jostler.start(four(), 3);
+      for (let round = 0; round < 8; round++) {
+        expect(await rows(client, SELECT, ...run('s'), close('statement', 's'))).toEqual([['1']]);
+        await jostler.push();
+      }
+      await jostler.end();
+      await adminQuery(database(), WIDEN);
+      client.send(SELECT, ...run('s'), sync());
+      const first = await client.untilReady();
+      // It may be a connection that has not had the statement yet.
+      if (sqlStates(first).length === 0) expect(textRows(first)).toEqual([['1', 'b']]);
+      else expect(sqlStates(first)).toEqual(['0A000']);
+      using second = await Jostler.start(four(), 3);
+      for (let round = 0; round < 8; round++) {
+        const answers = await rows(client, close('statement', 's'), SELECT, ...run('s'));
+        expect(answers).toEqual([['1', 'b']]);
+        await second.push();
+      }
+      await second.end();
+      await client.end();
+    },
+  );
 
   test('a table that is gone: its statement fails and can be made again', async () => {
     using client = await one().login();
