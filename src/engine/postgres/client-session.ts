@@ -166,6 +166,8 @@ export class ClientSession
       this.close('internal_error', this.internalError(error));
       return;
     }
+    const { connection } = this;
+    if (connection?.ledger.isDoubtful) this.resolveDoubt(connection);
     this.giveBackIfSettled();
   }
 
@@ -562,9 +564,14 @@ export class ClientSession
   private settled(connection: DatabaseConnection): void {
     this.activeAt = this.endpoint.wheel.now;
     this.measure(connection);
-    // The reply to it tells what has been answered and what not.
-    if (connection.ledger.isDoubtful && connection.ledger.isQuiet) connection.ask('');
+    this.resolveDoubt(connection);
     this.giveBackIfSettled();
+  }
+
+  /** The reply to an empty query tells what has been answered and what not. */
+  private resolveDoubt(connection: DatabaseConnection): void {
+    const { ledger } = connection;
+    if (ledger.isDoubtful && ledger.isQuiet && this.relay.bodyLeft === 0) connection.ask('');
   }
 
   private measure(connection: DatabaseConnection): void {

@@ -224,6 +224,7 @@ export class Relay {
     let at = this.bodyLeft > 0 ? this.passBody(bytes) : 0;
     /** Where the run of bytes begins that is forwarded as it is. */
     let from = this.connection === undefined ? at : 0;
+    let waitedAt = -1;
     while (at < end) {
       if (end - at < HEADER_BYTES) {
         this.keepPiece(bytes, at, HEADER_BYTES);
@@ -232,6 +233,7 @@ export class Relay {
       const type = bytes[at];
       const length = lengthAt(bytes, at);
       if (length < 4 || length > lengthMaxOf(type)) {
+        this.flush(bytes, from, at);
         this.host.violated(
           lengthMaxOf(type) === 0 ? `unknown type ${type}` : `length ${length} of type ${type}`,
         );
@@ -268,6 +270,12 @@ export class Relay {
         : this.noteLarge(type, bytes, from, at, next);
       if (begin === WAIT || begin === WAIT_FOR_CHECK) {
         this.flush(bytes, begin === WAIT ? from : at, at);
+        from = at;
+        if (waitedAt !== at && this.connection?.ledger.isEmpty) {
+          // It waited for answers of our own, which have just been given.
+          waitedAt = at;
+          continue;
+        }
         this.host.wait(at === 0 ? bytes : bytes.subarray(at));
         return;
       }
@@ -529,6 +537,7 @@ export class Relay {
       return body;
     }
     if (named.isFull) {
+      this.flush(bytes, from, at);
       this.host.violated(TOO_MANY_STATEMENTS);
       return next;
     }
