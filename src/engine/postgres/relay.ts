@@ -187,7 +187,7 @@ export class Relay {
     this.isTainted = false;
     this.removals = undefined;
     this.connection = undefined;
-    this.out = [];
+    if (this.out.length > 0) this.out = [];
     this.retainUnnamed();
   }
 
@@ -488,7 +488,7 @@ export class Relay {
     next: number,
   ): number {
     const { ledger } = connection;
-    const nameEnd = bytes.indexOf(0, at + HEADER_BYTES);
+    const nameEnd = nameEndAt(bytes, at + HEADER_BYTES);
     const textEnd = nameEnd < 0 || nameEnd >= next ? -1 : bytes.indexOf(0, nameEnd + 1);
     // Malformed, or not even looked at: the server has the last word.
     if (textEnd < 0 || textEnd >= next || ledger.isSkipping) {
@@ -641,8 +641,8 @@ export class Relay {
     next: number,
   ): number {
     const { ledger } = connection;
-    const portalEnd = bytes.indexOf(0, at + HEADER_BYTES);
-    const nameEnd = portalEnd < 0 ? -1 : bytes.indexOf(0, portalEnd + 1);
+    const portalEnd = nameEndAt(bytes, at + HEADER_BYTES);
+    const nameEnd = portalEnd < 0 ? -1 : nameEndAt(bytes, portalEnd + 1);
     if (nameEnd < 0 || nameEnd >= next || ledger.isSkipping) {
       ledger.owe(OWES_BIND);
       return from;
@@ -669,8 +669,7 @@ export class Relay {
       this.noteRemoval(bytes.toString('latin1', at + HEADER_BYTES, portalEnd), removal);
     }
     if (serverName === undefined) return from;
-    const portal = bytes.subarray(at + HEADER_BYTES, portalEnd + 1);
-    this.out.push(renamedBindHeader(portal, serverName, next - nameEnd - 1));
+    this.out.push(renamedBindHeader(bytes, at, { portalEnd, nameEnd, next }, serverName));
     // The rest of the message begins the next run.
     return nameEnd + 1;
   }
@@ -1054,12 +1053,13 @@ export class Relay {
     if (out.length === 0) {
       const isWhole = from === 0 && to === bytes.length;
       // Nobody else has a chunk that goes out as it came in, but for the unnamed statement.
-      if (isWhole && this.unnamed?.bytes !== bytes) stream.give(bytes);
-      else if (to > from) stream.write(bytes.subarray(from, to));
+      if (!isWhole) {
+        if (to > from) stream.write(bytes.subarray(from, to));
+      } else if (this.unnamed?.bytes === bytes) stream.write(bytes);
+      else stream.give(bytes);
     } else {
-      if (to > from) out.push(bytes.subarray(from, to));
       this.out = [];
-      stream.write(Buffer.concat(out));
+      stream.write(joined(out, bytes, from, to));
     }
     if ((connection.ledger.head & INSERTED) !== 0) connection.tellInserted();
     if (stream.isCongested) this.stream.hold(HOLD_PEER_CONGESTED);
@@ -1100,6 +1100,22 @@ const PREPARE_PASSING_REMOVAL = Buffer.concat([
 ]);
 /** The letter of a statement in Describe and Close. */
 const STATEMENT = 0x53; // S
+
+/** `pieces`, then `bytes[from, to)`. To cut a piece out of a chunk costs more than to copy it. */
+function joined(pieces: readonly Buffer[], bytes: Buffer, from: number, to: number): Buffer {
+  let length = to - from;
+  for (const piece of pieces) length += piece.length;
+  const whole = Buffer.allocUnsafe(length);
+  let at = 0;
+  for (const piece of pieces) at += piece.copy(whole, at);
+  bytes.copy(whole, at, from, to);
+  return whole;
+}
+
+/** Where the name at `at` ends, or -1. Most names are empty, and to find that out takes no call. */
+function nameEndAt(bytes: Buffer, at: number): number {
+  return bytes[at] === 0 ? at : bytes.indexOf(0, at);
+}
 
 /** Discarded by a server that is not in COPY IN; Flush has nothing to flush without a connection. */
 function isOnlyForCopy(type: number): boolean {

@@ -11,7 +11,6 @@ import {
   EXECUTE,
   FLUSH,
   FUNCTION_CALL,
-  HEADER_BYTES,
   int32,
   int32At,
   LARGE_MESSAGE_MAX,
@@ -62,18 +61,30 @@ export function parseHeader(name: string, length: number): Buffer {
   return Buffer.concat([Buffer.of(PARSE), int32(4 + names.length + length), names]);
 }
 
+/** Where a Bind's two names and the message itself end. */
+export interface BindExtent {
+  readonly portalEnd: number;
+  readonly nameEnd: number;
+  readonly next: number;
+}
+
 /**
- * The beginning of a Bind to the statement `name`: `portal` is the portal's name with its NUL, and
- * `length` bytes of the body follow.
+ * The beginning of the Bind at `bytes[at]`, up to what follows the name of the statement, with
+ * `name` in place of that.
  */
-export function renamedBindHeader(portal: Uint8Array, name: string, length: number): Buffer {
-  const bytes = Buffer.allocUnsafe(HEADER_BYTES + portal.length + name.length + 1);
-  bytes[0] = BIND;
-  bytes.writeInt32BE(bytes.length - 1 + length, 1);
-  bytes.set(portal, HEADER_BYTES);
-  bytes.write(name, HEADER_BYTES + portal.length, 'latin1');
-  bytes[bytes.length - 1] = 0;
-  return bytes;
+export function renamedBindHeader(
+  bytes: Buffer,
+  at: number,
+  { portalEnd, nameEnd, next }: BindExtent,
+  name: string,
+): Buffer {
+  const nameAt = portalEnd + 1 - at;
+  const header = Buffer.allocUnsafe(nameAt + name.length + 1);
+  bytes.copy(header, 0, at, portalEnd + 1);
+  header.writeInt32BE(header.length + next - nameEnd - 2, 1);
+  header.write(name, nameAt, 'latin1');
+  header[header.length - 1] = 0;
+  return header;
 }
 
 export function describeStatementMessage(name: string): Buffer {
