@@ -10,8 +10,8 @@
 
 import { HOLD_LEDGER_FULL, HOLD_PEER_CONGESTED, type Stream } from '../../net/stream.ts';
 import type { PinReason } from '../../observe/reasons.ts';
-import { classify } from '../../sql/postgres/classify.ts';
 import { type Effects, effectsOf, MAY_CLEAR, PLAIN } from '../../sql/postgres/effects.ts';
+import { PlainTexts } from '../../sql/postgres/plain-texts.ts';
 import { StatementScanner, type StringSyntax } from '../../sql/postgres/scanner.ts';
 import {
   type NamedStatement,
@@ -132,6 +132,8 @@ interface UnnamedStatement {
 }
 
 let lastUnnamedStatement = 0;
+/** One for the process: what a text does is the same for all. */
+const PLAIN_TEXTS = new PlainTexts();
 
 export class Relay {
   connection: DatabaseConnection | undefined = undefined;
@@ -977,7 +979,7 @@ export class Relay {
   }
 
   private classify(bytes: Buffer, from: number, to: number): Effects {
-    return classify(bytes, from, to, this.host.stringSyntax);
+    return PLAIN_TEXTS.classify(bytes, from, to, this.host.stringSyntax);
   }
 
   /** `to` is the end of the message that `effects` were read from; the text may end before it. */
