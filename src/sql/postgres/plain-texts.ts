@@ -15,6 +15,8 @@ import type { StringSyntax } from './lexer.ts';
 const PLACES = 512;
 /** Longer texts are not remembered. */
 export const REMEMBERED_TEXT_MAX = 2048;
+/** Shorter texts are compared sooner than the call that compares is made. */
+const CALL_WORTHY_MIN = 64;
 /** About so many bytes of a text choose its place, as a power of two. */
 const SAMPLES_LOG2 = 4;
 
@@ -46,8 +48,14 @@ export class PlainTexts {
   }
 
   private isText(place: number, bytes: Buffer, from: number, to: number): boolean {
-    const at = place * REMEMBERED_TEXT_MAX;
-    return bytes.compare(this.texts, at, at + to - from, from, to) === 0;
+    const { texts } = this;
+    const begin = place * REMEMBERED_TEXT_MAX;
+    const length = to - from;
+    if (length > CALL_WORTHY_MIN) {
+      return bytes.compare(texts, begin, begin + length, from, to) === 0;
+    }
+    for (let i = 0; i < length; i++) if (bytes[from + i] !== texts[begin + i]) return false;
+    return true;
   }
 }
 
