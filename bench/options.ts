@@ -6,6 +6,7 @@ import { SUBJECT_NAMES, type SubjectName } from './subject/subject.ts';
 
 export const SCENARIO_NAMES = [
   'select1',
+  'select-only',
   'tpcb',
   'connect',
   'idle-memory',
@@ -13,12 +14,17 @@ export const SCENARIO_NAMES = [
 ] as const;
 export type ScenarioName = (typeof SCENARIO_NAMES)[number];
 
+/** Who connects in the scenario `connect`. */
+export const LOGIN_CLIENTS = ['own', 'pgbench'] as const;
+export type LoginClient = (typeof LOGIN_CLIENTS)[number];
+
 /** Undefined means the scenario's own default. */
 export interface Options {
   readonly scenario: ScenarioName;
   readonly subjects: readonly SubjectName[] | undefined;
   readonly mode: QueryMode | undefined;
   readonly clients: number | undefined;
+  readonly client: LoginClient;
   readonly threads: number;
   readonly tls: boolean;
   readonly pool: number | undefined;
@@ -55,12 +61,15 @@ export function parseOptions(argv: readonly string[]): Options {
     .option('--subjects <list>', `any of ${SUBJECT_NAMES.join(',')}`, subjectList)
     .addOption(new Option('--mode <mode>', "pgbench's -M").choices(QUERY_MODES))
     .option('--clients <n>', 'concurrent clients', positiveInteger)
+    .addOption(
+      new Option('--client <kind>', 'who logs in: connect').choices(LOGIN_CLIENTS).default('own'),
+    )
     .option('--threads <n>', "pgbench's -j", positiveInteger, 2)
-    .option('--tls', 'clients use TLS: select1, connect and idle-memory', false)
+    .option('--tls', 'clients use TLS: select1, select-only, connect and idle-memory', false)
     .option('--pool <n>', 'database connections of a proxy', positiveInteger)
     .option('--seconds <n>', 'length of one round', positiveInteger)
     .option('--rounds <n>', 'interleaved rounds', positiveInteger, 3)
-    .option('--warmup <n>', 'seconds before the first round, per subject', positiveInteger, 3)
+    .option('--warmup <n>', 'seconds before the first round, per subject', positiveInteger, 10)
     .option('--scale <n>', "pgbench's -s", positiveInteger, 20)
     .option('--mebibytes <n>', 'size of a large result', positiveInteger, 1024)
     .option('--pgbouncer <command>', 'PgBouncer to compare with', process.env.PGBOUNCER)

@@ -13,21 +13,26 @@ import { connect } from './scenario/connect.ts';
 import { idleMemory } from './scenario/idle-memory.ts';
 import { largeResult } from './scenario/large-result.ts';
 import type { Bench } from './scenario/scenario.ts';
-import { select1 } from './scenario/select1.ts';
+import { select1, selectOnly } from './scenario/select1.ts';
 import { tpcb } from './scenario/tpcb.ts';
 import { makeBenchTls } from './tls.ts';
 import { makeWorkDirectory } from './work-directory.ts';
 
 const SCENARIOS: Readonly<Record<ScenarioName, (bench: Bench) => Promise<Report>>> = {
   select1,
+  'select-only': selectOnly,
   tpcb,
   connect,
   'idle-memory': idleMemory,
   'large-result': largeResult,
 };
 
-const KNOWS_TLS: readonly ScenarioName[] = ['select1', 'connect', 'idle-memory'];
-const NEEDS_PGBENCH: readonly ScenarioName[] = ['select1', 'tpcb', 'connect'];
+const KNOWS_TLS: readonly ScenarioName[] = ['select1', 'select-only', 'connect', 'idle-memory'];
+const NEEDS_PGBENCH: readonly ScenarioName[] = ['select1', 'select-only', 'tpcb'];
+
+function needsPgbench({ scenario, client }: Options): boolean {
+  return NEEDS_PGBENCH.includes(scenario) || (scenario === 'connect' && client === 'pgbench');
+}
 
 function say(line: string): void {
   process.stderr.write(`${line}\n`);
@@ -41,7 +46,7 @@ async function measure(options: Options): Promise<Report> {
     const report = await SCENARIOS[options.scenario]({ options, database, directory, tls, say });
     const general = [`PostgreSQL ${database.version}`, describeMachine()];
     const pgbench = pgbenchVersion();
-    if (pgbench !== undefined && NEEDS_PGBENCH.includes(options.scenario)) general.push(pgbench);
+    if (pgbench !== undefined && needsPgbench(options)) general.push(pgbench);
     return { ...report, conditions: [...report.conditions, ...general] };
   } finally {
     await database.stop();
@@ -50,7 +55,7 @@ async function measure(options: Options): Promise<Report> {
 
 async function main(): Promise<number> {
   const options = parseOptions(process.argv.slice(2));
-  if (NEEDS_PGBENCH.includes(options.scenario) && pgbenchVersion() === undefined) {
+  if (needsPgbench(options) && pgbenchVersion() === undefined) {
     say(`The scenario ${options.scenario} needs pgbench on the search path.`);
     return 1;
   }

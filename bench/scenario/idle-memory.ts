@@ -12,7 +12,7 @@ import { query } from '../wire/messages.ts';
 import { RawClient, ServerError } from '../wire/raw-client.ts';
 import { type Bench, CLIENTS_MAX, startSubjects, stopSubjects, versionsOf } from './scenario.ts';
 
-const BYTES_PER_CLIENT_MAX = 4096;
+const BYTES_PER_CLIENT_MAX = 3 * 1024;
 const TLS_BYTES_PER_CLIENT_MAX = 12 * 1024;
 const WORKING_CLIENTS = 500;
 const CONNECTING_AT_ONCE = 50;

@@ -25,23 +25,50 @@ export interface Measured {
   readonly peakBytes: number;
 }
 
+/** What clients did in one round. */
+export interface Work {
+  readonly transactions: number;
+  readonly transactionsPerSecond: number;
+  readonly latenciesMicros: readonly number[];
+}
+
+/** Lets clients work on a subject for so long; throws when anything of it fails. */
+export type Workload = (subject: Subject, seconds: number) => Promise<Work>;
+
 /** Everything of a run of pgbench that is the same for all subjects. */
-export type Load = Omit<PgbenchRequest, 'address' | 'credentials' | 'directory'>;
+export type PgbenchLoad = Omit<
+  PgbenchRequest,
+  'address' | 'credentials' | 'directory' | 'hasTls' | 'seconds'
+>;
+
+export function pgbenchWorkload(bench: Bench, load: PgbenchLoad): Workload {
+  const { directory, database } = bench;
+  const { credentials } = database;
+  const hasTls = bench.tls !== undefined;
+  return async ({ address, name }, seconds) => {
+    const result = await runPgbench({ ...load, address, directory, credentials, hasTls, seconds });
+    if (result.exitCode !== 0 || result.failedTransactions > 0) {
+      throw new Error(`pgbench failed through ${name}: ${result.output}`);
+    }
+    return result;
+  };
+}
 
 export async function measureRounds(
   bench: Bench,
   subjects: readonly Subject[],
-  load: Load,
+  seconds: number,
+  workload: Workload,
 ): Promise<Measured[]> {
   const { rounds, warmup } = bench.options;
   for (const subject of subjects) {
     bench.say(`warm-up: ${subject.name}`);
-    await measureOne(bench, subject, { ...load, seconds: warmup });
+    await workload(subject, warmup);
   }
   const samples = new Map<SubjectName, Sample[]>(subjects.map(({ name }) => [name, []]));
   for (let round = 1; round <= rounds; round++) {
     for (const subject of subjects) {
-      const sample = await measureOne(bench, subject, load);
+      const sample = await measureOne(subject, seconds, workload);
       samples.get(subject.name)?.push(sample);
       const cpu = subject.pid === undefined ? '' : `${figure(sample.cpuMicros)} µs CPU, `;
       bench.say(`round ${round}: ${subject.name}: ${cpu}${figure(sample.perSecond, 0)}/s`);
@@ -54,26 +81,16 @@ export async function measureRounds(
   }));
 }
 
-async function measureOne(bench: Bench, subject: Subject, load: Load): Promise<Sample> {
-  const { address, name, pid } = subject;
-  const { directory, database } = bench;
+async function measureOne(subject: Subject, seconds: number, workload: Workload): Promise<Sample> {
+  const { pid } = subject;
   const cpuBefore = pid === undefined ? Number.NaN : cpuMicrosOf(pid);
-  const result = await runPgbench({
-    ...load,
-    address,
-    directory,
-    credentials: database.credentials,
-    hasTls: bench.tls !== undefined,
-  });
+  const work = await workload(subject, seconds);
   const cpuAfter = pid === undefined ? Number.NaN : cpuMicrosOf(pid);
-  if (result.exitCode !== 0 || result.failedTransactions > 0) {
-    throw new Error(`pgbench failed through ${name}: ${result.output}`);
-  }
   return {
-    cpuMicros: (cpuAfter - cpuBefore) / result.transactions,
-    perSecond: result.transactionsPerSecond,
-    p50Micros: percentile(result.latenciesMicros, 0.5),
-    p99Micros: percentile(result.latenciesMicros, 0.99),
+    cpuMicros: (cpuAfter - cpuBefore) / work.transactions,
+    perSecond: work.transactionsPerSecond,
+    p50Micros: percentile(work.latenciesMicros, 0.5),
+    p99Micros: percentile(work.latenciesMicros, 0.99),
   };
 }
 
@@ -100,30 +117,109 @@ export function roundRow({ subject, samples, peakBytes }: Measured): string[] {
   ];
 }
 
-/** Berth's CPU over that of another subject, round by round; undefined when one is missing. */
-export function cpuRatio(measured: readonly Measured[], to: SubjectName): Spread | undefined {
-  const berth = measured.find(({ subject }) => subject.name === 'berth');
-  const other = measured.find(({ subject }) => subject.name === to);
-  if (!berth || !other) return undefined;
+type Figure = (sample: Sample) => number;
+
+function samplesOf(
+  measured: readonly Measured[],
+  name: SubjectName,
+): readonly Sample[] | undefined {
+  return measured.find(({ subject }) => subject.name === name)?.samples;
+}
+
+/** A figure of Berth's over that of another subject, round by round; undefined when one is missing. */
+function ratioTo(
+  measured: readonly Measured[],
+  other: SubjectName,
+  figureOf: Figure,
+): Spread | undefined {
+  const berths = samplesOf(measured, 'berth');
+  const others = samplesOf(measured, other);
+  if (!berths || !others) return undefined;
   return spreadOf(
-    berth.samples.map(({ cpuMicros }, round) => {
-      return cpuMicros / (other.samples[round]?.cpuMicros ?? Number.NaN);
+    berths.map((berth, round) => {
+      const sample = others[round];
+      return sample === undefined ? Number.NaN : figureOf(berth) / figureOf(sample);
     }),
   );
 }
 
+function withSpread(spread: Spread): string {
+  return `${figure(spread.median, 2)} (${figure(spread.min, 2)}-${figure(spread.max, 2)})`;
+}
+
 /** The bar that Berth's CPU may be at most so many times that of another subject. */
-export function ratioBar(
+export function cpuBar(
   measured: readonly Measured[],
   to: SubjectName,
   most: number,
 ): Bar | undefined {
-  const ratio = cpuRatio(measured, to);
+  const ratio = ratioTo(measured, to, ({ cpuMicros }) => cpuMicros);
   if (!ratio) return undefined;
-  const spread = `(${figure(ratio.min, 2)}-${figure(ratio.max, 2)})`;
   return {
     name: `CPU per transaction, berth / ${to}`,
     isPassed: ratio.median <= most,
-    figure: `${figure(ratio.median, 2)} ${spread}, at most ${figure(most, 2)}`,
+    figure: `${withSpread(ratio)}, at most ${figure(most, 2)}`,
+  };
+}
+
+/** The bar that Berth's throughput is at least that of PgBouncer. */
+export function throughputBar(measured: readonly Measured[]): Bar | undefined {
+  const ratio = ratioTo(measured, 'pgbouncer', ({ perSecond }) => perSecond);
+  if (!ratio) return undefined;
+  return {
+    name: 'transactions per second, berth / pgbouncer',
+    isPassed: ratio.median >= 1,
+    figure: `${withSpread(ratio)}, at least 1.00`,
+  };
+}
+
+function tailOf({ p50Micros, p99Micros }: Sample): number {
+  return p99Micros / p50Micros;
+}
+
+/**
+ * The bars of a crowd: everybody always wants something, so latency is time in the queue, and p99 over
+ * p50 says how fair the queue is.
+ */
+export function tailBars(measured: readonly Measured[], most: number): Bar[] {
+  const berths = samplesOf(measured, 'berth');
+  if (!berths) return [];
+  const tail = spreadOf(berths.map(tailOf));
+  const bars: Bar[] = [
+    {
+      name: 'p99 / p50 of berth',
+      isPassed: tail.median <= most,
+      figure: `${withSpread(tail)}, at most ${figure(most, 2)}`,
+    },
+  ];
+  const others = samplesOf(measured, 'pgbouncer');
+  if (!others) return bars;
+  const other = spreadOf(others.map(tailOf));
+  bars.push({
+    name: 'p99 / p50, berth and pgbouncer',
+    isPassed: tail.median <= other.median,
+    figure: `${withSpread(tail)} and ${withSpread(other)}, not above it`,
+  });
+  return bars;
+}
+
+/** The bar of a lonely client: what Berth adds to the median is at most so much more than what PgBouncer adds. */
+export function addedLatencyBar(
+  measured: readonly Measured[],
+  mostMicros: number,
+): Bar | undefined {
+  const direct = samplesOf(measured, 'direct');
+  const berths = samplesOf(measured, 'berth');
+  const others = samplesOf(measured, 'pgbouncer');
+  if (!direct || !berths || !others) return undefined;
+  const added = (samples: readonly Sample[]) =>
+    median(
+      samples.map(({ p50Micros }, round) => p50Micros - (direct[round]?.p50Micros ?? Number.NaN)),
+    );
+  const [berth, other] = [added(berths), added(others)];
+  return {
+    name: 'median latency added to direct, berth and pgbouncer',
+    isPassed: berth <= other + mostMicros,
+    figure: `${figure(berth, 0)} µs and ${figure(other, 0)} µs, at most ${mostMicros} µs more`,
   };
 }

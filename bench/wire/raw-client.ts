@@ -4,7 +4,8 @@
  * and never retries. Its only timer is the deadline of the login.
  */
 
-import type { Socket } from 'bun';
+import { createSecureContext } from 'node:tls';
+import type { Socket, TLSOptions } from 'bun';
 import { type Frame, FrameAssembler, fieldsOf } from './frames.ts';
 import * as message from './messages.ts';
 import { md5Response, ScramClient } from './scram.ts';
@@ -20,6 +21,16 @@ export interface Credentials {
   readonly user: string;
   readonly password: string;
   readonly database: string;
+}
+
+/** What all handshakes share; to make it takes longer than a handshake. */
+let secureContext: unknown;
+
+function tlsOptions(): TLSOptions {
+  secureContext ??= createSecureContext({}).context;
+  const options: Readonly<Record<string, unknown>> = { rejectUnauthorized: false, secureContext };
+  // Bun takes the context of `node:tls`; its types do not say so.
+  return options as TLSOptions;
 }
 
 /** The connection ended; nothing more can be received. */
@@ -183,7 +194,7 @@ export class RawClient {
         return;
       }
       const [, tls] = this.#socket.upgradeTLS<undefined>({
-        tls: { rejectUnauthorized: false },
+        tls: tlsOptions(),
         socket: {
           handshake: () => {
             this.onBytes = undefined;
