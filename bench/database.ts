@@ -64,6 +64,11 @@ export async function startDatabase(options: DatabaseOptions): Promise<Database>
   };
 }
 
+/** The floor asks as a user of its own, to whom no table belongs. */
+export async function letFloorRead({ admin }: Database): Promise<void> {
+  await admin.query(`GRANT SELECT ON ALL TABLES IN SCHEMA public TO ${FLOOR_USER}`);
+}
+
 /** One number from a query that returns one. */
 export async function numberFrom(
   database: Database,

@@ -5,6 +5,7 @@
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { letFloorRead } from '../database.ts';
 import { initialisePgbench, type QueryMode } from '../pgbench.ts';
 import type { Bar, Report } from '../report.ts';
 import type { SubjectName } from '../subject/subject.ts';
@@ -44,10 +45,11 @@ export function select1(bench: Bench): Promise<Report> {
   return select(bench, 'select 1', ['-f', file]);
 }
 
-export function selectOnly(bench: Bench): Promise<Report> {
+export async function selectOnly(bench: Bench): Promise<Report> {
   const { database, options } = bench;
   bench.say(`tables of scale ${options.scale}`);
   initialisePgbench(database.address, database.credentials, options.scale);
+  await letFloorRead(database);
   return select(bench, `pgbench -S, scale ${options.scale}`, ['-b', 'select-only']);
 }
 
