@@ -85,10 +85,10 @@ export class AcceptTls implements TlsSide {
       key: privateKey,
       ciphers: CIPHERS,
       minVersion,
+      // Without any, every handshake looks through the system's authorities for who signed ours.
+      ca: clientCa ?? certificate,
       // A resumed session would not show its certificate again.
-      ...(clientCa === undefined
-        ? {}
-        : { ca: clientCa, secureOptions: constants.SSL_OP_NO_TICKET }),
+      ...(clientCa === undefined ? {} : { secureOptions: constants.SSL_OP_NO_TICKET }),
     });
     this.options = optionsWith({
       secureContext: context.context,
