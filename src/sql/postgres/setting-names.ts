@@ -13,12 +13,14 @@ const NAMES_MAX = 64;
 const PART = '(?:"[^"\\0]+"|[a-z_\\x80-\\xff][\\w$\\x80-\\xff]*)';
 /** What follows SET or RESET; also that of an UPDATE, which does no harm. */
 const SET = new RegExp(
-  `\\b(?:set|reset)\\s+(?:(?:session|local)\\s+)?(${PART}(?:\\s*\\.\\s*${PART})+)`,
+  `\\b(?:set|reset)\\s+(?:(?:session|local)\\s+)?(${PART}(?:\\s*\\.\\s*${PART})*)`,
   'gi',
 );
 const CALL = /\bset_config\W/gi;
 /** A call whose name is a constant without an escape in it. */
 const NAMED_CALL = /\bset_config"?\s*\(\s*'([^'\\]*)'\s*(?:::\s*text\s*)?,/gi;
+/** A name written with Unicode escapes: it could be any name. */
+const ENCODED_NAME = /\bu&"/i;
 /** The innermost of nested ones. */
 const BLOCK_COMMENT = /\/\*(?:(?!\/\*|\*\/)[\s\S])*\*\//g;
 const LINE_COMMENT = /--[^\n\r]*/g;
@@ -27,12 +29,14 @@ const SAFE_NAME = /^[\w.$]{1,127}$/;
 
 /** `undefined`: they cannot be known from the text. `text` is latin1: one character for each byte. */
 export function customSettingNames(text: string): readonly string[] | undefined {
-  if (text.length > TEXT_MAX) return undefined;
+  if (text.length > TEXT_MAX || ENCODED_NAME.test(text)) return undefined;
   const names = new Set<string>();
   const bare = withoutComments(text);
   // What looks like a comment may be in a string, and what looks like a name in a comment.
   for (const each of [text, bare]) {
-    for (const [, name = ''] of each.matchAll(SET)) names.add(name.replaceAll(/["\s]/g, ''));
+    for (const [, name = ''] of each.matchAll(SET)) {
+      if (name.includes('.')) names.add(name.replaceAll(/["\s]/g, ''));
+    }
   }
   let named = 0;
   for (const [, name = ''] of bare.matchAll(NAMED_CALL)) {
