@@ -27,6 +27,7 @@ const TEST_FOLDERS = [
   'test/unit',
   'test/conformance',
   'test/integration',
+  'test/drivers',
   'test/faults',
   'test/adversarial',
 ];

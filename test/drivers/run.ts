@@ -1,0 +1,82 @@
+/**
+ * The program of a driver, run twice: straight against a database, then through a proxy whose pool is
+ * smaller than the number of the program's clients. What it prints must be equal. A program does what
+ * applications do with the driver, with the driver's own settings.
+ */
+
+import { expect } from 'bun:test';
+import { spawn } from 'node:child_process';
+import type { EmbeddedPostgres } from '../../src/embedded/postgres.ts';
+import { pooledConnections } from '../faults/activity.ts';
+import type { Berth } from '../harness/berth.ts';
+import { within } from '../harness/deadline.ts';
+import { untilAllReturned } from '../integration/side-by-side.ts';
+
+export const POOL_SIZE = 4;
+/** Starting a Java machine or Python on a machine that is busy with other tests. */
+const PROGRAM_DEADLINE_MS = 100_000;
+export const DRIVER_TEST_DEADLINE_MS = 2 * PROGRAM_DEADLINE_MS + 10_000;
+
+/** How to start a driver's program. */
+export interface DriverProgram {
+  readonly command: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+/** Runs the program on both sides and compares. Returns what it printed. */
+export async function compareRuns(
+  program: DriverProgram,
+  database: EmbeddedPostgres,
+  berth: Berth,
+): Promise<string[]> {
+  const direct = await runOn(program, database.port);
+  const through = await runOn(program, berth.port);
+  expect(through).toEqual(direct);
+  expect(direct.length).toBeGreaterThan(0);
+  expect(await pooledConnections(database)).toBeLessThanOrEqual(POOL_SIZE);
+  await untilAllReturned(berth);
+  return direct;
+}
+
+/** The reasons and statements of all pins since the proxy was started. */
+export function pins(berth: Berth): string[] {
+  return berth.logged('session.pinned').map(({ reason, digest }) => `${reason}: ${digest}`);
+}
+
+async function runOn(program: DriverProgram, port: number): Promise<string[]> {
+  const [command = '', ...args] = program.command;
+  const child = spawn(command, args, {
+    env: { ...process.env, ...program.environment, ...connectionTo(port) },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let [output, problems] = ['', ''];
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    output += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    problems += text;
+  });
+  const ended = new Promise<number | null>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', resolve);
+  });
+  try {
+    const what = () => `the end of ${command} ${args[0]}\n${output.slice(-2_000)}${problems}`;
+    const code = await within(ended, what, PROGRAM_DEADLINE_MS);
+    if (code !== 0) throw new Error(`${args.join(' ')} ended with ${code}\n${problems}`);
+  } finally {
+    child.kill('SIGKILL');
+  }
+  return output.trimEnd().split('\n');
+}
+
+function connectionTo(port: number): Record<string, string> {
+  return {
+    PGHOST: '127.0.0.1',
+    PGPORT: String(port),
+    PGUSER: 'app',
+    PGPASSWORD: 'app-password',
+    PGDATABASE: 'app',
+    TZ: 'UTC',
+  };
+}
