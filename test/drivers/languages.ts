@@ -1,0 +1,42 @@
+/** The tests of drivers of another language: one database and one proxy for each language. */
+
+import { expect, test } from 'bun:test';
+import { useBerth } from '../harness/berth.ts';
+import { usePostgres } from '../harness/postgres.ts';
+import { skipBecause } from '../harness/programs.ts';
+import { compareRuns, DRIVER_TEST_DEADLINE_MS, POOL_SIZE, pins } from './run.ts';
+import type { Toolchain } from './toolchains.ts';
+
+export interface DriverTest {
+  /** The driver's name. */
+  readonly name: string;
+  /** The program's arguments, as the toolchain wants them. */
+  readonly args: readonly string[];
+  /** A session may be pinned by this program: what it does is about one connection. */
+  readonly mayPin?: boolean;
+}
+
+/** One test for each program; all are skipped where the toolchain is missing. */
+export function driverTests(toolchain: Toolchain, tests: readonly DriverTest[]): void {
+  if ('missing' in toolchain) {
+    for (const { name } of tests) skipBecause(toolchain.missing, name);
+    return;
+  }
+  const database = usePostgres();
+  const berth = useBerth(() => ({
+    database: database(),
+    pool: { MaxConnections: POOL_SIZE },
+    expect: ['session.pinned'],
+  }));
+  for (const { name, args, mayPin = false } of tests) {
+    test(
+      name,
+      async () => {
+        const before = pins(berth()).length;
+        await compareRuns(toolchain.program(...args), database(), berth());
+        if (!mayPin) expect(pins(berth()).slice(before)).toEqual([]);
+      },
+      DRIVER_TEST_DEADLINE_MS,
+    );
+  }
+}
