@@ -15,6 +15,8 @@ import type { DriverProgram } from './run.ts';
 const INSTALL_DEADLINE_MS = 240_000;
 /** A failed installation is tried this often: two runs at once, a network that stumbles. */
 const ATTEMPTS = 2;
+/** What a tool says of its failure can be long. */
+const PROBLEM_MAX = 200;
 
 /** How to start a program with these arguments, or why that cannot be done here. */
 export type Toolchain =
@@ -27,11 +29,12 @@ export function python(): Toolchain {
   const python3 = Bun.which('python3');
   if (python3 === null) return { missing: 'no python3' };
   const version = run([python3, '-c', 'import sys; print(sys.version_info[:2], sys.platform)']);
-  if (version.problem !== undefined) return { missing: `no working python3` };
-  if (run([python3, '-m', 'pip', '--version']).problem !== undefined) return { missing: 'no pip' };
+  if (version.problem !== undefined) return { missing: 'no working python3' };
+  const pip = [python3, '-m', 'pip', '--disable-pip-version-check', '--retries', '1'];
+  if (run([...pip, '--version']).problem !== undefined) return { missing: 'no pip' };
   const requirements = join(folder, 'requirements.txt');
   const installed = installOnce('python', [version.output, contentOf(requirements)], (target) => [
-    [python3, '-m', 'pip', 'install', '--quiet', '--target', target, '--requirement', requirements],
+    [...pip, 'install', '--quiet', '--target', target, '--requirement', requirements],
   ]);
   if ('missing' in installed) return installed;
   const environment = { PYTHONPATH: installed.folder, PYTHONDONTWRITEBYTECODE: '1' };
@@ -65,9 +68,11 @@ export function go(): Toolchain {
 /** Java: one class in the folder `java`; Maven only fetches what it needs. */
 export function java(): Toolchain {
   const folder = join(import.meta.dir, 'java');
-  for (const tool of ['java', 'javac']) {
-    if (Bun.which(tool) === null) return { missing: 'no java' };
+  if (Bun.which('java') === null || Bun.which('javac') === null) return { missing: 'no java' };
+  if (run(['javac', '--release', '17', '-version']).problem !== undefined) {
+    return { missing: 'no java 17 or later' };
   }
+  if (Bun.which('mvn') === null) return { missing: 'no maven' };
   const pom = join(folder, 'pom.xml');
   const installed = installOnce('java', [contentOf(pom)], (target) => {
     const goal = 'dependency:copy-dependencies';
@@ -101,7 +106,7 @@ function installOnce(
     const problem = failed.find((text) => text !== undefined);
     if (problem === undefined) return { folder: publish(partial, folder) };
     rmSync(partial, { recursive: true, force: true });
-    missing = `${language}: not installed, ${problem}`;
+    missing = `nothing installed for ${language}, ${problem}`;
   }
   return existsSync(folder) ? { folder } : { missing };
 }
@@ -159,12 +164,13 @@ function run(
     timeout: INSTALL_DEADLINE_MS,
   });
   if (error !== undefined) return { output: '', problem: `${command} does not start` };
-  const lines = `${stdout}\n${stderr}`.split('\n').filter((line) => line.trim() !== '');
-  const problem = status === 0 ? undefined : `${command}: ${lines.at(-1) ?? status}`;
-  return { output: stdout, problem };
+  const lines = `${stdout}\n${stderr}`.split('\n').filter((line) => /\w/.test(line));
+  // A colon ends the reason of a skipped test.
+  const said = (lines.at(-1) ?? `code ${status}`).replaceAll(':', ' ').slice(0, PROBLEM_MAX);
+  return { output: stdout, problem: status === 0 ? undefined : said };
 }
 
 function mustRun(command: readonly string[], options: RunOptions): void {
-  const { problem } = run(command, options);
-  if (problem !== undefined) throw new Error(problem);
+  const { problem, output } = run(command, options);
+  if (problem !== undefined) throw new Error(`${command.join(' ')}\n${output}${problem}`);
 }

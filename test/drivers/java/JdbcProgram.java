@@ -13,6 +13,7 @@ import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.Savepoint;
 import java.sql.Statement;
+import java.sql.Types;
 import java.time.LocalDate;
 import java.time.OffsetDateTime;
 import java.time.ZoneOffset;
@@ -118,7 +119,8 @@ public final class JdbcProgram {
     while (results.next()) {
       List<String> row = new ArrayList<>();
       for (int n = 1; n <= results.getMetaData().getColumnCount(); n++) {
-        row.add(results.getString(n));
+        boolean isBinary = results.getMetaData().getColumnType(n) == Types.BINARY;
+        row.add(isBinary ? Arrays.toString(results.getBytes(n)) : results.getString(n));
       }
       rows.add(row);
     }
