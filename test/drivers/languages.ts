@@ -1,6 +1,6 @@
 /** The tests of drivers of another language: one database and one proxy for each language. */
 
-import { expect, test } from 'bun:test';
+import { test } from 'bun:test';
 import { useBerth } from '../harness/berth.ts';
 import { usePostgres } from '../harness/postgres.ts';
 import { skipBecause } from '../harness/programs.ts';
