@@ -4,6 +4,6 @@ import { driverTests } from './languages.ts';
 import { java } from './toolchains.ts';
 
 driverTests(java(), [
-  { name: 'pgjdbc and HikariCP', args: [], isPinnedYet: true },
+  { name: 'pgjdbc and HikariCP', args: [] },
   { name: 'LISTEN and NOTIFY: pgjdbc', args: ['listen'], mayPin: true },
 ]);

@@ -1,6 +1,6 @@
 /** node-postgres, postgres.js and Drizzle on Node.js, with the settings that they have by themselves. */
 
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test';
+import { afterAll, beforeAll, setDefaultTimeout, test } from 'bun:test';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,8 +10,9 @@ import {
   compareRuns,
   DRIVER_TEST_DEADLINE_MS,
   type DriverProgram,
+  expectNoPins,
   POOL_SIZE,
-  pins,
+  pinCount,
 } from './run.ts';
 
 setDefaultTimeout(DRIVER_TEST_DEADLINE_MS);
@@ -48,18 +49,21 @@ function program(name: (typeof PROGRAMS)[number], ...args: readonly string[]): D
 }
 
 test('node-postgres', async () => {
+  const before = await pinCount(berth());
   await compareRuns(program('node-postgres'), database(), berth());
-  expect(pins(berth())).toEqual([]);
+  await expectNoPins(berth(), before);
 });
 
 test('postgres.js', async () => {
+  const before = await pinCount(berth());
   await compareRuns(program('postgres-js'), database(), berth());
-  expect(pins(berth())).toEqual([]);
+  await expectNoPins(berth(), before);
 });
 
 test('Drizzle', async () => {
+  const before = await pinCount(berth());
   await compareRuns(program('drizzle', join(FOLDER, 'migrations')), database(), berth());
-  expect(pins(berth())).toEqual([]);
+  await expectNoPins(berth(), before);
 });
 
 test.each(['node-postgres', 'postgres-js'] as const)('LISTEN and NOTIFY: %s', async (name) => {

@@ -4,7 +4,7 @@ import { test } from 'bun:test';
 import { useBerth } from '../harness/berth.ts';
 import { usePostgres } from '../harness/postgres.ts';
 import { skipBecause } from '../harness/programs.ts';
-import { compareRuns, DRIVER_TEST_DEADLINE_MS, POOL_SIZE, pins } from './run.ts';
+import { compareRuns, DRIVER_TEST_DEADLINE_MS, expectNoPins, POOL_SIZE, pinCount } from './run.ts';
 import type { Toolchain } from './toolchains.ts';
 
 /** In seconds. Less than a program may take, so that a pool that nobody gives back to is told of. */
@@ -17,8 +17,6 @@ export interface DriverTest {
   readonly args: readonly string[];
   /** A session may be pinned by this program: what it does is about one connection. */
   readonly mayPin?: boolean;
-  /** It changes settings, and those pin as yet. */
-  readonly isPinnedYet?: boolean;
 }
 
 /** One test for each program; all are skipped where the toolchain is missing. */
@@ -31,18 +29,15 @@ export function driverTests(toolchain: Toolchain, tests: readonly DriverTest[]):
   const berth = useBerth(() => ({
     database: database(),
     pool: { MaxConnections: POOL_SIZE, ConnectionBorrowTimeout: BORROW_TIMEOUT },
-    expect: tests.some(({ isPinnedYet }) => isPinnedYet)
-      ? ['session.pinned', 'borrow.failed']
-      : ['session.pinned'],
+    expect: ['session.pinned'],
   }));
-  for (const { name, args, mayPin = false, isPinnedYet = false } of tests) {
-    const run = isPinnedYet ? test.failing : test;
-    run(
+  for (const { name, args, mayPin = false } of tests) {
+    test(
       name,
       async () => {
-        const before = pins(berth()).length;
+        const before = await pinCount(berth());
         await compareRuns(toolchain.program(...args), database(), berth());
-        if (!mayPin) expect(pins(berth()).slice(before)).toEqual([]);
+        if (!mayPin) await expectNoPins(berth(), before);
       },
       DRIVER_TEST_DEADLINE_MS,
     );

@@ -5,7 +5,7 @@ import { python } from './toolchains.ts';
 
 driverTests(python(), [
   { name: 'psycopg', args: ['psycopg_program.py'] },
-  { name: 'asyncpg', args: ['asyncpg_program.py'], isPinnedYet: true },
+  { name: 'asyncpg', args: ['asyncpg_program.py'] },
   { name: 'SQLAlchemy on psycopg', args: ['sqlalchemy_program.py', 'psycopg'] },
   { name: 'SQLAlchemy on asyncpg', args: ['sqlalchemy_program.py', 'asyncpg'] },
   { name: 'LISTEN and NOTIFY: psycopg', args: ['psycopg_program.py', 'listen'], mayPin: true },

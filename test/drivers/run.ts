@@ -38,9 +38,15 @@ export async function compareRuns(
   return direct;
 }
 
-/** The reasons and statements of all pins since the proxy was started. */
-export function pins(berth: Berth): string[] {
-  return berth.logged('session.pinned').map(({ reason, digest }) => `${reason}: ${digest}`);
+export function pinCount(berth: Berth): Promise<number> {
+  return berth.metric('berth_session_pins_total');
+}
+
+/** No session was pinned since there were so many pins; if one was, the log says why. */
+export async function expectNoPins(berth: Berth, before: number): Promise<void> {
+  const pins = await pinCount(berth);
+  const reasons = berth.logged('session.pinned').map(({ reason, digest }) => [reason, digest]);
+  expect({ pins, reasons: pins === before ? [] : reasons }).toEqual({ pins: before, reasons: [] });
 }
 
 async function runOn(program: DriverProgram, port: number): Promise<string[]> {
