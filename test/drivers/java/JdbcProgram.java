@@ -274,7 +274,9 @@ public final class JdbcProgram {
   }
 
   private static void catalogue(Connection connection) throws SQLException {
-    try (ResultSet columns = connection.getMetaData().getColumns(null, null, "jdbc_orders", null)) {
+    // In one schema: others see the temporary tables of every session in the catalogue.
+    var metaData = connection.getMetaData();
+    try (ResultSet columns = metaData.getColumns(null, "public", "jdbc_orders", null)) {
       while (columns.next()) report("column", columns.getString("COLUMN_NAME"));
     }
     report("valid", connection.isValid(5));
