@@ -23,6 +23,16 @@ export interface Census {
   readonly closing: number;
 }
 
+/** A permit outside the pools that was claimed. */
+export interface PermitClaim {
+  release(): void;
+}
+
+interface Claim {
+  isGranted: boolean;
+  readonly granted: () => void;
+}
+
 export class ConnectionBudget {
   limits: ConnectionLimits;
   /** Permits that the pools hold. The three below say what for; all four are written by pools only. */
@@ -30,8 +40,9 @@ export class ConnectionBudget {
   connecting = 0;
   idle = 0;
   closing = 0;
-  /** Permits that are lent to others, such as the target's monitor. */
+  /** Permits that are lent to others, such as the target's monitor, or claimed by them. */
   lent = 0;
+  private readonly claims: Claim[] = [];
   /** Called after a permit came back or the limits changed. Set by the pool group. */
   onChange: () => void = () => {};
 
@@ -62,9 +73,14 @@ export class ConnectionBudget {
     return this.pooled + this.lent - this.closing > this.limits.maxConnections;
   }
 
+  /** Somebody outside the pools waits for a permit. */
+  get isClaimed(): boolean {
+    return this.claims.length > 0;
+  }
+
   configure(limits: ConnectionLimits): void {
     this.limits = limits;
-    this.onChange();
+    this.changed();
   }
 
   /** A permit for a connection outside the pools; give it back with `release` once its socket is gone. */
@@ -77,7 +93,38 @@ export class ConnectionBudget {
   release(): void {
     if (this.lent === 0) throw new Error('budget: a permit came back that was not lent');
     this.lent--;
+    this.changed();
+  }
+
+  /**
+   * Like `tryAcquire`, but when all permits are in use the pools make room: they close what is idle,
+   * and what is borrowed as it returns. `granted` is called once, maybe before this returns. Give the
+   * permit back with `release`, whether it was granted yet or not.
+   */
+  claim(granted: () => void): PermitClaim {
+    this.lent++;
+    const claim = { isGranted: false, granted };
+    this.claims.push(claim);
     this.onChange();
+    this.grant();
+    return {
+      release: () => {
+        if (!claim.isGranted) this.claims.splice(this.claims.indexOf(claim), 1);
+        this.release();
+      },
+    };
+  }
+
+  /** Tells who has claimed a permit that is there now, the first of them first. */
+  private grant(): void {
+    while (this.claims.length > 0) {
+      const granted = this.lent - this.claims.length;
+      if (this.pooled + granted >= this.limits.maxConnections) return;
+      const claim = this.claims.shift();
+      if (claim === undefined) return;
+      claim.isGranted = true;
+      claim.granted();
+    }
   }
 
   /** A permit for a pool, to open a connection with. */
@@ -90,6 +137,11 @@ export class ConnectionBudget {
   returnFromPool(): void {
     if (this.pooled === 0) throw new Error('budget: a pool returned a permit that it did not have');
     this.pooled--;
+    this.changed();
+  }
+
+  private changed(): void {
+    this.grant();
     this.onChange();
   }
 

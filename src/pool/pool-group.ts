@@ -387,7 +387,7 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost {
     while (this.budget.isOver) {
       const pool = this.leastRecentlyUsed(() => true);
       if (pool === undefined) break;
-      pool.closeOldestIdle('limit_lowered');
+      pool.closeOldestIdle(this.budget.isClaimed ? 'evicted' : 'limit_lowered');
     }
     this.openWhereWanted();
     if (this.isClosed && this.budget.pooled === 0) this.whenDrained.resolve();

@@ -441,7 +441,7 @@ export class Pool<C extends PooledConnection> {
 
   private reasonToEnd(connection: C, now: number): DatabaseCloseReason | undefined {
     if (connection.expiresAt <= now) return this.reasonOfExpiry(connection);
-    if (this.budget.isOver) return 'limit_lowered';
+    if (this.budget.isOver) return this.budget.isClaimed ? 'evicted' : 'limit_lowered';
     if (this.host.starvationAt <= now && this.host.mustYield(this)) return 'evicted';
     return undefined;
   }

@@ -589,3 +589,54 @@ test('a pool that is one client’s alone is forgotten when it is left', () => {
   fixture.pass(2_000);
   expect(pools()).toBe(1);
 });
+
+test('a claimed permit comes from an idle connection, once its socket is gone', () => {
+  const fixture = new Fixture({ limit: 2 });
+  const clients = fixture.borrowed(2);
+  const closed = clients[0]?.give();
+  const idle = clients[1]?.give();
+  let granted = 0;
+  const claim = fixture.budget.claim(() => granted++);
+  expect(closed?.closeReason).toBe('evicted');
+  expect(idle?.closeReason).toBeUndefined();
+  expect(granted).toBe(0);
+  fixture.audit();
+  fixture.database.finishClosing();
+  expect(granted).toBe(1);
+  expect(fixture.budget.isClaimed).toBe(false);
+  expect(fixture.budget.available).toBe(0);
+  claim.release();
+  expect(fixture.budget.available).toBe(1);
+  expect(granted).toBe(1);
+  fixture.audit();
+});
+
+test('a claimed permit comes from the next connection that returns, before those who wait', () => {
+  const fixture = new Fixture({ limit: 2 });
+  const clients = fixture.borrowed(2);
+  const waiter = fixture.client().ask();
+  let granted = 0;
+  const claim = fixture.budget.claim(() => granted++);
+  expect(clients[0]?.give().closeReason).toBe('evicted');
+  fixture.database.finishClosing();
+  expect(granted).toBe(1);
+  expect(() => waiter.loan).toThrow();
+  clients[1]?.give();
+  waiter.loan;
+  fixture.audit();
+  claim.release();
+  fixture.audit();
+});
+
+test('claims are granted in their order, and one that is given up is not', () => {
+  const fixture = new Fixture({ limit: 2 });
+  expect(fixture.budget.tryAcquire()).toBe(true);
+  const order: number[] = [];
+  fixture.budget.claim(() => order.push(1));
+  const second = fixture.budget.claim(() => order.push(2));
+  fixture.budget.claim(() => order.push(3));
+  expect(order).toEqual([1]);
+  second.release();
+  fixture.budget.release();
+  expect(order).toEqual([1, 3]);
+});
