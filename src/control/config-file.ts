@@ -275,6 +275,7 @@ function toProxy(proxy: FileProxy, file: File, instances: readonly DBInstance[])
     IdleClientTimeout: proxy.IdleClientTimeout,
     MaxClientConnections: proxy.MaxClientConnections,
     Replication: proxy.Replication,
+    NotificationFanOut: proxy.NotificationFanOut,
     Auth: proxy.Auth.map((auth) => toAuth(auth, file)),
     Target: findTarget(proxy, instances),
     ConnectionPoolConfig: toPoolConfig(proxy.TargetGroup.ConnectionPoolConfig),

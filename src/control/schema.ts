@@ -249,6 +249,8 @@ export const dbProxySchema = mapping({
   MaxClientConnections: integer(1, 1_000_000).default(10_000),
   /** An extension. */
   Replication: oneOf(['passthrough', 'refuse']).default('passthrough'),
+  /** An extension. */
+  NotificationFanOut: flag().default(true),
   Auth: listOf(authSchema, 1, 200),
   TargetGroup: mapping({
     DBInstanceIdentifiers: listOf(name(), 1, 1),

@@ -29,6 +29,8 @@ export interface EngineSettings {
   /** From accept to the end of authentication. */
   readonly loginTimeoutMs: number;
   readonly maxClientConnections: number;
+  /** LISTEN does not pin: the proxy listens for its clients. */
+  readonly hasNotificationFanOut: boolean;
   /** A session keeps its connection from the first borrow on. */
   readonly isSessionMode: boolean;
   /** Clients that ask for replication are refused, as by RDS Proxy. */

@@ -36,6 +36,9 @@ export class EndpointCounters {
   queryResponseLatencyMicros = 0;
   borrows = 0;
   borrowLatencyMicros = 0;
+  /** Told to clients by way of a listening connection; see docs/notifications.md. */
+  notificationsDelivered = 0;
+  notificationsDropped = 0;
   readonly closes: Record<ClientCloseReason, number> = zeroes(CLIENT_CLOSE_REASONS);
   readonly pins: Record<PinReason, number> = zeroes(PIN_REASONS);
   readonly unpins: Record<PinReason, number> = zeroes(PIN_REASONS);
@@ -58,7 +61,7 @@ export class TargetCounters {
 }
 
 /** A reading of a target's pools. */
-export interface TargetGauges {
+export interface PoolGauges {
   readonly databaseConnections: number;
   readonly databaseConnectionsWithTls: number;
   readonly databaseConnectionsCurrentlyBorrowed: number;
@@ -68,6 +71,12 @@ export interface TargetGauges {
   readonly queueDepth: number;
   /** 1 while the target answers, else 0. */
   readonly isAvailable: boolean;
+}
+
+/** The same, and of the connections that listen for clients. */
+export interface TargetGauges extends PoolGauges {
+  readonly listeningConnections: number;
+  readonly subscriptions: number;
 }
 
 /** What `/metrics` reads when it is scraped. */

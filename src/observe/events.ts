@@ -21,6 +21,13 @@ export interface DatabaseScope {
   readonly databaseConnection: DatabaseConnectionId;
 }
 
+/** On which database a proxy listens for its clients. */
+export interface ListenerScope {
+  readonly proxy: string;
+  readonly target: string;
+  readonly database: string;
+}
+
 export type Event =
   | (ClientScope & { readonly event: 'client.connected'; readonly address: string })
   | (ClientScope & { readonly event: 'client.tls_failed'; readonly detail: string })
@@ -82,6 +89,17 @@ export type Event =
     }
   | (DatabaseScope & { readonly event: 'connection.closed'; readonly reason: DatabaseCloseReason })
   | (DatabaseScope & { readonly event: 'connection.reset' })
+  /** A listening connection was opened, for so many channels. */
+  | (ListenerScope & { readonly event: 'listener.opened'; readonly channels: number })
+  | (ListenerScope & { readonly event: 'listener.closed' })
+  /** It ended by itself; what is notified until it is there again is lost. */
+  | (ListenerScope & {
+      readonly event: 'listener.lost';
+      readonly channels: number;
+      readonly detail: string;
+    })
+  /** A client does not read what it is told; once until it has caught up. */
+  | (ClientScope & { readonly event: 'notifications.dropped'; readonly bytesMax: number })
   | {
       readonly event: 'target.health_changed';
       readonly proxy: string;

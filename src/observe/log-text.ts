@@ -67,7 +67,7 @@ const DATABASE_CLOSE_TEXTS: Readonly<Record<DatabaseCloseReason, string>> = {
   idle_ceiling: 'More connections were idle than MaxIdleConnectionsPercent allows.',
   lifetime: 'The connection reached its maximum age.',
   limit_lowered: 'The limit of connections to the target was lowered.',
-  evicted: 'Another pool of the same target needed the connection.',
+  evicted: 'Another pool of the same target, or its listening connection, needed the place.',
   configuration_changed: 'The configuration changed.',
   shutdown: 'The proxy is stopping.',
   internal_error: 'An internal error.',
@@ -86,6 +86,8 @@ export function levelOf(event: Event): LogLevel {
     case 'client.tls_failed':
     case 'borrow.failed':
     case 'configuration.doubted':
+    case 'listener.lost':
+    case 'notifications.dropped':
       return 'warn';
     case 'target.health_changed':
       return event.state === 'AVAILABLE' ? 'info' : 'error';
@@ -100,6 +102,8 @@ export function levelOf(event: Event): LogLevel {
     case 'api.listening':
     case 'endpoint.closed':
     case 'configuration.applied':
+    case 'listener.opened':
+    case 'listener.closed':
     case 'process.started':
     case 'process.draining':
     case 'process.stopped':
@@ -195,6 +199,14 @@ export function textOf(event: Event): string {
       return `The database connection closed. Reason: ${DATABASE_CLOSE_TEXTS[event.reason]}`;
     case 'connection.reset':
       return 'The database connection was released to the connection pool upon session reset.';
+    case 'listener.opened':
+      return `A connection to the database "${event.database}" listens for the clients, on ${count(event.channels, 'channel', 'channels')}.`;
+    case 'listener.closed':
+      return `The connection that listened on the database "${event.database}" was closed.`;
+    case 'listener.lost':
+      return `The connection that listened on the database "${event.database}" was lost, and with it what is notified until it is there again; there were ${count(event.channels, 'channel', 'channels')}. ${event.detail}`;
+    case 'notifications.dropped':
+      return `The client does not take its notifications: beyond ${event.bytesMax} bytes they are dropped, until it has taken what waits.`;
     case 'target.health_changed':
       return `The target is ${event.state}${event.reason === undefined ? '' : ` (${event.reason})`}. ${event.detail}`.trimEnd();
     case 'endpoint.listening':

@@ -109,6 +109,16 @@ const ENDPOINT_COUNTERS: readonly Reading<EndpointCounters>[] = [
     help: 'Requests received without TLS.',
     read: (of) => of.queryRequests - of.queryRequestsTls,
   },
+  {
+    name: 'berth_notifications_delivered_total',
+    help: 'Notifications told to clients by way of a listening connection.',
+    read: (of) => of.notificationsDelivered,
+  },
+  {
+    name: 'berth_notifications_dropped_total',
+    help: 'Notifications dropped because their client did not take them.',
+    read: (of) => of.notificationsDropped,
+  },
 ];
 
 const ENDPOINT_LATENCIES: readonly LatencyReading<EndpointCounters>[] = [
@@ -184,6 +194,16 @@ const TARGET_GAUGES: readonly Reading<TargetGauges>[] = [
     name: 'berth_borrow_queue_depth',
     help: 'Sessions that wait for a database connection.',
     read: (of) => of.queueDepth,
+  },
+  {
+    name: 'berth_listening_connections',
+    help: 'Database connections that listen for notifications on behalf of clients.',
+    read: (of) => of.listeningConnections,
+  },
+  {
+    name: 'berth_notification_subscriptions',
+    help: 'Channels that clients listen to by way of them, over all clients.',
+    read: (of) => of.subscriptions,
   },
 ];
 

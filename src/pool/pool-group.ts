@@ -9,7 +9,7 @@
  */
 
 import { TICK_MS, Timer, type TimerWheel } from '../base/timer-wheel.ts';
-import type { TargetCounters, TargetGauges } from '../observe/counters.ts';
+import type { PoolGauges, TargetCounters } from '../observe/counters.ts';
 import { Backoff } from './backoff.ts';
 import type { ConnectionBudget } from './budget.ts';
 import type {
@@ -172,7 +172,7 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost {
     return pool !== undefined || this.budget.connecting + this.budget.closing > 0;
   }
 
-  gauges(isAvailable: boolean): TargetGauges {
+  gauges(isAvailable: boolean): PoolGauges {
     let connections = 0;
     let encrypted = 0;
     let inTransaction = 0;

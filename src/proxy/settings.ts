@@ -26,6 +26,7 @@ export function engineSettings(
     loginTimeoutMs: LOGIN_TIMEOUT_MS,
     maxClientConnections: proxy.MaxClientConnections,
     isReplicationRefused: proxy.Replication === 'refuse',
+    hasNotificationFanOut: proxy.NotificationFanOut,
     isSessionMode: config.PoolMode === 'SESSION',
     initQuery: config.InitQuery,
     priorityOf: priorityOf(config.Priorities),

@@ -94,6 +94,7 @@ export interface DBProxy {
   readonly MaxClientConnections: number;
   /** What becomes of clients that ask for replication. */
   readonly Replication: 'passthrough' | 'refuse';
+  readonly NotificationFanOut: boolean;
   readonly Auth: readonly UserAuth[];
   readonly Target: DBInstance;
   readonly ConnectionPoolConfig: ConnectionPoolConfig;

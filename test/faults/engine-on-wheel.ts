@@ -39,6 +39,7 @@ const SETTINGS: EngineSettings = {
   loginTimeoutMs: 15_000,
   maxClientConnections: 1_000,
   isReplicationRefused: false,
+  hasNotificationFanOut: true,
   isSessionMode: false,
   initQuery: undefined,
   priorityOf: () => 0,

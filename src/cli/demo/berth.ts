@@ -116,6 +116,7 @@ function snapshotFor(postgres: EmbeddedPostgres, password: string): Snapshot {
         IdleClientTimeout: 1800,
         MaxClientConnections: 10_000,
         Replication: 'passthrough',
+        NotificationFanOut: true,
         Auth: [
           {
             AuthScheme: 'SECRETS',

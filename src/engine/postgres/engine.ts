@@ -36,6 +36,8 @@ import { DatabaseConnector } from './login/database-login.ts';
 import type { LoggedIn, LoggedInForReplication, LoginHost } from './login/login-host.ts';
 import type { ReplicationStartup } from './login/replication-startup.ts';
 import { ServerProtocol } from './login/server-protocol.ts';
+import type { HubHost } from './notification/hub.ts';
+import { NotificationHubs } from './notification/hubs.ts';
 import { StatementRegistry } from './prepared-statements.ts';
 import { probe } from './probe.ts';
 import { ReplicationPool } from './replication-pool.ts';
@@ -60,6 +62,7 @@ export class PostgresEngine implements Engine {
   private readonly budget: ConnectionBudget;
   private readonly group: PoolGroup<DatabaseConnection>;
   private readonly endpoints = new Map<string, PostgresEndpoint>();
+  readonly hubs: NotificationHubs;
   private readonly userPools = new WeakMap<Pool<DatabaseConnection>, UserPool>();
   private answersAtProbe = 0;
   /** Goes up when what clients are told at login may have changed. */
@@ -87,7 +90,20 @@ export class PostgresEngine implements Engine {
       doubted: options.doubted,
       connectorFor: (key, pool) => this.connectorFor(key, pool),
     });
+    this.hubs = new NotificationHubs(this.hubHost());
     this.warmCredentials();
+  }
+
+  private hubHost(): HubHost {
+    const settings = () => this.settings;
+    return {
+      target: this.target,
+      budget: this.budget,
+      get poolSettings() {
+        return settings().pool;
+      },
+      identityOf: (user) => this.credentials.find(user),
+    };
   }
 
   private targetContext(options: EngineOptions): TargetContext {
@@ -139,6 +155,7 @@ export class PostgresEngine implements Engine {
     this.group.configurationChanged(
       (key) => isInitChanged || isTlsChanged || credentials.find(key.user) === undefined,
     );
+    if (isTlsChanged) this.hubs.renew();
   }
 
   /** So that the first login of a user takes no longer than that of one who does not exist. */
@@ -153,7 +170,11 @@ export class PostgresEngine implements Engine {
   }
 
   gauges(isAvailable: boolean): TargetGauges {
-    return this.group.gauges(isAvailable);
+    return {
+      ...this.group.gauges(isAvailable),
+      listeningConnections: this.hubs.connections,
+      subscriptions: this.hubs.subscriptions,
+    };
   }
 
   describeSessions({ isPinnedOnly, limit }: SessionQuery): Listing<SessionDescription> {
@@ -237,7 +258,8 @@ export class PostgresEngine implements Engine {
     for (const session of [...this.sessions.values()]) {
       session.close('shutdown', new BerthError('shutting_down'));
     }
-    return { clientsCut, closed: this.group.close() };
+    const closed = Promise.all([this.group.close(), this.hubs.stop()]).then(() => {});
+    return { clientsCut, closed };
   }
 
   private connectorFor(key: PoolKey, pool: Pool<DatabaseConnection>): DatabaseConnector {

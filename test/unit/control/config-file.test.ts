@@ -63,6 +63,7 @@ describe('a good file', () => {
             IdleClientTimeout: 1800,
             MaxClientConnections: 10_000,
             Replication: 'passthrough',
+            NotificationFanOut: true,
             Auth: [
               {
                 AuthScheme: 'SECRETS',

@@ -67,6 +67,12 @@ const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { event: N
     databaseConnection: database.databaseConnection,
     kind,
   })),
+  'listener.opened': [{ ...target, event: 'listener.opened', database: 'shop', channels: 2 }],
+  'listener.closed': [{ ...target, event: 'listener.closed', database: 'shop' }],
+  'listener.lost': [
+    { ...target, event: 'listener.lost', database: 'shop', channels: 1, detail: 'it went away' },
+  ],
+  'notifications.dropped': [{ ...client, event: 'notifications.dropped', bytesMax: 1_048_576 }],
   'cancel.forwarded': [
     {
       ...client,

@@ -23,6 +23,8 @@ const GAUGES: TargetGauges = {
   databaseConnectionsCurrentlySessionPinned: 9005,
   maxDatabaseConnectionsAllowed: 9006,
   queueDepth: 9007,
+  listeningConnections: 9008,
+  subscriptions: 9009,
   isAvailable: true,
 };
 
@@ -87,7 +89,7 @@ describe('a scrape', () => {
     const { samples } = await scrape(sourceOf(endpoint, target));
     const told = new Set(samples.values());
     for (const number of expected) expect(told).toContain(number);
-    for (const number of [9001, 9002, 9003, 9004, 9005, 9006, 9007]) expect(told).toContain(number);
+    for (let number = 9001; number <= 9009; number++) expect(told).toContain(number);
   });
 
   test("is RDS Proxy's name with its labels", async () => {

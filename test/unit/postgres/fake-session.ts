@@ -168,6 +168,7 @@ export async function startFakeSession(): Promise<FakeSession> {
         loginTimeoutMs: HOUR,
         maxClientConnections: 1,
         isReplicationRefused: false,
+        hasNotificationFanOut: true,
         isSessionMode: false,
         initQuery: undefined,
         priorityOf: () => 0,

@@ -1,0 +1,44 @@
+/** The notification hubs of one proxy on one target, one for each database that somebody listens on. */
+
+import { type HubHost, NotificationHub } from './hub.ts';
+
+export class NotificationHubs {
+  private readonly host: HubHost;
+  /** There are never more of them than the target has databases. */
+  private readonly hubs = new Map<string, NotificationHub>();
+
+  constructor(host: HubHost) {
+    this.host = host;
+  }
+
+  hubFor(database: string): NotificationHub {
+    let hub = this.hubs.get(database);
+    if (hub === undefined) {
+      hub = new NotificationHub(database, this.host);
+      this.hubs.set(database, hub);
+    }
+    return hub;
+  }
+
+  /** Listening connections that are open. */
+  get connections(): number {
+    let connections = 0;
+    for (const hub of this.hubs.values()) if (hub.isConnected) connections++;
+    return connections;
+  }
+
+  get subscriptions(): number {
+    let subscriptions = 0;
+    for (const hub of this.hubs.values()) subscriptions += hub.subscriptions;
+    return subscriptions;
+  }
+
+  /** What connections are opened with has changed. */
+  renew(): void {
+    for (const hub of this.hubs.values()) hub.renew();
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(Array.from(this.hubs.values(), (hub) => hub.stop()));
+  }
+}
