@@ -11,6 +11,8 @@ import type { Address, Credentials } from './wire/raw-client.ts';
 export const FLOOR_USER = 'floor';
 /** The name of Berth's own connection to a target, which is not part of the pool. */
 export const MONITOR_NAME = 'berth-monitor';
+/** What a proxy's connections call themselves that are not of its pools. */
+export const UNPOOLED_NAMES: readonly string[] = [MONITOR_NAME, 'berth-listener'];
 
 const USER = 'bench';
 const PASSWORD = 'bench-password';

@@ -10,7 +10,7 @@ export const PIN_ADVICE: Readonly<Record<PinReason, string>> = {
   set: 'Name the setting with a constant in the text and give it an ASCII value, or give it in the start-up packet (options in the connection string); use SET ROLE instead of SET SESSION AUTHORIZATION.',
   temporary_object:
     'Create the table ON COMMIT DROP inside a transaction, or use a common table expression.',
-  listen: 'Listen on a direct connection to the database; NOTIFY does not pin.',
+  listen: 'Send LISTEN as a text of its own, so that Berth can listen for the client.',
   sql_prepare: 'Prepare with the protocol, as drivers do, instead of with SQL.',
   large_statement: 'Use parameters, smaller batches or COPY.',
   hold_cursor: 'Use a cursor WITHOUT HOLD, inside one transaction.',

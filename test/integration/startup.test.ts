@@ -376,6 +376,7 @@ describe('clients that say nothing', () => {
         observer: { emit: () => undefined },
         counters: new EndpointCounters(),
         limits: { loginTimeoutMs: LOGIN_TIMEOUT_MS, clientTls } as EngineSettings,
+        hubFor: unused,
         sessionClosed: unused,
       },
       encrypted: unused,

@@ -6,7 +6,7 @@
 
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Database, MONITOR_NAME } from '../../bench/database.ts';
+import { type Database, UNPOOLED_NAMES } from '../../bench/database.ts';
 import type { Subject } from '../../bench/subject/subject.ts';
 import { query } from '../../bench/wire/messages.ts';
 import { RawClient, ServerError } from '../../bench/wire/raw-client.ts';
@@ -25,6 +25,7 @@ const ZERO_GAUGES = [
   'database_connections_currently_in_transaction',
   'database_connections_currently_session_pinned',
   'berth_borrow_queue_depth',
+  'berth_notification_subscriptions',
 ];
 
 const INTERNAL_FAILED = '"internal.failed"';
@@ -32,7 +33,7 @@ const INTERNAL_FAILED = '"internal.failed"';
 const CONNECTIONS = `
   select pid, state, xact_start is not null as in_transaction,
          (select count(*)::int from pg_locks l where l.pid = a.pid) as locks
-  from pg_stat_activity a where usename = $1 and application_name <> $2`;
+  from pg_stat_activity a where usename = $1 and application_name <> all($2)`;
 
 interface ConnectionRow {
   readonly pid: number;
@@ -73,7 +74,7 @@ async function whatIsWrong(request: AftermathRequest): Promise<string[]> {
   const { database, poolSize, subject } = request;
   const { rows } = await database.admin.query<ConnectionRow>(CONNECTIONS, [
     database.credentials.user,
-    MONITOR_NAME,
+    UNPOOLED_NAMES,
   ]);
   const wrong = rows
     .filter(({ state, in_transaction, locks }) => state !== 'idle' || in_transaction || locks > 0)

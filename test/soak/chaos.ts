@@ -4,7 +4,7 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Database, MONITOR_NAME } from '../../bench/database.ts';
+import { type Database, UNPOOLED_NAMES } from '../../bench/database.ts';
 import type { CancelKey } from '../../bench/wire/messages.ts';
 import { type Address, RawClient } from '../../bench/wire/raw-client.ts';
 import type { Findings } from './findings.ts';
@@ -32,8 +32,8 @@ export async function terminateConnections(
     await sleep(random.between(TERMINATE_PAUSE_MS.least, TERMINATE_PAUSE_MS.most));
     const { rows } = await database.admin.query<{ pid: number }>(
       `select pid from pg_stat_activity
-       where usename = $1 and application_name <> $2 order by backend_start`,
-      [database.credentials.user, MONITOR_NAME],
+       where usename = $1 and application_name <> all($2) order by backend_start`,
+      [database.credentials.user, UNPOOLED_NAMES],
     );
     if (rows.length === 0 || isOver()) continue;
     const { pid } = random.pick(rows);

@@ -21,11 +21,14 @@ import type { ClientCloseReason, PinReason } from '../../observe/reasons.ts';
 import type { Borrower, Waiter } from '../../pool/contract.ts';
 import { digest } from '../../sql/postgres/digest.ts';
 import type { Effects } from '../../sql/postgres/effects.ts';
+import { recogniseListen } from '../../sql/postgres/listen-statements.ts';
 import type { StringSyntax } from '../../sql/postgres/scanner.ts';
 import { AUDITED, auditQuery, type Findings, isAudited, readFindings } from './audit.ts';
 import type { ConnectionHolder, DatabaseConnection } from './database-connection.ts';
 import type { EndpointContext } from './endpoint-context.ts';
 import { KIND, OURS, OWES_QUERY } from './ledger.ts';
+import { ClientSubscriptions, type SubscriberHost } from './notification/client-subscriptions.ts';
+import { MAILBOX_BYTES_MAX } from './notification/mailbox.ts';
 import { OwnStatement } from './own-statement.ts';
 import type { ReportedParameters } from './parameters.ts';
 import type { Difference, StatementRegistry } from './prepared-statements.ts';
@@ -43,7 +46,13 @@ const HELD_WHILE_QUEUED_MAX = 64 * 1024;
 const CLOSE_LINGER_MS = 5_000;
 
 export class ClientSession
-  implements StreamHandler, Borrower<DatabaseConnection>, ConnectionHolder, RelayHost, Session
+  implements
+    StreamHandler,
+    Borrower<DatabaseConnection>,
+    ConnectionHolder,
+    RelayHost,
+    Session,
+    SubscriberHost
 {
   readonly id: ClientConnectionId;
   readonly userPool: UserPool;
@@ -75,6 +84,12 @@ export class ClientSession
   private isWaitingForAnswer = false;
   /** What is held goes to the connection that the session has, once it has the session's role. */
   private isWaitingForRole = false;
+  /** What is held cannot go on before a hub has answered. */
+  private isWaitingForHub = false;
+  /** An answer is held back until the notifications before it have come. */
+  private isCatchingUp = false;
+  /** What the client listens to by way of a hub, once it has tried to. */
+  private subscriptions: ClientSubscriptions | undefined = undefined;
   private cancelAfterOwn: (() => void) | undefined = undefined;
   /** When the request that is under way began, in milliseconds of `performance.now()`; 0 for none. */
   private requestedAt = 0;
@@ -194,6 +209,9 @@ export class ClientSession
   requested(): void {
     const { counters } = this.endpoint;
     this.requests++;
+    if (this.subscriptions !== undefined && this.connection?.ledger.isEmpty === true) {
+      this.subscriptions.notCommittedYet();
+    }
     // A pinned session borrows nothing.
     if (this.requestedAt === 0) this.requestedAt = performance.now();
     counters.queryRequests++;
@@ -226,7 +244,7 @@ export class ClientSession
 
   wait(rest: Buffer): void {
     this.held = [rest];
-    this.isWaitingForAnswer = true;
+    this.isWaitingForAnswer = !this.isWaitingForHub;
   }
 
   get isPinned(): boolean {
@@ -374,10 +392,12 @@ export class ClientSession
       ? new Set([...suspicion.customNames, ...connection.settings.customNames])
       : [];
     const before = connection.settings;
+    this.subscriptions?.asked();
     const statement = new OwnStatement((outcome) => {
       this.isAuditing = false;
       this.cancelBehind(connection);
       if (!outcome.isOk) {
+        this.subscriptions?.committed([]);
         this.pinBy(suspicion.pinReason, () => suspicion.digest);
         return;
       }
@@ -395,15 +415,36 @@ export class ClientSession
 
   private audited(connection: DatabaseConnection, suspicion: Suspicion, found: Findings): void {
     if (found.settings !== undefined) this.adopt(connection, found.settings);
-    const [reason] = found.reasons;
+    const areHeard = this.subscriptions?.committed(found.channels.map(latin1)) === true;
+    const reasons = new Set<PinReason>(found.reasons);
+    if (areHeard) reasons.delete('listen');
+    const [reason] = reasons;
     if (reason !== undefined) {
       this.pinBy(reason, () => suspicion.digest);
-      this.pinReasons = new Set(found.reasons);
+      this.pinReasons = reasons;
     } else if (this.pinnedBy !== undefined) {
       this.unpin(connection);
     } else {
       connection.isDirty = this.suspicion !== undefined;
     }
+    if (areHeard && found.channels.length > 0) this.unlisten(connection);
+  }
+
+  /** A hub listens to all that the connection listens to. */
+  private unlisten(connection: DatabaseConnection): void {
+    connection.isDirty = true;
+    if (this.pinnedBy !== undefined) return;
+    if (!connection.ledger.isSettled) {
+      // The client has sent more already, and this must not become a part of its transaction.
+      this.suspicion ??= new Suspicion();
+      this.suspicion.reasons.add('listen');
+      return;
+    }
+    const statement = new OwnStatement((outcome) => {
+      this.cancelBehind(connection);
+      if (outcome.isOk) connection.isDirty = this.suspicion !== undefined;
+    });
+    connection.run('UNLISTEN *', statement);
   }
 
   /** `actual` is what the connection has now. */
@@ -413,11 +454,89 @@ export class ClientSession
     this.relay.variant = this.settings.variant;
   }
 
+  // --- Notifications
+
+  get isListening(): boolean {
+    return this.subscriptions !== undefined;
+  }
+
+  mayListen(text: string): boolean {
+    const { connection, endpoint } = this;
+    const statements = endpoint.limits.hasNotificationFanOut ? recogniseListen(text) : undefined;
+    // Otherwise the connection that it has listens.
+    if (connection === undefined || statements === undefined || this.isPinned) return true;
+    const { user, database } = this.userPool.pool.key;
+    this.subscriptions ??= new ClientSubscriptions(this, user, endpoint.hubFor(database));
+    connection.subscriptions = this.subscriptions;
+    const encoding = this.parameters.get('client_encoding');
+    this.isWaitingForHub = !this.subscriptions.mayListen(statements, encoding);
+    return !this.isWaitingForHub;
+  }
+
+  running(text: string): void {
+    const databaseProcess = this.connection?.cancelKey?.processId ?? 0;
+    this.subscriptions?.running(text, databaseProcess, this.processId);
+  }
+
+  hubAnswered(): void {
+    this.isWaitingForHub = false;
+    if (!this.isWaitingForAnswer) this.processHeld();
+  }
+
+  mailArrived(): void {
+    const { connection, stream, subscriptions } = this;
+    if (subscriptions === undefined || this.isClosed || stream.isCongested) return;
+    // As on a server: not in a transaction, and not in the middle of an answer.
+    if (connection !== undefined && !this.isIdlePinned) return;
+    const mail = subscriptions.takeMail();
+    if (mail.length > 0) this.deliver(Buffer.concat(mail));
+  }
+
+  mailTaken(count: number): void {
+    this.activeAt = this.endpoint.wheel.now;
+    this.endpoint.counters.notificationsDelivered += count;
+  }
+
+  mailboxFull(): void {
+    const { endpoint, id } = this;
+    endpoint.observer.emit({
+      event: 'notifications.dropped',
+      proxy: endpoint.proxy,
+      endpoint: endpoint.name,
+      clientConnection: id,
+      bytesMax: MAILBOX_BYTES_MAX,
+    });
+  }
+
+  mailDropped(): void {
+    this.endpoint.counters.notificationsDropped++;
+  }
+
+  holdBack(ready: Buffer): boolean {
+    const hub = this.subscriptions?.hub;
+    if (hub === undefined || !hub.isConnected || this.held !== undefined) return false;
+    this.held = [];
+    this.isCatchingUp = true;
+    const kept = Buffer.from(ready);
+    hub.catchUp(() => this.caughtUp(kept));
+    return true;
+  }
+
+  private caughtUp(ready: Buffer): void {
+    if (this.isClosed) return;
+    this.isCatchingUp = false;
+    this.subscriptions?.authorEnded();
+    this.deliver(Buffer.concat([...(this.subscriptions?.takeMail() ?? []), ready]));
+    this.giveBackIfSettled();
+    if (!this.isWaitingForAnswer) this.processHeld();
+  }
+
   // --- Borrowing
 
   private attach(connection: DatabaseConnection): void {
     this.relay.connection = connection;
     connection.lentTo(this);
+    connection.subscriptions = this.subscriptions;
     this.endpoint.counters.borrows++;
     if (connection.settings !== this.settings) this.replaySettings(connection);
     else if (connection.parameters !== this.parameters) this.tellParameters(connection);
@@ -557,7 +676,7 @@ export class ClientSession
   private goOn(): void {
     this.isWaitingForAnswer = false;
     this.isWaitingForRole = false;
-    this.processHeld();
+    if (!this.isWaitingForHub) this.processHeld();
   }
 
   /** Everything has been answered. */
@@ -659,7 +778,11 @@ export class ClientSession
     if (connection === undefined || !connection.ledger.isSettled || this.relay.bodyLeft > 0) return;
     if (this.isWaitingForRole) return;
     this.requestedAt = 0;
+    if (this.isCatchingUp) return;
     if (this.investigate(connection)) return;
+    const { subscriptions } = this;
+    // What was not asked for has not been run, or the session's own connection listens.
+    if (!this.isWaitingForHub) subscriptions?.nothingExpected();
     if (this.pinnedBy !== undefined) {
       if (this.isDraining) this.close('shutdown', new BerthError('shutting_down'));
       else if (connection.settings !== this.settings) this.restore(connection);
@@ -672,6 +795,7 @@ export class ClientSession
     const isClean = cancelsInFlight === 0 && !connection.isDirty;
     if (unfitBy !== undefined) pool.release(connection, 'destroy', unfitBy);
     else pool.release(connection, isClean ? 'clean' : 'cleanable');
+    if (subscriptions?.hasMail === true) this.mailArrived();
     if (this.isDraining) this.close('shutdown', new BerthError('shutting_down'));
   }
 
@@ -686,6 +810,7 @@ export class ClientSession
   }
 
   private detach(connection: DatabaseConnection): void {
+    this.subscriptions?.authorEnded();
     this.relay.detach();
     connection.takenBack();
     this.stream.letGo(HOLD_PEER_CONGESTED);
@@ -730,7 +855,8 @@ export class ClientSession
   drain(): void {
     this.isDraining = true;
     const { connection } = this;
-    const isBusy = this.waiter !== undefined || (connection !== undefined && !this.isIdlePinned);
+    const isWaiting = this.waiter !== undefined || this.isWaitingForHub;
+    const isBusy = isWaiting || (connection !== undefined && !this.isIdlePinned);
     if (!isBusy) this.close('shutdown', new BerthError('shutting_down'));
   }
 
@@ -743,6 +869,7 @@ export class ClientSession
     this.activeAt = this.endpoint.wheel.now;
     this.stream.letGo(HOLD_OWN_CONGESTED);
     this.connection?.stream.letGo(HOLD_PEER_CONGESTED);
+    this.mailArrived();
   }
 
   /** The one timer of a session: looks at what is overdue, and arms itself for what is due next. */
@@ -818,6 +945,7 @@ export class ClientSession
     this.held = undefined;
     this.isWaitingForAnswer = false;
     this.relay.end();
+    this.subscriptions?.end();
     const { connection } = this;
     if (connection !== undefined) this.leaveConnection(connection);
     this.endpoint.sessionClosed(this, reason);
@@ -863,6 +991,11 @@ const SURVIVES_DISCARD: ReadonlySet<PinReason> = new Set(['load', 'unknown']);
 /** While a statement runs for long, the clock is looked at this often at least. */
 const LOOK_AGAIN_MS = 1_000;
 const EMPTY = Buffer.alloc(0);
+/** Names of channels are compared byte for byte. */
+function latin1(text: string): string {
+  return Buffer.from(text).toString('latin1');
+}
+
 export interface SessionOptions {
   readonly id: ClientConnectionId;
   readonly endpoint: EndpointContext;

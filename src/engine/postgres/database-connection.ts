@@ -29,6 +29,7 @@ import {
   OWES_SYNC,
   ReplyLedger,
 } from './ledger.ts';
+import { type ClientSubscriptions, NOTHING } from './notification/client-subscriptions.ts';
 import type { OwnStatement } from './own-statement.ts';
 import type { ReportedParameters } from './parameters.ts';
 import { ConnectionStatements, type Difference, inClientsWords } from './prepared-statements.ts';
@@ -58,6 +59,7 @@ import {
   READY_FOR_QUERY,
   ROW_DESCRIPTION,
   STATUS_IDLE,
+  terminatorAt,
 } from './wire/messages.ts';
 
 /** A deciding message longer than this is taken for garbage. PostgreSQL's own are far shorter. */
@@ -151,6 +153,8 @@ export class DatabaseConnection implements PooledConnection, StreamHandler, Canc
   placedAt = 0;
   expiresAt = 0;
   holder: ConnectionHolder | undefined = undefined;
+  /** What the holder listens to by way of a hub, if it does. */
+  subscriptions: ClientSubscriptions | undefined = undefined;
   /** What the database reports now. */
   parameters: ReportedParameters;
   /** What it reported when nothing of a session's was running: after the login, a replay, a reload. */
@@ -278,6 +282,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler, Canc
         ledger.replied(type, bytes[at + HEADER_BYTES]);
         if (this.hasChangedSchema) this.schemaChanged();
         if (isOurs) this.ownEnded();
+        else instead = this.subscriptions?.ready(bytes.subarray(at, next), ledger);
         isAnswered ||= !isOurs || ledger.isEmpty;
       } else if (type !== DATA_ROW || ledger.isEmpty || isOurs) {
         if (isAnswered && type === ERROR_RESPONSE && ledger.isSettled) {
@@ -295,7 +300,9 @@ export class DatabaseConnection implements PooledConnection, StreamHandler, Canc
       if (isSwallowed || instead !== undefined) {
         if (at > from) this.forward(bytes, from, at);
         from = Math.min(next, end);
-        if (!isSwallowed && instead !== undefined) this.holder?.deliver(instead);
+        if (!isSwallowed && instead !== undefined && instead.length > 0) {
+          this.holder?.deliver(instead);
+        }
       }
       if (next > end) {
         this.bodyLeft = next - end;
@@ -355,8 +362,9 @@ export class DatabaseConnection implements PooledConnection, StreamHandler, Canc
         this.parameterReported(bytes.subarray(at, next), isOurs);
         return undefined;
       case NOTICE_RESPONSE:
-      case NOTIFICATION_RESPONSE:
         return undefined;
+      case NOTIFICATION_RESPONSE:
+        return this.isForHolder(bytes, at, next) ? undefined : NOTHING;
       case ERROR_RESPONSE:
         return this.errorReported(bytes.subarray(at, next), head, isOurs);
       case DATA_ROW:
@@ -374,6 +382,8 @@ export class DatabaseConnection implements PooledConnection, StreamHandler, Canc
         if ((head & CHANGES_CONNECTION) !== 0) this.statements.confirm();
         if ((head & CHANGES_CLIENT) !== 0) this.holder?.statementConfirmed();
         this.lookAtTag(bytes, at + HEADER_BYTES, next, (head & CHANGES_CONNECTION) !== 0);
+        if (!isOurs)
+          this.subscriptions?.completed(bytes.toString('latin1', at + HEADER_BYTES, next - 1));
         return undefined;
       case PARAMETER_DESCRIPTION:
         ledger.replied(type, 0);
@@ -390,6 +400,17 @@ export class DatabaseConnection implements PooledConnection, StreamHandler, Canc
         ledger.replied(type, 0);
         return undefined;
     }
+  }
+
+  /**
+   * Whether a NotificationResponse is for the session. Only a pinned one listens here; whoever else has
+   * the connection for now is told what it wants to hear by a hub, and only by the hub.
+   */
+  private isForHolder(bytes: Buffer, at: number, next: number): boolean {
+    if (this.placement !== 'pinned') return false;
+    const nameAt = at + HEADER_BYTES + 4;
+    const nameEnd = terminatorAt(bytes, nameAt, next);
+    return this.subscriptions?.has(bytes.toString('latin1', nameAt, nameEnd)) !== true;
   }
 
   /** `undefined`: the description of its rows was malformed. */
@@ -469,6 +490,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler, Canc
   private errorReported(whole: Uint8Array, head: number, isOurs: boolean): Uint8Array | undefined {
     const { ledger } = this;
     ledger.replied(ERROR_RESPONSE, 0);
+    this.subscriptions?.failed();
     const fields = readFields(whole);
     const severity = fields.get('V') ?? fields.get('S');
     if (severity === 'FATAL' || severity === 'PANIC') {
@@ -601,6 +623,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler, Canc
     this.holder = undefined;
     this.own = undefined;
     this.replayError = undefined;
+    this.subscriptions = undefined;
     this.stream.letGo(HOLD_PEER_CONGESTED);
   }
 

@@ -5,6 +5,7 @@ import type { EndpointCounters } from '../../observe/counters.ts';
 import type { Observer } from '../../observe/events.ts';
 import type { ClientCloseReason } from '../../observe/reasons.ts';
 import type { EngineSettings } from '../contract.ts';
+import type { NotificationHub } from './notification/hub.ts';
 import type { Session } from './session.ts';
 
 export interface EndpointContext {
@@ -15,6 +16,8 @@ export interface EndpointContext {
   readonly counters: EndpointCounters;
   /** The settings in force; replaced as a whole when the configuration changes. */
   readonly limits: EngineSettings;
+  /** Who listens on a database for all clients. */
+  hubFor(database: string): NotificationHub;
   /** The session has ended and holds nothing any more. */
   sessionClosed(session: Session, reason: ClientCloseReason): void;
 }

@@ -36,7 +36,7 @@ import { DatabaseConnector } from './login/database-login.ts';
 import type { LoggedIn, LoggedInForReplication, LoginHost } from './login/login-host.ts';
 import type { ReplicationStartup } from './login/replication-startup.ts';
 import { ServerProtocol } from './login/server-protocol.ts';
-import type { HubHost } from './notification/hub.ts';
+import type { HubHost, NotificationHub } from './notification/hub.ts';
 import { NotificationHubs } from './notification/hubs.ts';
 import { StatementRegistry } from './prepared-statements.ts';
 import { probe } from './probe.ts';
@@ -155,7 +155,7 @@ export class PostgresEngine implements Engine {
     this.group.configurationChanged(
       (key) => isInitChanged || isTlsChanged || credentials.find(key.user) === undefined,
     );
-    if (isTlsChanged) this.hubs.renew();
+    this.hubs.renew((user) => isTlsChanged || credentials.find(user) === undefined);
   }
 
   /** So that the first login of a user takes no longer than that of one who does not exist. */
@@ -368,6 +368,10 @@ class PostgresEndpoint implements EndpointContext {
 
   get limits(): EngineSettings {
     return this.engine.settings;
+  }
+
+  hubFor(database: string): NotificationHub {
+    return this.engine.hubs.hubFor(database);
   }
 
   accept(stream: Stream): void {

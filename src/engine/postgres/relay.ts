@@ -10,7 +10,13 @@
 
 import { HOLD_LEDGER_FULL, HOLD_PEER_CONGESTED, type Stream } from '../../net/stream.ts';
 import type { PinReason } from '../../observe/reasons.ts';
-import { type Effects, effectsOf, MAY_CLEAR, PLAIN } from '../../sql/postgres/effects.ts';
+import {
+  type Effects,
+  effectsOf,
+  MAY_CLEAR,
+  PLAIN,
+  reasonSet,
+} from '../../sql/postgres/effects.ts';
 import { PlainTexts } from '../../sql/postgres/plain-texts.ts';
 import { StatementScanner, type StringSyntax } from '../../sql/postgres/scanner.ts';
 import {
@@ -117,6 +123,12 @@ export interface RelayHost {
   readonly mayHaveLeft: boolean;
   /** How the database reads string constants. */
   readonly stringSyntax: StringSyntax;
+  /** The client listens by way of a hub, and has to be told what it runs. */
+  readonly isListening: boolean;
+  /** A LISTEN is about to be sent. Returns false when it has to wait for a hub. */
+  mayListen(text: string): boolean;
+  /** A listening client's text is about to be run. */
+  running(text: string): void;
   /** A Sync ended the skipping that `Relay.skip` began. */
   skipped(): void;
 }
@@ -379,7 +391,9 @@ export class Relay {
       if (begin === WAIT) return WAIT;
       if (named !== undefined && begin !== undefined) this.removing(named);
     }
+    if (isListen(effects) && !this.mayListen(connection, bytes, textAt, next)) return WAIT;
     this.host.requested();
+    if (this.host.isListening) this.host.running(bytes.toString('latin1', textAt, next - 1));
     this.setUnnamed(connection, undefined);
     if (begin === undefined) {
       this.apply(effects, bytes, textAt, next);
@@ -392,6 +406,34 @@ export class Relay {
   private removing({ kind }: NamedStatement): void {
     if (kind === 'discard_all') this.host.discarding();
     else if (kind !== 'execute') this.host.suspect(CLEARING, EMPTY);
+  }
+
+  /** Whether the LISTEN between `from` and `to` can be sent, because a hub listens already. */
+  private mayListen(
+    { ledger }: DatabaseConnection,
+    bytes: Buffer,
+    from: number,
+    to: number,
+  ): boolean {
+    if (ledger.isSkipping) return true;
+    const end = bytes.indexOf(0, from);
+    return this.host.mayListen(bytes.toString('latin1', from, Math.min(end, to)));
+  }
+
+  /** The same for a statement that is about to be bound. */
+  private mayBind(
+    connection: DatabaseConnection,
+    effects: Effects,
+    { bytes, at, end }: Pick<UnnamedStatement, 'bytes' | 'at' | 'end'>,
+  ): boolean {
+    if (!isListen(effects)) return true;
+    return this.mayListen(connection, bytes, bytes.indexOf(0, at + HEADER_BYTES) + 1, end);
+  }
+
+  /** Tells what a listening client has bound: the statement in the Parse at `at`. */
+  private tellBound(parse: Buffer, at: number): void {
+    const from = parse.indexOf(0, at + HEADER_BYTES) + 1;
+    this.host.running(parse.toString('latin1', from, parse.indexOf(0, from)));
   }
 
   /**
@@ -502,6 +544,8 @@ export class Relay {
       return this.parseNamed(connection, name, bytes, from, { at, body: nameEnd + 1, next });
     }
     const effects = this.classify(bytes, nameEnd + 1, textEnd);
+    // While it waits for the first LISTEN of all, the connection can still be given back.
+    if (isListen(effects) && !this.mayListen(connection, bytes, nameEnd + 1, next)) return WAIT;
     const id = ++lastUnnamedStatement;
     const removal = removalIn(effects, bytes, nameEnd + 1, textEnd);
     const text = removal && removalText(removal);
@@ -544,6 +588,7 @@ export class Relay {
       return next;
     }
     const statement = this.statementFor(named, bytes, body, next);
+    if (isListen(statement.effects) && !this.mayListen(connection, bytes, body, next)) return WAIT;
     this.emit(bytes, from, at);
     named.change(name, statement);
     this.prepareForClient(connection, statement);
@@ -650,8 +695,11 @@ export class Relay {
       return from;
     }
     if (nameEnd === portalEnd + 1) {
+      const { unnamed } = this;
+      if (unnamed !== undefined && !this.mayBind(connection, unnamed.effects, unnamed)) return WAIT;
       const begin = this.beforeUnnamed(connection, bytes, from, at);
-      if (this.unnamed !== undefined) this.applyUnnamed(this.unnamed);
+      if (unnamed !== undefined) this.applyUnnamed(unnamed);
+      if (unnamed !== undefined && this.host.isListening) this.tellBound(unnamed.bytes, unnamed.at);
       ledger.owe(OWES_BIND);
       const removal = this.unnamed?.removal;
       if (removal !== undefined || this.removals !== undefined) {
@@ -662,9 +710,15 @@ export class Relay {
     const name = bytes.toString('latin1', portalEnd + 1, nameEnd);
     if (this.mustWait(connection, name)) return WAIT;
     const statement = this.statementOf(name);
+    if (statement !== undefined) {
+      const { effects, parse } = statement;
+      const place = { bytes: parse, at: 0, end: parse.length };
+      if (!this.mayBind(connection, effects, place)) return WAIT;
+    }
     const serverName = this.serverName(connection, name, statement, bytes, from, at);
     if (serverName === AWAITED) return WAIT_FOR_CHECK;
     if (statement !== undefined) this.applyStatement(statement);
+    if (statement !== undefined && this.host.isListening) this.tellBound(statement.parse, 0);
     ledger.owe(serverName === CHANGED_NAME ? OWES_BIND | MUST_FAIL : OWES_BIND);
     const removal = statement?.removal;
     if (removal !== undefined || this.removals !== undefined) {
@@ -1081,6 +1135,9 @@ export class Relay {
 const EMPTY = Buffer.alloc(0);
 /** Of a DEALLOCATE or DISCARD whose meaning for prepared statements has been seen to. */
 const CLEARING = effectsOf(MAY_CLEAR);
+/** What a text does that is LISTEN, perhaps with UNLISTEN, and nothing else that matters. */
+const LISTENS = effectsOf(reasonSet('listen'));
+const LISTENS_AND_CLEARS = effectsOf(reasonSet('listen') | MAY_CLEAR);
 /** Instead of where the next run of bytes begins. */
 const WAIT = -1;
 /** The same, and what was before the message has been emitted. */
@@ -1117,6 +1174,10 @@ function joined(pieces: readonly Buffer[], bytes: Buffer, from: number, to: numb
 /** Where the name at `at` ends, or -1. Most names are empty, and to find that out takes no call. */
 function nameEndAt(bytes: Buffer, at: number): number {
   return bytes[at] === 0 ? at : bytes.indexOf(0, at);
+}
+
+function isListen(effects: Effects): boolean {
+  return effects === LISTENS || effects === LISTENS_AND_CLEARS;
 }
 
 /** Discarded by a server that is not in COPY IN; Flush has nothing to flush without a connection. */

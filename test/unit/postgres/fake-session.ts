@@ -168,13 +168,16 @@ export async function startFakeSession(): Promise<FakeSession> {
         loginTimeoutMs: HOUR,
         maxClientConnections: 1,
         isReplicationRefused: false,
-        hasNotificationFanOut: true,
+        hasNotificationFanOut: false,
         isSessionMode: false,
         initQuery: undefined,
         priorityOf: () => 0,
         pool: POOL_SETTINGS,
         clientTls: { accept: undefined, isRequired: false, isCertificateRequired: false },
         databaseTls: NO_TLS,
+      },
+      hubFor: () => {
+        throw new Error('there is no hub');
       },
       sessionClosed: (_session, reason) => {
         closedBy = reason;

@@ -17,29 +17,52 @@ import {
   mayNotify,
   unlistensIn,
 } from '../../../sql/postgres/listen-statements.ts';
+import type { ReplyLedger } from '../ledger.ts';
+import { STATUS_IDLE } from '../wire/messages.ts';
 import type { HubWait, Listener, NotificationHub } from './hub.ts';
 import { Mailbox, type Sorting } from './mailbox.ts';
 
+/** A client that listens to more channels than this by way of a hub is pinned. */
+export const CLIENT_CHANNELS_MAX = 10_000;
+/** UNLISTENs of one transaction that are remembered; with more, the client goes on listening. */
+const UNLISTENS_MAX = 1_000;
+
 /** The session, as its subscriptions see it. */
 export interface SubscriberHost {
-  /** Notifications have come; if they can be delivered now, `ClientSession` takes them. */
+  /** The hub has answered to a `listen` that had to wait. */
+  hubAnswered(): void;
+  /** Notifications have come; if they can be told now, the session takes them. */
   mailArrived(): void;
-  /** This client's mailbox is full: what comes until it has been emptied is dropped. */
+  mailTaken(count: number): void;
+  /** The mailbox is full: what comes until it has been emptied is dropped. */
   mailboxFull(): void;
   mailDropped(): void;
+  /**
+   * The answer to the client ends with `ready`, but something that belongs before it may still be on
+   * its way from the hub. Returns whether the session waits for that, and then tells `ready` itself.
+   */
+  holdBack(ready: Buffer): boolean;
 }
 
 export class ClientSubscriptions implements Listener {
   readonly user: string;
   readonly hub: NotificationHub;
-  /** The request that is under way may notify this very client; see `NotificationHub.authorBegan`. */
-  isAuthor = false;
+  /** The process id by which the database knows who may have notified this very client; 0 for none. */
+  private authorProcessId = 0;
   private readonly host: SubscriberHost;
   private readonly channels = new Set<string>();
   private readonly expected = new Set<string>();
+  /** What was expected when the database was asked. */
+  private readonly inQuestion = new Set<string>();
+  /** Of what is expected, what the LISTEN that waits for the hub has added. */
+  private readonly fresh = new Set<string>();
   private readonly mailbox = new Mailbox();
   private isOverflowing = false;
   private wait: HubWait | undefined = undefined;
+  /** The hub did not come to listen to what the client waits for. */
+  private isRefused = false;
+  /** The LISTEN that has waited for the hub may be sent now. */
+  private isCaughtUp = false;
   /** UNLISTEN statements that were sent, and how many UNLISTENs were answered. */
   private unlistens: ListenStatement[] = [];
   private unlistensAnswered = 0;
@@ -53,32 +76,78 @@ export class ClientSubscriptions implements Listener {
 
   // --- Requests
 
-  /** Whether the hub listens to `names`. From here on they are expected. */
-  expect(names: readonly string[]): boolean {
-    for (const name of names) {
-      this.expected.add(name);
-      this.hub.join(name, this);
+  /**
+   * LISTEN is about to be sent, by a client of this encoding. The hub has to listen before the
+   * database does on the session's connection, so that nothing is lost in between. Returns false when
+   * it does not yet; `SubscriberHost.hubAnswered` follows. When it cannot, nothing is expected, and the
+   * session's own connection has to go on listening.
+   */
+  mayListen(statements: readonly ListenStatement[], encoding: string | undefined): boolean {
+    const names = statements.flatMap((each) => (each.kind === 'listen' ? [each.channel] : []));
+    const count = this.channels.size + this.expected.size + names.length;
+    if (this.isRefused || count > CLIENT_CHANNELS_MAX) return this.refused();
+    for (const name of names) this.expect(name);
+    if (!this.hub.hears(names)) {
+      this.wait = this.hub.whenHeard(names, (isHeard) => {
+        this.wait = undefined;
+        this.isRefused = !isHeard;
+        this.host.hubAnswered();
+      });
+      return false;
     }
-    return this.hub.hears(names);
+    if (!this.isCaughtUp) {
+      this.catchUp();
+      return false;
+    }
+    this.isCaughtUp = false;
+    // Payloads come in the encoding of the hub's connection.
+    return this.hub.encoding === encoding || this.refused();
   }
 
-  whenHeard(names: readonly string[], answer: (isHeard: boolean) => void): void {
-    this.wait = this.hub.whenHeard(names, (isHeard) => {
-      this.wait = undefined;
-      answer(isHeard);
+  private expect(name: string): void {
+    if (!this.isWanted(name)) this.fresh.add(name);
+    this.expected.add(name);
+    this.hub.join(name, this);
+  }
+
+  /** What was notified before is not for a LISTEN that has not been sent yet. */
+  private catchUp(): void {
+    this.hub.catchUp(() => {
+      this.isCaughtUp = true;
+      this.mailbox.sort((name) => (this.fresh.has(name) ? 'discard' : 'keep'));
+      this.fresh.clear();
+      this.host.hubAnswered();
     });
   }
 
-  /** A text is about to be run. Returns whether it may notify somebody. */
-  running(text: string): boolean {
-    if (this.channels.size > 0) this.unlistens.push(...unlistensIn(text));
-    return mayNotify(text);
+  private refused(): true {
+    this.isRefused = false;
+    this.nothingExpected();
+    return true;
+  }
+
+  /** A text is about to be run, on the connection that the database knows as `processId`. */
+  running(text: string, processId: number, author: number): void {
+    if (this.channels.size + this.expected.size + this.inQuestion.size === 0) return;
+    if (this.unlistens.length < UNLISTENS_MAX) this.unlistens.push(...unlistensIn(text));
+    if (processId === 0 || !mayNotify(text)) return;
+    this.authorProcessId = processId;
+    this.hub.authorBegan(processId, author);
+  }
+
+  /** What the client has notified has all been heard, or its connection is given back. */
+  authorEnded(): void {
+    if (this.authorProcessId === 0) return;
+    this.hub.authorEnded(this.authorProcessId);
+    this.authorProcessId = 0;
   }
 
   /** Nothing that has been notified so far can be meant for a LISTEN that is still to be committed. */
   notCommittedYet(): void {
     if (this.expected.size === 0 || this.mailbox.isEmpty) return;
-    this.mailbox.sort((name) => (this.channels.has(name) ? 'keep' : 'discard'));
+    this.mailbox.sort((name) => {
+      return this.channels.has(name) || this.inQuestion.has(name) ? 'keep' : 'discard';
+    });
   }
 
   // --- Replies
@@ -93,8 +162,22 @@ export class ClientSubscriptions implements Listener {
     this.isUnlistenDoubtful = true;
   }
 
+  /**
+   * ReadyForQuery for the client. Returns what the client gets in its place: the notifications before
+   * it, or nothing for now.
+   */
+  ready(message: Buffer, ledger: ReplyLedger): Uint8Array | undefined {
+    if (ledger.status !== STATUS_IDLE) return undefined;
+    if (ledger.isSettled) {
+      this.settled();
+      if (this.authorProcessId !== 0 && this.host.holdBack(message)) return NOTHING;
+    }
+    const mail = this.takeMail();
+    return mail.length === 0 ? undefined : Buffer.concat([...mail, message]);
+  }
+
   /** Everything has been answered, and no transaction is open. */
-  settled(): void {
+  private settled(): void {
     const { unlistens } = this;
     const isKnown = !this.isUnlistenDoubtful && unlistens.length === this.unlistensAnswered;
     this.isUnlistenDoubtful = false;
@@ -109,21 +192,47 @@ export class ClientSubscriptions implements Listener {
     else if (statement.kind === 'unlisten') this.remove(statement.channel);
   }
 
-  /** The channels that the session's connection listens to, now that the transaction is over. */
-  committed(names: readonly string[]): void {
-    for (const name of names) {
+  /** The database is being asked what has come of the LISTENs so far; there may be more behind. */
+  asked(): void {
+    for (const name of this.expected) this.inQuestion.add(name);
+    this.expected.clear();
+  }
+
+  /**
+   * The channels that the session's connection listened to when it was asked. Returns whether the hub
+   * listens to all of them; then the connection need not.
+   */
+  committed(names: readonly string[]): boolean {
+    const areHeard = names.every((name) => this.inQuestion.has(name) || this.channels.has(name));
+    for (const name of areHeard ? names : []) {
       if (!this.channels.has(name)) this.hub.subscriptions++;
       this.channels.add(name);
       this.hub.join(name, this);
     }
-    this.nothingExpected();
+    this.forget(this.inQuestion);
+    return areHeard;
   }
 
-  /** Whatever was expected has not come to be. */
+  /** Whatever was expected has not come to be, or the session's own connection sees to it. */
   nothingExpected(): void {
     if (this.expected.size === 0) return;
-    for (const name of this.expected) if (!this.channels.has(name)) this.hub.leave(name, this);
-    this.expected.clear();
+    this.isCaughtUp = false;
+    this.fresh.clear();
+    this.forget(this.expected);
+  }
+
+  private forget(names: Set<string>): void {
+    const forgotten = [...names];
+    names.clear();
+    for (const name of forgotten) if (!this.isWanted(name)) this.hub.leave(name, this);
+  }
+
+  private isWanted(name: string): boolean {
+    return this.channels.has(name) || this.isExpected(name);
+  }
+
+  private isExpected(name: string): boolean {
+    return this.expected.has(name) || this.inQuestion.has(name);
   }
 
   // --- Notifications
@@ -150,14 +259,16 @@ export class ClientSubscriptions implements Listener {
 
   /** Takes what the client is to be told now. */
   takeMail(): Buffer[] {
+    if (this.mailbox.isEmpty) return NO_MAIL;
     const messages = this.mailbox.sort((name) => this.sortingOf(name));
     if (this.mailbox.isEmpty) this.isOverflowing = false;
+    if (messages.length > 0) this.host.mailTaken(messages.length);
     return messages;
   }
 
   private sortingOf(name: string): Sorting {
     if (this.channels.has(name)) return 'deliver';
-    return this.expected.has(name) ? 'keep' : 'discard';
+    return this.isExpected(name) ? 'keep' : 'discard';
   }
 
   // --- End
@@ -166,8 +277,10 @@ export class ClientSubscriptions implements Listener {
   end(): void {
     this.wait?.abandon();
     this.wait = undefined;
+    this.authorEnded();
     this.removeAll();
     this.nothingExpected();
+    this.forget(this.inQuestion);
   }
 
   private removeAll(): void {
@@ -177,6 +290,10 @@ export class ClientSubscriptions implements Listener {
   private remove(name: string): void {
     if (!this.channels.delete(name)) return;
     this.hub.subscriptions--;
-    if (!this.expected.has(name)) this.hub.leave(name, this);
+    if (!this.isWanted(name)) this.hub.leave(name, this);
   }
 }
+
+const NO_MAIL: Buffer[] = [];
+/** In place of a message that does not go to the client, or not yet. */
+export const NOTHING = new Uint8Array(0);

@@ -26,8 +26,8 @@ export const LISTEN_WAIT_MS = 5_000;
 const CATCH_UP_MS = 1_000;
 /** How long the connection goes on listening to what nobody listens to any more. */
 const UNUSED_KEPT_MS = 10_000;
-/** With a single connection, to listen would leave none to work with. */
-const CONNECTIONS_MIN = 2;
+/** To listen must leave connections to work with. */
+const CONNECTIONS_LEFT_MIN = 1;
 /** The database must not end a connection that only waits. Not every version has the setting. */
 const NEVER_TOO_IDLE = `SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings
   WHERE name OPERATOR(pg_catalog.=) 'idle_session_timeout'`;
@@ -50,6 +50,12 @@ export interface HubHost {
   identityOf(user: string): Pick<LoginIdentity, 'user' | 'password'> | undefined;
 }
 
+/** All hubs of an engine. */
+export interface HubSiblings {
+  /** How many of them have a permit, or wait for one. */
+  readonly permits: number;
+}
+
 interface Channel {
   readonly listeners: Set<Listener>;
   /** The connection, as it is now, has been told to listen; and the database has confirmed it. */
@@ -59,11 +65,15 @@ interface Channel {
 
 export class NotificationHub implements ListeningHost {
   readonly database: string;
+  /** As whom it has logged in. */
+  user = '';
+  private lastUser = '';
   /** How many clients listen to how many channels; kept by the clients' subscriptions. */
   subscriptions = 0;
   /** The encoding of names and payloads: what the connection was given. */
   encoding: string | undefined = undefined;
   private readonly host: HubHost;
+  private readonly siblings: HubSiblings;
   private readonly channels = new Map<string, Channel>();
   private readonly waits = new Set<HubWait>();
   /** Who is to be told that there is no more for now. */
@@ -73,7 +83,6 @@ export class NotificationHub implements ListeningHost {
   private readonly backoff = new Backoff();
   private readonly retry = new Timer(() => this.open());
   private readonly sweep = new Timer(() => this.dropUnused());
-  private user = '';
   private claim: PermitClaim | undefined = undefined;
   private login: DatabaseLogin | undefined = undefined;
   private connection: ListeningConnection | undefined = undefined;
@@ -81,9 +90,15 @@ export class NotificationHub implements ListeningHost {
   private isStopped = false;
   private stopped: (() => void) | undefined = undefined;
 
-  constructor(database: string, host: HubHost) {
+  constructor(database: string, host: HubHost, siblings: HubSiblings) {
     this.database = database;
     this.host = host;
+    this.siblings = siblings;
+  }
+
+  /** Has a permit, or waits for one. */
+  get hasPermit(): boolean {
+    return this.claim !== undefined;
   }
 
   get isConnected(): boolean {
@@ -100,7 +115,7 @@ export class NotificationHub implements ListeningHost {
       this.channels.set(name, channel);
     }
     channel.listeners.add(listener);
-    this.user = listener.user;
+    this.lastUser = listener.user;
   }
 
   leave(name: string, listener: Listener): void {
@@ -126,7 +141,7 @@ export class NotificationHub implements ListeningHost {
     });
     this.waits.add(wait);
     this.wheel.arm(wait.timer, LISTEN_WAIT_MS);
-    if (this.isStopped || this.host.budget.limit < CONNECTIONS_MIN) {
+    if (this.isStopped || (this.claim === undefined && !this.isThereRoom)) {
       queueMicrotask(() => wait.end(false));
     } else if (this.connection === undefined) {
       this.open();
@@ -200,6 +215,10 @@ export class NotificationHub implements ListeningHost {
     return false;
   }
 
+  private get isThereRoom(): boolean {
+    return this.host.budget.limit - this.siblings.permits > CONNECTIONS_LEFT_MIN;
+  }
+
   private open(): void {
     if (this.claim !== undefined || this.retry.isArmed || this.isStopped || !this.isNeeded) return;
     // The permit may be there before `claim` returns.
@@ -215,7 +234,8 @@ export class NotificationHub implements ListeningHost {
       this.wheel.arm(this.retry, this.host.poolSettings.backoffMaxMs);
       return;
     }
-    const identity = this.host.identityOf(this.userForLogin());
+    this.user = this.userForLogin();
+    const identity = this.host.identityOf(this.user);
     const whole = identity && {
       ...identity,
       database: this.database,
@@ -228,23 +248,24 @@ export class NotificationHub implements ListeningHost {
     });
   }
 
-  /** Whoever asked last, as long as somebody of that name is still here. */
+  /** One of those who listen, preferably who came last; the proxy may know some of them no more. */
   private userForLogin(): string {
-    let other: string | undefined;
+    let chosen = this.lastUser;
     for (const { listeners } of this.channels.values()) {
       for (const { user } of listeners) {
-        if (user === this.user) return user;
-        other = user;
+        if (this.host.identityOf(user) === undefined) continue;
+        if (user === this.lastUser) return user;
+        chosen = user;
       }
     }
-    return other ?? this.user;
+    return chosen;
   }
 
   private failed(failure: OpenFailure, startedAt: number): void {
     if (this.login === undefined) return;
     const { poolSettings, target } = this.host;
     const { isTemporary, detail } = failure;
-    const user = this.userForLogin();
+    const { user } = this;
     const event = 'connection.open_failed';
     target.observer.emit({ ...this.scope, event, user, isTemporary, detail });
     this.giveUp();

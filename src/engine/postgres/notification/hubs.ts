@@ -1,8 +1,8 @@
 /** The notification hubs of one proxy on one target, one for each database that somebody listens on. */
 
-import { type HubHost, NotificationHub } from './hub.ts';
+import { type HubHost, type HubSiblings, NotificationHub } from './hub.ts';
 
-export class NotificationHubs {
+export class NotificationHubs implements HubSiblings {
   private readonly host: HubHost;
   /** There are never more of them than the target has databases. */
   private readonly hubs = new Map<string, NotificationHub>();
@@ -14,10 +14,16 @@ export class NotificationHubs {
   hubFor(database: string): NotificationHub {
     let hub = this.hubs.get(database);
     if (hub === undefined) {
-      hub = new NotificationHub(database, this.host);
+      hub = new NotificationHub(database, this.host, this);
       this.hubs.set(database, hub);
     }
     return hub;
+  }
+
+  get permits(): number {
+    let permits = 0;
+    for (const hub of this.hubs.values()) if (hub.hasPermit) permits++;
+    return permits;
   }
 
   /** Listening connections that are open. */
@@ -33,9 +39,9 @@ export class NotificationHubs {
     return subscriptions;
   }
 
-  /** What connections are opened with has changed. */
-  renew(): void {
-    for (const hub of this.hubs.values()) hub.renew();
+  /** What connections are opened with has changed, for users that are concerned. */
+  renew(isConcerned: (user: string) => boolean): void {
+    for (const hub of this.hubs.values()) if (isConcerned(hub.user)) hub.renew();
   }
 
   async stop(): Promise<void> {
