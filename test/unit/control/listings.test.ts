@@ -90,7 +90,7 @@ describe('/sessions', () => {
             reason: 'listen',
             digest: 'listen jobs',
             since: '2026-01-02T03:04:05.680Z',
-            advice: 'Listen on a direct connection to the database; NOTIFY does not pin.',
+            advice: 'Send LISTEN as a text of its own, so that Berth can listen for the client.',
           },
         },
       ],
