@@ -530,6 +530,18 @@ describe('what pins nevertheless', () => {
     },
   );
 
+  test('until it is unlistened', async () => {
+    using client = await strict().login();
+    await client.query('begin; listen briefly; commit');
+    await untilMetric(strict(), 'database_connections_currently_session_pinned', 1);
+    await client.query('unlisten briefly');
+    await untilAllReturned(strict());
+    await client.query('listen briefly');
+    await notify('briefly', 'heard');
+    expect(await told(client)).toBe('heard');
+    await untilAllReturned(strict());
+  });
+
   test('another client encoding than that of the database', async () => {
     using client = await strict().login({ parameters: { client_encoding: 'LATIN1' } });
     await client.query('listen encoded');
