@@ -104,7 +104,7 @@ describe('clocks of a client', () => {
   test('IdleClientTimeout closes a pinned client too, and its connection is reset', async () => {
     const berth = await start({ proxy: { IdleClientTimeout: 1 }, expect: ['session.pinned'] });
     using pinned = await berth.login();
-    await pinned.query('LISTEN something');
+    await pinned.query('CREATE TEMP TABLE something (id int)');
     expect(sqlStates(await pinned.untilClosed())).toEqual(['57P05']);
     await berth.untilLogged('connection.reset');
   });

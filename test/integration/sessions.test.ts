@@ -122,7 +122,7 @@ describe('a pinned session is explained', () => {
 
   test.each([
     ["set app.tenant = 'é'", 'set', 'set app.tenant = $1'],
-    ['listen jobs', 'listen', 'listen jobs'],
+    ['select 1; listen jobs', 'listen', 'select $1; listen jobs'],
     ["prepare p as select 'x'", 'sql_prepare', 'prepare p as select $1'],
     ['select pg_advisory_lock(42)', 'advisory_lock', 'select pg_advisory_lock($1)'],
   ] as const)('%s', async (sql, reason, digest) => {
@@ -148,7 +148,7 @@ describe('a pinned session is explained', () => {
   test('and ?pinned=true is only those', async () => {
     using pinned = await berth().login();
     using _other = await berth().login();
-    await pinned.query('listen jobs');
+    await pinned.query('create temp table todo (id int)');
     await untilState(pinned, 'pinned');
     const found = await listed('?pinned=true');
     expect(found.map((each) => each.client_connection)).toEqual([pinned.backendPid - 2 ** 30]);
@@ -229,7 +229,7 @@ test('every state is told, with its beginning', async () => {
 test('with more sessions than are asked for, the rest is counted', async () => {
   using proxy = new EngineOnWheel(database().port, 2);
   const clients = [await proxy.login(), await proxy.login(), await proxy.login()];
-  await clients[2]?.query('listen jobs');
+  await clients[2]?.query('create temp table todo (id int)');
   const { engine } = proxy;
   await eventually(async () => {
     const { total } = engine.describeSessions({ isPinnedOnly: true, limit: 0 });
@@ -240,7 +240,7 @@ test('with more sessions than are asked for, the rest is counted', async () => {
   expect(some.items.map((each) => Number(each.clientConnection))).toEqual(ids.slice(0, 2));
   expect(some.total).toBe(3);
   const pinned = engine.describeSessions({ isPinnedOnly: true, limit: 2 });
-  expect(pinned.items.map(({ pin }) => pin?.reason)).toEqual(['listen']);
+  expect(pinned.items.map(({ pin }) => pin?.reason)).toEqual(['temporary_object']);
   expect(pinned.total).toBe(1);
   expect(engine.describeSessions({ isPinnedOnly: true, limit: 0 })).toEqual({
     items: [],
@@ -340,7 +340,7 @@ describe('berth sessions', () => {
 
   test('--json prints the answer', async () => {
     using client = await berth().login();
-    await client.query('listen jobs');
+    await client.query('create temp table todo (id int)');
     await untilState(client, 'pinned');
     const { code, out } = await run(
       'sessions',
@@ -370,7 +370,7 @@ describe('berth sessions', () => {
 
 test('berth pools shows a table, or the answer', async () => {
   using client = await berth().login();
-  await client.query('listen jobs');
+  await client.query('create temp table todo (id int)');
   const { code, out } = await run('pools', '--config', berth().configurationFile);
   expect(code).toBe(0);
   const [head = '', row = ''] = out.split('\n');
