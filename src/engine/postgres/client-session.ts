@@ -462,6 +462,8 @@ export class ClientSession
 
   mayListen(text: string): boolean {
     const { connection, endpoint } = this;
+    // The relay asks again when nothing else is owed.
+    if (this.isWaitingForHub) return false;
     const statements = endpoint.limits.hasNotificationFanOut ? recogniseListen(text) : undefined;
     // Otherwise the connection that it has listens.
     if (connection === undefined || statements === undefined || this.isPinned) return true;
