@@ -1,6 +1,6 @@
 /**
  * What a client saw, as text that can be compared. Everything is kept but what can never be the same
- * twice: process ids, where exactly a cancel struck, the line of one error, and the object ids of what the case itself
+ * twice: process ids, where exactly a cancel struck, the line of one error, the order of parameters, and the object ids of what the case itself
  * made, which become `new1`, `new2`, … in the order in which they appear.
  */
 
@@ -28,7 +28,16 @@ export class Transcript {
     const hasObjectIds = message.type === 'T' || message.type === 't';
     const named = hasObjectIds ? this.#nameObjects(text) : text;
     const bare = CHANGED_PLAN.test(named) ? named.replace(LINE, '') : named;
-    this.note(session, CANCELLED.test(bare) ? bare.replace(CONTEXT, '') : bare);
+    if (message.type === 'S') this.#noteParameter(session, bare);
+    else this.note(session, CANCELLED.test(bare) ? bare.replace(CONTEXT, '') : bare);
+  }
+
+  /** In which order several are reported depends on what was set on the connection before. */
+  #noteParameter(session: string, text: string): void {
+    const line = `${session} ${text}`;
+    let at = this.#lines.length;
+    while (at > 0 && isParameterOf(session, this.#lines[at - 1] ?? '', line)) at--;
+    this.#lines.splice(at, 0, line);
   }
 
   note(session: string, text: string): void {
@@ -43,4 +52,12 @@ export class Transcript {
       return name;
     });
   }
+}
+
+/** Whether `before` is a parameter of the same session that belongs behind `line`. */
+function isParameterOf(session: string, before: string, line: string): boolean {
+  const [name] = line.slice(`${session} ParameterStatus `.length).split('=', 1);
+  const prefix = `${session} ParameterStatus `;
+  // Several values of one parameter stay in their order.
+  return before.startsWith(prefix) && !before.startsWith(`${prefix}${name}=`) && before > line;
 }

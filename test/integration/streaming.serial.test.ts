@@ -255,7 +255,7 @@ describe('large statements and parameters', () => {
       const before = await one().metric('berth_session_pins_total', { reason });
       client.send(...messages);
       expect(sqlStates(await client.untilReady())).toEqual([]);
-      expect(await one().metric('berth_session_pins_total', { reason })).toBe(before + 1);
+      await untilMetric(one(), 'berth_session_pins_total', before + 1, { reason });
       await client.end();
       using next = await one().login();
       const sql = "select to_regclass('hidden'), current_setting('work_mem')";

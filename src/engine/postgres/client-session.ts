@@ -398,6 +398,8 @@ export class ClientSession
       this.cancelBehind(connection);
       if (!outcome.isOk) {
         this.subscriptions?.committed([]);
+        // Without a word of the database the connection is gone.
+        if (outcome.message === undefined) return;
         this.pinBy(suspicion.pinReason, () => suspicion.digest);
         return;
       }

@@ -64,3 +64,13 @@ test('PG-57 a session that has prepared in SQL closes two statements in one batc
   database.arrives(ready);
   expect(client.taken()).toEqual(Buffer.concat([message('3'), message('3'), ready]));
 });
+
+test('PG-31 a connection that is lost while the database is asked what is left pins nobody', async () => {
+  const { client, database, events, closedBy } = await startFakeSession();
+  client.arrives(query("set work_mem = '5MB'"));
+  database.arrives(Buffer.concat([message('C', cString('SET')), ready]));
+  expect(database.taken().toString()).toContain('pg_catalog.pg_settings');
+  database.stream.handler.closed();
+  expect(closedBy()).toBe('database_lost');
+  expect(events.map(({ event }) => event)).not.toContain('session.pinned');
+});
