@@ -5,5 +5,5 @@ import { go } from './toolchains.ts';
 
 driverTests(go(), [
   { name: 'pgx', args: [] },
-  { name: 'LISTEN and NOTIFY: pgx', args: ['listen'], mayPin: true },
+  { name: 'LISTEN and NOTIFY: pgx', args: ['listen'] },
 ]);

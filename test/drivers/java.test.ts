@@ -5,5 +5,5 @@ import { java } from './toolchains.ts';
 
 driverTests(java(), [
   { name: 'pgjdbc and HikariCP', args: [] },
-  { name: 'LISTEN and NOTIFY: pgjdbc', args: ['listen'], mayPin: true },
+  { name: 'LISTEN and NOTIFY: pgjdbc', args: ['listen'] },
 ]);

@@ -67,5 +67,7 @@ test('Drizzle', async () => {
 });
 
 test.each(['node-postgres', 'postgres-js'] as const)('LISTEN and NOTIFY: %s', async (name) => {
+  const before = await pinCount(berth());
   await compareRuns(program(name, 'listen'), database(), berth());
+  await expectNoPins(berth(), before);
 });

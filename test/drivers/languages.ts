@@ -15,8 +15,6 @@ export interface DriverTest {
   readonly name: string;
   /** The program's arguments, as the toolchain wants them. */
   readonly args: readonly string[];
-  /** A session may be pinned by this program: what it does is about one connection. */
-  readonly mayPin?: boolean;
 }
 
 /** One test for each program; all are skipped where the toolchain is missing. */
@@ -31,13 +29,13 @@ export function driverTests(toolchain: Toolchain, tests: readonly DriverTest[]):
     pool: { MaxConnections: POOL_SIZE, ConnectionBorrowTimeout: BORROW_TIMEOUT },
     expect: ['session.pinned'],
   }));
-  for (const { name, args, mayPin = false } of tests) {
+  for (const { name, args } of tests) {
     test(
       name,
       async () => {
         const before = await pinCount(berth());
         await compareRuns(toolchain.program(...args), database(), berth());
-        if (!mayPin) await expectNoPins(berth(), before);
+        await expectNoPins(berth(), before);
       },
       DRIVER_TEST_DEADLINE_MS,
     );

@@ -8,6 +8,6 @@ driverTests(python(), [
   { name: 'asyncpg', args: ['asyncpg_program.py'] },
   { name: 'SQLAlchemy on psycopg', args: ['sqlalchemy_program.py', 'psycopg'] },
   { name: 'SQLAlchemy on asyncpg', args: ['sqlalchemy_program.py', 'asyncpg'] },
-  { name: 'LISTEN and NOTIFY: psycopg', args: ['psycopg_program.py', 'listen'], mayPin: true },
-  { name: 'LISTEN and NOTIFY: asyncpg', args: ['asyncpg_program.py', 'listen'], mayPin: true },
+  { name: 'LISTEN and NOTIFY: psycopg', args: ['psycopg_program.py', 'listen'] },
+  { name: 'LISTEN and NOTIFY: asyncpg', args: ['asyncpg_program.py', 'listen'] },
 ]);
