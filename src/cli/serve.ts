@@ -13,6 +13,7 @@ import { ListenError } from '../net/listener.ts';
 import { EventLog, fileDescriptorSink } from '../observe/logs.ts';
 import type { ProxyRegistry } from '../proxy/registry.ts';
 import { EXIT, type ServeOptions } from './command-line.ts';
+import { IdleCollector } from './idle-collector.ts';
 
 const STDERR = 2;
 /** For databases to close their ends, before the process ends anyway. */
@@ -80,7 +81,13 @@ class Service {
       return EXIT.failed;
     }
     const forget = this.handleSignals();
+    const collector = new IdleCollector(
+      () => this.registry.activity,
+      () => Bun.gc(true),
+    );
+    collector.start();
     await this.stopped.promise;
+    collector.stop();
     forget();
     await this.http?.stop();
     this.stopWheel();

@@ -83,6 +83,17 @@ export class ProxyRegistry implements MetricsSource {
     for (const proxy of this.proxies.values()) yield* proxy.endpointReadings();
   }
 
+  /** Totals since the start, of the proxies that there are now. */
+  get activity(): { readonly logins: number; readonly requests: number } {
+    let logins = 0;
+    let requests = 0;
+    for (const { counters } of this.endpoints()) {
+      logins += counters.clientConnectionsSetupSucceeded;
+      requests += counters.queryRequests;
+    }
+    return { logins, requests };
+  }
+
   *targets() {
     for (const proxy of this.proxies.values()) yield proxy.targetReading();
   }
