@@ -16,7 +16,8 @@ const BYTES_PER_CLIENT_MAX = 3 * 1024;
 const TLS_BYTES_PER_CLIENT_MAX = 12 * 1024;
 const WORKING_CLIENTS = 500;
 const CONNECTING_AT_ONCE = 50;
-const WARM_UP_CLIENTS = 100;
+/** As many as make a heap that is not new any more. */
+const WARM_UP_CLIENTS = 1_500;
 const SETTLE_MS = 3_000;
 const WORK_DEADLINE_MS = 30_000;
 
