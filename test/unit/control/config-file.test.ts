@@ -446,12 +446,12 @@ const BAD: readonly (readonly [string, string, string])[] = [
   [
     'Listen: 127.0.0.1:6432',
     `Listen: /${'x'.repeat(93)}/.s.PGSQL.6432`,
-    `11  DBProxies[0].Listen: must be shorter: a Unix socket's path has at most 107 bytes, got "/${'x'.repeat(59)}..."`,
+    `11  DBProxies[0].Listen: must be shorter: a Unix socket's path has at most 107 bytes, got "/${'x'.repeat(58)}...`,
   ],
   [
     'Endpoint: { Address: 127.0.0.1, Port: 5432 }',
     `Endpoint: { Address: /${'x'.repeat(93)}, Port: 5432 }`,
-    `4  DBInstances[0].Endpoint.Address: must be shorter: a Unix socket's path has at most 107 bytes, got "/${'x'.repeat(59)}..."`,
+    `4  DBInstances[0].Endpoint.Address: must be shorter: a Unix socket's path has at most 107 bytes, got "/${'x'.repeat(58)}...`,
   ],
   [
     'DBInstances:',
