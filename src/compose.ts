@@ -53,7 +53,7 @@ export async function probeTarget(target: DBInstance, secret: SecretEntry): Prom
   const wheel = startedWheel();
   const startedAt = performance.now();
   const { username: user, password } = secret;
-  const address = targetAddress(target);
+  const address = targetAddress(target.Endpoint);
   const place = {
     address,
     wheel,

@@ -7,8 +7,8 @@ import { z } from 'zod';
 import { loadApi } from '../control/config-file.ts';
 import { ConfigurationError } from '../control/configuration-error.ts';
 import type { Environment } from '../control/environment.ts';
-import { formatListenAddress } from '../control/listen-address.ts';
-import type { ListenAddress } from '../proxy/snapshot.ts';
+import { formatTcpAddress } from '../control/listen-address.ts';
+import type { TcpAddress } from '../proxy/snapshot.ts';
 import { type ApiPlace, EXIT, type Output } from './command-line.ts';
 
 const ANSWER_TIMEOUT_MS = 10_000;
@@ -77,11 +77,11 @@ async function urlOf(file: string, environment: Environment): Promise<URL> {
     const what = 'leaves the port of Api.Listen to the system';
     throw new NoAnswer(`${file} ${what}; give --url, with the port of the log`, EXIT.badUsage);
   }
-  return new URL(`http://${formatListenAddress({ host, port })}`);
+  return new URL(`http://${formatTcpAddress({ host, port })}`);
 }
 
 /** What listens on all addresses is asked on this machine's own. */
-function reachable({ host, port }: ListenAddress): ListenAddress {
+function reachable({ host, port }: TcpAddress): TcpAddress {
   if (host === '0.0.0.0') return { host: '127.0.0.1', port };
   return { host: host === '::' ? '::1' : host, port };
 }

@@ -71,6 +71,7 @@ class Service {
     this.log.emit({ event: 'process.started', version, pid: process.pid });
     this.tellWarnings();
     try {
+      await this.registry.prepare(this.configuration.snapshot);
       this.registry.reconcile(this.configuration.snapshot, this.configuration.drainTimeoutMs);
       this.listenForManagement();
     } catch (error) {
@@ -166,6 +167,9 @@ class Service {
     if (this.isDraining) return;
     try {
       const configuration = await load(this.file);
+      await this.registry.prepare(configuration.snapshot);
+      // It may have been told to stop meanwhile.
+      if (this.isDraining) return;
       const isApiChanged = !isDeepStrictEqual(configuration.api, this.configuration.api);
       this.configuration = configuration;
       this.tellWarnings();

@@ -14,9 +14,9 @@ import type {
   DBInstance,
   DBProxy,
   Endpoint,
-  ListenAddress,
   SecretEntry,
   Snapshot,
+  TcpAddress,
   UserAuth,
 } from '../proxy/snapshot.ts';
 import { ConfigurationError, formatPath, type Problem } from './configuration-error.ts';
@@ -33,7 +33,7 @@ import { readYaml } from './yaml-source.ts';
 const FILE_BYTES_MAX = 4 * 1024 * 1024;
 
 export interface ApiConfiguration {
-  readonly listen: ListenAddress;
+  readonly listen: TcpAddress;
   readonly allowAnonymous: boolean;
 }
 

@@ -4,7 +4,7 @@
  * one message lists these problems beside those of the schema. Pure.
  */
 
-import type { ListenAddress } from '../proxy/snapshot.ts';
+import type { Address } from '../proxy/snapshot.ts';
 import { formatPath, type Path } from './configuration-error.ts';
 import { isLoopback, overlaps } from './listen-address.ts';
 import { type Parts, type Placed, type PlacedProxy, type SecretParts, salvage } from './salvage.ts';
@@ -53,7 +53,7 @@ function reservedName({ path }: Placed<string>): Conflict {
   return { path, text: 'must not be the name of the endpoint that every proxy has' };
 }
 
-function duplicateAddresses(listeners: readonly Placed<ListenAddress>[]): readonly Conflict[] {
+function duplicateAddresses(listeners: readonly Placed<Address>[]): readonly Conflict[] {
   return listeners.flatMap(({ value, path }, index) => {
     const taken = listeners.slice(0, index).find((earlier) => overlaps(earlier.value, value));
     if (taken === undefined) return [];
@@ -95,8 +95,9 @@ function checkTargets({ targets }: PlacedProxy, parts: Parts): readonly Conflict
 }
 
 /** True when a connection to `address` would come back to Berth at `own`. */
-function reaches(address: ListenAddress | undefined, own: ListenAddress): boolean {
+function reaches(address: Address | undefined, own: Address): boolean {
   if (address === undefined || !overlaps(own, address)) return false;
+  if ('socketPath' in own || 'socketPath' in address) return true;
   return own.host.toLowerCase() === address.host.toLowerCase() || isLoopback(address.host);
 }
 

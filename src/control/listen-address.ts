@@ -1,15 +1,23 @@
 /**
- * Addresses to listen on, as they are written in the file: `host:port` or `[::1]:port`. Port 0 asks
- * the system for a free one. Pure: no name is looked up here.
+ * Addresses to listen on, as they are written in the file: `host:port`, `[::1]:port` or the path of a
+ * Unix socket. Port 0 asks the system for a free one. Pure: no name is looked up here, nor a file.
  */
 
 import { isIPv4, isIPv6 } from 'node:net';
-import type { ListenAddress } from '../proxy/snapshot.ts';
+import { normalize } from 'node:path';
+import type { Address, TcpAddress, UnixAddress } from '../proxy/snapshot.ts';
 
 const PORT_MAX = 65_535;
+/** The longest path of a Unix socket that Linux takes, without the zero byte at its end. */
+export const SOCKET_PATH_MAX = 107;
 
 /** Undefined when `text` is no address. */
-export function parseListenAddress(text: string): ListenAddress | undefined {
+export function parseListenAddress(text: string): Address | undefined {
+  return text.startsWith('/') ? parseSocketPath(text) : parseTcpAddress(text);
+}
+
+/** Undefined when `text` is no address. */
+export function parseTcpAddress(text: string): TcpAddress | undefined {
   const match = /^(?:\[(?<v6>[^\]]+)\]|(?<name>[^:[\]\s]+)):(?<port>\d{1,5})$/.exec(text);
   if (match === null) return undefined;
   const { v6, name = '', port = '' } = match.groups ?? {};
@@ -18,8 +26,23 @@ export function parseListenAddress(text: string): ListenAddress | undefined {
   return isHost(name) ? { host: name, port: Number(port) } : undefined;
 }
 
-export function formatListenAddress({ host, port }: ListenAddress): string {
+export function formatTcpAddress({ host, port }: TcpAddress): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/**
+ * A Unix socket is found by libpq, and by nearly every other client, under this name only, in the folder
+ * that it takes for the host.
+ * https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-HOST
+ */
+function parseSocketPath(text: string): UnixAddress | undefined {
+  const port = /^\/[^\0]*(?<=\/)\.s\.PGSQL\.(?<port>[1-9]\d{0,4})$/.exec(text)?.groups?.port;
+  if (port === undefined || Number(port) > PORT_MAX) return undefined;
+  return { socketPath: normalize(text) };
+}
+
+export function isTooLong({ socketPath }: UnixAddress): boolean {
+  return Buffer.byteLength(socketPath) > SOCKET_PATH_MAX;
 }
 
 /** A host name or an IPv4 address. What looks like an IPv4 address has to be one. */
@@ -33,7 +56,9 @@ export function isLoopback(host: string): boolean {
 }
 
 /** True when no two sockets could listen on both. Port 0 is never the same port twice. */
-export function overlaps(a: ListenAddress, b: ListenAddress): boolean {
+export function overlaps(a: Address, b: Address): boolean {
+  if ('socketPath' in a) return 'socketPath' in b && a.socketPath === b.socketPath;
+  if ('socketPath' in b) return false;
   if (a.port !== b.port || a.port === 0) return false;
   return (
     a.host.toLowerCase() === b.host.toLowerCase() ||

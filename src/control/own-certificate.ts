@@ -10,7 +10,7 @@ import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { Secret } from '../credential/secret.ts';
-import type { Snapshot } from '../proxy/snapshot.ts';
+import type { Endpoint, Snapshot } from '../proxy/snapshot.ts';
 import { isHost } from './listen-address.ts';
 import type { CertificateAndKey } from './make-certificate.ts';
 
@@ -36,9 +36,13 @@ export interface OwnCertificate {
 
 /** What a certificate for these proxies has to name. */
 export function certificateNames(proxies: Snapshot['DBProxies']): readonly string[] {
-  const hosts = proxies.flatMap(({ Endpoints }) => Endpoints.map(({ Listen }) => Listen.host));
+  const hosts = proxies.flatMap(({ Endpoints }) => Endpoints.flatMap(hostOf));
   const names = [...ALWAYS_NAMED, hostname(), ...hosts].map((name) => name.toLowerCase());
   return [...new Set(names)].filter((name) => !WILDCARDS.includes(name) && isNameable(name));
+}
+
+function hostOf({ Listen }: Endpoint): readonly string[] {
+  return 'socketPath' in Listen ? [] : [Listen.host];
 }
 
 function isNameable(name: string): boolean {

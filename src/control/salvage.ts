@@ -4,7 +4,8 @@
  */
 
 import { z } from 'zod';
-import type { ListenAddress } from '../proxy/snapshot.ts';
+import { targetAddress } from '../proxy/settings.ts';
+import type { Address } from '../proxy/snapshot.ts';
 import type { Path } from './configuration-error.ts';
 import {
   connectionPoolConfigSchema,
@@ -44,10 +45,10 @@ export interface PlacedProxy {
 export interface Parts {
   readonly owner: SecretOwner;
   readonly instanceNames: readonly Placed<string>[];
-  readonly instanceAddresses: ReadonlyMap<string, ListenAddress>;
+  readonly instanceAddresses: ReadonlyMap<string, Address>;
   readonly secrets: readonly SecretParts[];
   readonly proxies: readonly PlacedProxy[];
-  readonly listeners: readonly Placed<ListenAddress>[];
+  readonly listeners: readonly Placed<Address>[];
 }
 
 const text = z.string();
@@ -73,11 +74,10 @@ export function salvage(input: unknown): Parts {
   };
 }
 
-function addressOf({ value }: Placed<unknown>): readonly (readonly [string, ListenAddress])[] {
+function addressOf({ value }: Placed<unknown>): readonly (readonly [string, Address])[] {
   const instance = dbInstanceSchema.safeParse(value).data;
   if (instance === undefined) return [];
-  const { Address: host, Port: port } = instance.Endpoint;
-  return [[instance.DBInstanceIdentifier, { host, port }]];
+  return [[instance.DBInstanceIdentifier, targetAddress(instance.Endpoint)]];
 }
 
 function secretParts(secret: Placed<unknown>): readonly SecretParts[] {

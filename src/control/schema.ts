@@ -8,12 +8,19 @@
 
 import { isIPv6 } from 'node:net';
 import { z } from 'zod';
-import { isHost, isLoopback, parseListenAddress } from './listen-address.ts';
+import { targetAddress } from '../proxy/settings.ts';
+import type { Address } from '../proxy/snapshot.ts';
+import {
+  isHost,
+  isLoopback,
+  isTooLong,
+  parseListenAddress,
+  parseTcpAddress,
+  SOCKET_PATH_MAX,
+} from './listen-address.ts';
 
 /** The RDS API's own rule for the names of proxies, endpoints and target groups. */
 const NAME = /^[a-zA-Z](?:-?[a-zA-Z0-9]+)*$/;
-/** The longest path of a Unix socket that Linux takes, without the zero byte at its end. */
-const SOCKET_PATH_MAX = 107;
 const POSTGRES_PORT = 5432;
 const DAY_S = 86_400;
 
@@ -72,17 +79,29 @@ function flag() {
   return z.boolean({ error: 'must be true or false' });
 }
 
-const listen = z
-  .string({ error: 'must be host:port, for example 127.0.0.1:6432 or "[::1]:6432"' })
-  .transform((value, context) => {
-    const address = parseListenAddress(value);
-    if (address !== undefined) return address;
-    context.addIssue({
-      code: 'custom',
-      message: 'must be host:port, for example 127.0.0.1:6432 or "[::1]:6432"',
-    });
+const LISTEN =
+  'must be host:port or the path of a Unix socket, for example 127.0.0.1:6432, "[::1]:6432" or /run/berth/.s.PGSQL.6432';
+const LISTEN_API =
+  'must be host:port, for example 127.0.0.1:6432 or "[::1]:6432"; the API listens on no Unix socket';
+const SOCKET_PATH_TOO_LONG = `must be shorter: a Unix socket's path has at most ${SOCKET_PATH_MAX} bytes`;
+
+/** What `parse` makes of the text, which is refused with `message` when that is nothing. */
+function listenOn<Parsed extends Address>(
+  parse: (text: string) => Parsed | undefined,
+  message: string,
+) {
+  return z.string({ error: message }).transform((value, context): Parsed => {
+    const parsed = parse(value);
+    if (parsed !== undefined) return parsed;
+    context.addIssue({ code: 'custom', message });
     return z.NEVER;
   });
+}
+
+const listen = listenOn(parseListenAddress, LISTEN).refine(
+  (parsed) => !('socketPath' in parsed) || !isTooLong(parsed),
+  { error: SOCKET_PATH_TOO_LONG },
+);
 
 const address = text('a host name, an IP address or the folder of a Unix socket', 253).refine(
   (value) => value.startsWith('/') || isHost(value) || isIPv6(value),
@@ -96,16 +115,15 @@ const endpointAddress = mapping({
   Address: address,
   Port: integer(1, 65_535).default(POSTGRES_PORT),
 }).refine(
-  ({ Address, Port }) =>
-    !Address.startsWith('/') || Buffer.byteLength(`${Address}/.s.PGSQL.${Port}`) <= SOCKET_PATH_MAX,
-  {
-    path: ['Address'],
-    error: `must be shorter: a Unix socket's path has at most ${SOCKET_PATH_MAX} bytes`,
+  (endpoint) => {
+    const target = targetAddress(endpoint);
+    return !('socketPath' in target) || !isTooLong(target);
   },
+  { path: ['Address'], error: SOCKET_PATH_TOO_LONG },
 );
 
 const api = mapping({
-  Listen: listen,
+  Listen: listenOn(parseTcpAddress, LISTEN_API),
   AllowAnonymous: flag().default(false),
 }).refine(({ Listen, AllowAnonymous }) => !AllowAnonymous || isLoopback(Listen.host), {
   path: ['AllowAnonymous'],

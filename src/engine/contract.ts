@@ -5,7 +5,7 @@
 
 import type { TimerWheel } from '../base/timer-wheel.ts';
 import type { Credentials } from '../credential/credentials.ts';
-import type { Address } from '../net/connect.ts';
+import type { Address } from '../net/address.ts';
 import type { Stream } from '../net/stream.ts';
 import type { AcceptTls, ConnectTls } from '../net/tls.ts';
 import type { EndpointCounters, TargetCounters, TargetGauges } from '../observe/counters.ts';

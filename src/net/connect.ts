@@ -2,13 +2,10 @@
 
 import type { Socket } from 'bun';
 import { Timer, type TimerWheel } from '../base/timer-wheel.ts';
+import type { Address } from './address.ts';
 import { type NetErrorCode, netErrorCode } from './net-error.ts';
 import { OPEN_SOCKETS } from './open-sockets.ts';
 import { SOCKET_HANDLERS, Stream } from './stream.ts';
-
-export type Address =
-  | { readonly host: string; readonly port: number }
-  | { readonly socketPath: string };
 
 export interface ConnectCallbacks {
   /** Called once, unless `failed` or `abandon` was. */
@@ -39,7 +36,7 @@ export class ConnectAttempt {
     OPEN_SOCKETS.opened();
     const socket = {
       ...SOCKET_HANDLERS,
-      open: (socket: Socket<Stream>) => this.open(socket),
+      open: (socket: Socket<Stream>) => this.open(socket, 'socketPath' in address),
       connectError: (_socket: Socket<Stream>, error: Error) => this.refused(error),
     };
     const attempt =
@@ -55,16 +52,16 @@ export class ConnectAttempt {
     this.wheel.disarm(this.timer);
   }
 
-  private open(socket: Socket<Stream>): void {
+  private open(socket: Socket<Stream>, isLocal: boolean): void {
     this.socketGone();
-    const stream = new Stream(socket);
+    const stream = new Stream(socket, { isLocal });
     socket.data = stream;
     if (this.isOver) {
       stream.destroy();
       return;
     }
     this.abandon();
-    socket.setNoDelay(true);
+    if (!isLocal) socket.setNoDelay(true);
     this.callbacks.opened(stream);
   }
 

@@ -8,6 +8,8 @@ export type NetErrorCode =
   | 'unknown host'
   | 'unreachable'
   | 'no such socket'
+  | 'no such folder'
+  | 'not a socket'
   | 'too many open files'
   | 'timed out'
   | 'connection reset'
@@ -25,6 +27,7 @@ const CODES: Readonly<Record<string, NetErrorCode>> = {
   EHOSTUNREACH: 'unreachable',
   ENETUNREACH: 'unreachable',
   ENOENT: 'no such socket',
+  ENOTDIR: 'no such folder',
   EMFILE: 'too many open files',
   ENFILE: 'too many open files',
   ETIMEDOUT: 'timed out',

@@ -32,6 +32,8 @@ export interface StreamHandler {
 /** For a stream whose owner has nothing more to do with it. */
 export const IGNORE: StreamHandler = { received() {}, drained() {}, closed() {} };
 
+/** The host of clients that come over a Unix socket, as in `log_line_prefix` and pg_hba.conf. */
+const LOCAL = '[local]';
 /** Smaller buffers are not worth the trouble. */
 const GIVEN_MIN = 32 * 1024;
 
@@ -42,6 +44,8 @@ interface Handshake {
 
 export class Stream {
   handler: StreamHandler = IGNORE;
+  /** Over a Unix socket: the other side is on this machine, and nobody is in between. */
+  readonly isLocal: boolean;
   /** A TLS handshake has succeeded. */
   isEncrypted = false;
   /** Bytes written but not yet taken by the kernel. */
@@ -56,8 +60,12 @@ export class Stream {
   private isClosed = false;
   private handshake: Handshake | undefined = undefined;
 
-  constructor(socket: Socket<Stream>) {
+  constructor(
+    socket: Socket<Stream>,
+    { isLocal }: { readonly isLocal: boolean } = { isLocal: false },
+  ) {
     this.socket = socket;
+    this.isLocal = isLocal;
     OPEN_SOCKETS.opened();
   }
 
@@ -65,11 +73,14 @@ export class Stream {
     return this.queuedBytes > 0;
   }
 
+  /** A Unix socket's is what PostgreSQL calls it. */
   get remoteAddress(): string {
+    if (this.isLocal) return LOCAL;
     return `${this.socket.remoteAddress}:${this.socket.remotePort}`;
   }
 
   get localAddress(): string {
+    if (this.isLocal) return LOCAL;
     return `${this.socket.localAddress}:${this.socket.localPort}`;
   }
 

@@ -7,6 +7,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { TimerWheel } from '../base/timer-wheel.ts';
 import { Credentials } from '../credential/credentials.ts';
 import type { DatabaseTls, Engine, EngineFactory, Stopped } from '../engine/contract.ts';
+import { type Address, formatAddress } from '../net/address.ts';
 import { ListenError, type Listener, listen } from '../net/listener.ts';
 import type { Stream } from '../net/stream.ts';
 import { EndpointCounters, TargetCounters } from '../observe/counters.ts';
@@ -19,7 +20,7 @@ import type {
 import type { Observer } from '../observe/events.ts';
 import { Monitor, type TargetFacts } from '../target/monitor.ts';
 import { connectionLimits, engineSettings, targetAddress } from './settings.ts';
-import type { DBProxy, Endpoint, ListenAddress, SecretEntry } from './snapshot.ts';
+import type { DBProxy, Endpoint, SecretEntry } from './snapshot.ts';
 import { type AcceptedTls, databaseTls, isSameTls } from './tls.ts';
 
 /** The endpoint that every proxy has. */
@@ -38,7 +39,7 @@ export interface Surroundings {
 }
 
 interface OpenEndpoint {
-  readonly listen: ListenAddress;
+  readonly listen: Address;
   readonly listener: Listener;
   readonly counters: EndpointCounters;
 }
@@ -63,7 +64,7 @@ export class DatabaseProxy {
     this.engine = engines[spec.EngineFamily]({
       proxy,
       target,
-      address: targetAddress(spec.Target),
+      address: targetAddress(spec.Target.Endpoint),
       wheel,
       observer,
       limits: connectionLimits(spec.ConnectionPoolConfig, undefined),
@@ -90,10 +91,10 @@ export class DatabaseProxy {
   }
 
   /** Where it listens, with the real ports. */
-  get addresses(): readonly { readonly endpoint: string; readonly address: ListenAddress }[] {
+  get addresses(): readonly { readonly endpoint: string; readonly address: Address }[] {
     return [...this.endpoints].map(([endpoint, { listener }]) => ({
       endpoint,
-      address: { host: listener.host, port: listener.port },
+      address: listener.address,
     }));
   }
 
@@ -104,6 +105,13 @@ export class DatabaseProxy {
       problems.push('not every endpoint listens');
     if (!this.monitor.isAvailable) problems.push(`target ${this.target} is not available`);
     return problems;
+  }
+
+  /** The files of the Unix sockets that it listens on. */
+  get socketPaths(): readonly string[] {
+    return this.addresses.flatMap(({ address }) =>
+      'socketPath' in address ? [address.socketPath] : [],
+    );
   }
 
   /** Listens on every endpoint; throws `ListenError`, and then listens on none. */
@@ -142,7 +150,7 @@ export class DatabaseProxy {
     this.engine.limit(connectionLimits(spec.ConnectionPoolConfig, this.facts));
     for (const [name, open] of this.endpoints) {
       const wanted = spec.Endpoints.find((each) => each.DBProxyEndpointName === name);
-      if (wanted === undefined || !isSameAddress(wanted.Listen, open.listen)) {
+      if (wanted === undefined || !isDeepStrictEqual(wanted.Listen, open.listen)) {
         this.closeEndpoint(name, open);
       }
     }
@@ -198,14 +206,14 @@ export class DatabaseProxy {
       event: 'endpoint.listening',
       proxy: this.name,
       endpoint: name,
-      address: formatAddress(listener.host, listener.port),
-      isPublic: isPublic(Listen.host),
+      address: formatAddress(listener.address),
+      isPublic: isPublic(Listen),
     });
   }
 
-  private listen(name: string, { host, port }: ListenAddress, accepted: (stream: Stream) => void) {
+  private listen(name: string, address: Address, accepted: (stream: Stream) => void) {
     try {
-      return listen(host, port, accepted);
+      return listen(address, accepted);
     } catch (error) {
       if (!(error instanceof ListenError)) throw error;
       throw error.at(name === DEFAULT_ENDPOINT ? 'Listen' : `Endpoints (${name}).Listen`);
@@ -223,18 +231,10 @@ export class DatabaseProxy {
   }
 }
 
-function isSameAddress(a: ListenAddress, b: ListenAddress): boolean {
-  return a.host === b.host && a.port === b.port;
-}
-
-function formatAddress(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-}
-
 /** RFC 1918, RFC 4193, RFC 6598, loopback and link-local are not; names other than localhost are. */
 const PRIVATE_HOSTS =
   /^(localhost$|127\.|10\.|192\.168\.|169\.254\.|172\.(1[6-9]|2\d|3[01])\.|100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.|::1$|f[cd]|fe[89ab])/i;
 
-function isPublic(host: string): boolean {
-  return !PRIVATE_HOSTS.test(host);
+function isPublic(address: Address): boolean {
+  return !('socketPath' in address) && !PRIVATE_HOSTS.test(address.host);
 }

@@ -3,6 +3,7 @@
 import { Timer } from '../base/timer-wheel.ts';
 import type { Stopped } from '../engine/contract.ts';
 import { ListenError } from '../net/listener.ts';
+import { removeStaleSocket } from '../net/stale-socket.ts';
 import type { MetricsSource } from '../observe/counters.ts';
 import type {
   Listing,
@@ -34,6 +35,19 @@ export class ProxyRegistry implements MetricsSource {
     let count = 0;
     for (const proxy of this.everyProxy()) count += proxy.clientCount;
     return count;
+  }
+
+  /**
+   * Makes way for `reconcile`: removes the Unix sockets that killed processes have left where
+   * `snapshot` listens.
+   */
+  async prepare(snapshot: Snapshot): Promise<void> {
+    const own = new Set(Array.from(this.proxies.values(), (proxy) => proxy.socketPaths).flat());
+    const endpoints = snapshot.DBProxies.flatMap(({ Endpoints }) => Endpoints);
+    for (const { Listen } of endpoints) {
+      if (!('socketPath' in Listen) || own.has(Listen.socketPath)) continue;
+      await removeStaleSocket(Listen.socketPath);
+    }
   }
 
   /**

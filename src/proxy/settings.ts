@@ -1,7 +1,8 @@
 /** From desired state, in the units of the RDS API, to what the engine and the pools work with. */
 
+import { join } from 'node:path';
 import type { ClientTls, DatabaseTls, EngineSettings } from '../engine/contract.ts';
-import type { Address } from '../net/connect.ts';
+import type { Address } from '../net/address.ts';
 import type { ConnectionLimits } from '../pool/budget.ts';
 import type { TargetFacts } from '../target/monitor.ts';
 import type { ConnectionPoolConfig, DBInstance, DBProxy, PriorityRule } from './snapshot.ts';
@@ -94,8 +95,8 @@ function percent(whole: number, share: number): number {
   return Math.floor((whole * share) / 100);
 }
 
-export function targetAddress({ Endpoint: { Address, Port } }: DBInstance): Address {
+export function targetAddress({ Address, Port }: DBInstance['Endpoint']): Address {
   return Address.startsWith('/')
-    ? { socketPath: `${Address}/.s.PGSQL.${Port}` }
+    ? { socketPath: join(Address, `.s.PGSQL.${Port}`) }
     : { host: Address, port: Port };
 }

@@ -5,11 +5,9 @@
  */
 
 import type { Secret } from '../credential/secret.ts';
+import type { Address } from '../net/address.ts';
 
-export interface ListenAddress {
-  readonly host: string;
-  readonly port: number;
-}
+export type { Address, TcpAddress, UnixAddress } from '../net/address.ts';
 
 export type TlsVersion = 'TLSv1' | 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3';
 
@@ -83,7 +81,7 @@ export interface ConnectionPoolConfig {
 export interface Endpoint {
   /** `default` for the one that every proxy has. */
   readonly DBProxyEndpointName: string;
-  readonly Listen: ListenAddress;
+  readonly Listen: Address;
 }
 
 export interface DBProxy {

@@ -8,6 +8,7 @@ import { Credentials } from '../../src/credential/credentials.ts';
 import { Secret } from '../../src/credential/secret.ts';
 import type { EngineSettings } from '../../src/engine/contract.ts';
 import { PostgresEngine } from '../../src/engine/postgres/engine.ts';
+import type { TcpAddress } from '../../src/net/address.ts';
 import { type Listener, listen } from '../../src/net/listener.ts';
 import { EndpointCounters, TargetCounters, type TargetGauges } from '../../src/observe/counters.ts';
 import type { Event, EventName } from '../../src/observe/events.ts';
@@ -57,7 +58,7 @@ export class EngineOnWheel {
   readonly events = new Arrivals<Event>();
   readonly counters = new EndpointCounters();
   readonly targetCounters = new TargetCounters();
-  readonly #listener: Listener;
+  readonly #listener: Listener<TcpAddress>;
 
   /** `port` is where the database, or a network before it, listens. */
   constructor(port: number, maxConnections: number, pool: Partial<PoolSettings> = {}) {
@@ -82,7 +83,7 @@ export class EngineOnWheel {
       targetCounters: this.targetCounters,
       doubted: () => undefined,
     });
-    this.#listener = listen('127.0.0.1', 0, (stream) =>
+    this.#listener = listen({ host: '127.0.0.1', port: 0 }, (stream) =>
       this.engine.accept(stream, 'default', this.counters),
     );
   }
@@ -94,7 +95,7 @@ export class EngineOnWheel {
   }
 
   login(options: Partial<LoginOptions> = {}): Promise<RawClient> {
-    const address = { port: this.#listener.port };
+    const address = { port: this.#listener.address.port };
     const app = { user: 'app', password: 'app-password', database: 'app' };
     return RawClient.login(address, { ...app, ...options });
   }

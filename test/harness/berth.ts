@@ -381,7 +381,8 @@ function listenPorts(value: unknown): number[] {
   const ports: number[] = [];
   JSON.stringify(value, (key, inner: unknown) => {
     if (key === 'Listen' && typeof inner === 'string') {
-      ports.push(Number(inner.slice(inner.lastIndexOf(':') + 1)));
+      // Of host:port, or of a Unix socket's name.
+      ports.push(Number(/\d+$/.exec(inner)?.[0]));
     }
     return inner;
   });

@@ -394,11 +394,11 @@ describe('clients that say nothing', () => {
       cancel: unused,
       loginEnded: (reason) => ended.push(reason),
     };
-    const listener = listen('127.0.0.1', 0, (stream) => {
+    const listener = listen({ host: '127.0.0.1', port: 0 }, (stream) => {
       logins.push(new ClientLogin(stream, host));
     });
     return {
-      port: listener.port,
+      port: listener.address.port,
       wheel,
       logins,
       ended,

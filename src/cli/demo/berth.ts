@@ -49,7 +49,9 @@ export class DemoBerth implements AsyncDisposable {
   get port(): number {
     const [proxy] = this.registry.all;
     const [open] = proxy?.addresses ?? [];
-    if (open === undefined) throw new Error('the proxy has no endpoint');
+    if (open === undefined || 'socketPath' in open.address) {
+      throw new Error('the proxy has no endpoint with a port');
+    }
     return open.address.port;
   }
 

@@ -3,8 +3,8 @@
  * data plane, and `Bun.serve` is a well-kept implementation of it.
  */
 
-import type { ListenAddress } from '../../proxy/snapshot.ts';
-import { formatListenAddress } from '../listen-address.ts';
+import type { TcpAddress } from '../../proxy/snapshot.ts';
+import { formatTcpAddress } from '../listen-address.ts';
 import type { HttpApi } from './api.ts';
 
 /** The largest request; nothing that the API takes comes near it. */
@@ -13,20 +13,20 @@ const IDLE_TIMEOUT_S = 30;
 
 /** The address cannot be listened on. The message is for people and complete. */
 export class HttpListenError extends Error {
-  constructor(listen: ListenAddress, cause: unknown) {
-    super(`Api.Listen: cannot listen on ${formatListenAddress(listen)}: ${why(cause)}`, { cause });
+  constructor(listen: TcpAddress, cause: unknown) {
+    super(`Api.Listen: cannot listen on ${formatTcpAddress(listen)}: ${why(cause)}`, { cause });
     this.name = 'HttpListenError';
   }
 }
 
 export interface HttpServer {
   /** Where it listens; the port is the real one when 0 was asked for. */
-  readonly address: ListenAddress;
+  readonly address: TcpAddress;
   /** Stops listening and cuts what is open. */
   stop(): Promise<void>;
 }
 
-export function serveHttp(api: HttpApi, listen: ListenAddress): HttpServer {
+export function serveHttp(api: HttpApi, listen: TcpAddress): HttpServer {
   const server = start(api, listen);
   return {
     address: { host: listen.host, port: server.port ?? listen.port },
@@ -34,7 +34,7 @@ export function serveHttp(api: HttpApi, listen: ListenAddress): HttpServer {
   };
 }
 
-function start(api: HttpApi, listen: ListenAddress) {
+function start(api: HttpApi, listen: TcpAddress) {
   try {
     return Bun.serve({
       hostname: listen.host,

@@ -1,7 +1,7 @@
 /** What everything that talks to one target of one proxy shares. */
 
 import type { TimerWheel } from '../../base/timer-wheel.ts';
-import type { Address } from '../../net/connect.ts';
+import type { Address } from '../../net/address.ts';
 import type { TargetCounters } from '../../observe/counters.ts';
 import type { Observer } from '../../observe/events.ts';
 import type { DatabaseTls } from '../contract.ts';

@@ -130,6 +130,10 @@ describe('a good file', () => {
     ['"[::1]:6432"', { host: '::1', port: 6432 }],
     ['localhost:0', { host: 'localhost', port: 0 }],
     ['proxy.example.internal:65535', { host: 'proxy.example.internal', port: 65_535 }],
+    ['/run/berth/.s.PGSQL.6432', { socketPath: '/run/berth/.s.PGSQL.6432' }],
+    ['/.s.PGSQL.1', { socketPath: '/.s.PGSQL.1' }],
+    ['//run/./other/../berth//.s.PGSQL.65535', { socketPath: '/run/berth/.s.PGSQL.65535' }],
+    [`/${'x'.repeat(92)}/.s.PGSQL.6432`, { socketPath: `/${'x'.repeat(92)}/.s.PGSQL.6432` }],
   ])('may listen on %s', (listen, address) => {
     const [proxy] = parse(but('127.0.0.1:6432', listen)).snapshot.DBProxies;
     expect(proxy?.Endpoints[0]?.Listen).toEqual(address);
@@ -251,7 +255,7 @@ describe('the environment', () => {
       'Listen: 127.0.0.1:6432',
       'Listen: ${WHERE}',
       { WHERE: 'hunter2' },
-      'berth.yaml:11  DBProxies[0].Listen: must be host:port, for example 127.0.0.1:6432 or "[::1]:6432"',
+      'berth.yaml:11  DBProxies[0].Listen: must be host:port or the path of a Unix socket, for example 127.0.0.1:6432, "[::1]:6432" or /run/berth/.s.PGSQL.6432',
     ],
     [
       'SecretArn: app',
@@ -404,22 +408,55 @@ const BAD: readonly (readonly [string, string, string])[] = [
   [
     'Listen: 127.0.0.1:6432',
     'Listen: 6432',
-    '11  DBProxies[0].Listen: must be host:port, for example 127.0.0.1:6432 or "[::1]:6432", got 6432',
+    '11  DBProxies[0].Listen: must be host:port or the path of a Unix socket, for example 127.0.0.1:6432, "[::1]:6432" or /run/berth/.s.PGSQL.6432, got 6432',
   ],
   [
     'Listen: 127.0.0.1:6432',
     'Listen: ":6432"',
-    '11  DBProxies[0].Listen: must be host:port, for example 127.0.0.1:6432 or "[::1]:6432", got ":6432"',
+    '11  DBProxies[0].Listen: must be host:port or the path of a Unix socket, for example 127.0.0.1:6432, "[::1]:6432" or /run/berth/.s.PGSQL.6432, got ":6432"',
   ],
   [
     'Listen: 127.0.0.1:6432',
     'Listen: 127.0.0.1:65536',
-    '11  DBProxies[0].Listen: must be host:port, for example 127.0.0.1:6432 or "[::1]:6432", got "127.0.0.1:65536"',
+    '11  DBProxies[0].Listen: must be host:port or the path of a Unix socket, for example 127.0.0.1:6432, "[::1]:6432" or /run/berth/.s.PGSQL.6432, got "127.0.0.1:65536"',
   ],
   [
     'Listen: 127.0.0.1:6432',
     'Listen: 127.0.0.256:1',
-    '11  DBProxies[0].Listen: must be host:port, for example 127.0.0.1:6432 or "[::1]:6432", got "127.0.0.256:1"',
+    '11  DBProxies[0].Listen: must be host:port or the path of a Unix socket, for example 127.0.0.1:6432, "[::1]:6432" or /run/berth/.s.PGSQL.6432, got "127.0.0.256:1"',
+  ],
+  ...[
+    '/run/berth',
+    '/run/berth/',
+    '/run/berth/.s.PGSQL.',
+    '/run/berth/.s.PGSQL.0',
+    '/run/berth/.s.PGSQL.06432',
+    '/run/berth/.s.PGSQL.65536',
+    '/run/berth/x.s.PGSQL.6432',
+    '/run/berth/.s.PGSQL.6432.lock',
+    'run/berth/.s.PGSQL.6432',
+  ].map(
+    (path) =>
+      [
+        'Listen: 127.0.0.1:6432',
+        `Listen: ${path}`,
+        `11  DBProxies[0].Listen: must be host:port or the path of a Unix socket, for example 127.0.0.1:6432, "[::1]:6432" or /run/berth/.s.PGSQL.6432, got "${path}"`,
+      ] as const,
+  ),
+  [
+    'Listen: 127.0.0.1:6432',
+    `Listen: /${'x'.repeat(93)}/.s.PGSQL.6432`,
+    `11  DBProxies[0].Listen: must be shorter: a Unix socket's path has at most 107 bytes, got "/${'x'.repeat(58)}...`,
+  ],
+  [
+    'Endpoint: { Address: 127.0.0.1, Port: 5432 }',
+    `Endpoint: { Address: /${'x'.repeat(93)}, Port: 5432 }`,
+    `4  DBInstances[0].Endpoint.Address: must be shorter: a Unix socket's path has at most 107 bytes, got "/${'x'.repeat(58)}...`,
+  ],
+  [
+    'DBInstances:',
+    'Api: { Listen: /run/berth/.s.PGSQL.8400 }\nDBInstances:',
+    '1  Api.Listen: must be host:port, for example 127.0.0.1:6432 or "[::1]:6432"; the API listens on no Unix socket, got "/run/berth/.s.PGSQL.8400"',
   ],
   [
     'Listen: 127.0.0.1:6432',
@@ -574,6 +611,22 @@ describe('a bad file', () => {
       'berth.yaml:20  DBProxies[0].Endpoints[2].DBProxyEndpointName: must be unique, and DBProxies[0].Endpoints[1].DBProxyEndpointName is the same, got "batch"',
       'berth.yaml:20  DBProxies[0].Endpoints[2].Listen: must not be an address that DBProxies[0].Endpoints[0].Listen listens on, got "[::]:6433"',
       'berth.yaml:21  DBProxies[0].Endpoints[3].TargetRole: must be READ_WRITE (READ_ONLY endpoints need a DB cluster, and clusters are not supported yet), got "READ_ONLY"',
+    ]);
+  });
+
+  test('a Unix socket belongs to one endpoint, and not to the database', () => {
+    const text = but('Listen: 127.0.0.1:6432', 'Listen: /run/berth/.s.PGSQL.6432').replace(
+      'Address: 127.0.0.1, Port: 5432',
+      'Address: /run/berth/, Port: 6432',
+    );
+    const endpoints = `    Endpoints:
+      - { DBProxyEndpointName: batch, Listen: /run/./berth/.s.PGSQL.6432 }
+      - { DBProxyEndpointName: other, Listen: /run/berth/.s.PGSQL.6433 }
+      - { DBProxyEndpointName: port, Listen: 127.0.0.1:6432 }
+`;
+    expect(refusal(text + endpoints).split('\n')).toEqual([
+      'berth.yaml:14  DBProxies[0].TargetGroup.DBInstanceIdentifiers[0]: must not have an address that DBProxies[0].Listen listens on, got "orders-db"',
+      'berth.yaml:18  DBProxies[0].Endpoints[0].Listen: must not be an address that DBProxies[0].Listen listens on, got "/run/./berth/.s.PGSQL.6432"',
     ]);
   });
 

@@ -83,9 +83,14 @@ test('works when it cannot be kept, and says so', async () => {
   expect(warning).toContain('StateDirectory');
 });
 
-test('names this machine and what is listened on, but no wildcard', () => {
-  const proxies = ['127.0.0.1', '0.0.0.0', '::', 'DB.example.internal', '10.1.2.3'].map((host) => ({
-    Endpoints: [{ DBProxyEndpointName: 'default', Listen: { host, port: 1 } }],
+test('names this machine and what is listened on, but no wildcard and no Unix socket', () => {
+  const hosts = ['127.0.0.1', '0.0.0.0', '::', 'DB.example.internal', '10.1.2.3'];
+  const addresses = [
+    ...hosts.map((host) => ({ host, port: 1 })),
+    { socketPath: '/run/.s.PGSQL.1' },
+  ];
+  const proxies = addresses.map((Listen) => ({
+    Endpoints: [{ DBProxyEndpointName: 'default', Listen }],
   })) as unknown as DBProxy[];
   const names = certificateNames(proxies);
   expect(names).toContain(hostname().toLowerCase());

@@ -171,10 +171,15 @@ export class ClientLogin implements StreamHandler, Guest, Borrower<ReplicationCo
     return true;
   }
 
+  /** As with PostgreSQL, there is no TLS over a Unix socket: nobody is in between. */
+  private get acceptTls(): AcceptTls | undefined {
+    return this.stream.isLocal ? undefined : this.host.endpoint.limits.clientTls.accept;
+  }
+
   private tlsAsked(): boolean {
     if (this.hasAskedForTls) return this.askedTwice();
     this.hasAskedForTls = true;
-    const { accept } = this.host.endpoint.limits.clientTls;
+    const accept = this.acceptTls;
     if (accept === undefined) {
       this.stream.write(REFUSE_ENCRYPTION);
       return true;
@@ -203,7 +208,7 @@ export class ClientLogin implements StreamHandler, Guest, Borrower<ReplicationCo
 
   /** As in PostgreSQL, only at the very beginning; anybody else gets no answer. */
   private directTlsAsked(buffer: Buffer): void {
-    const { accept } = this.host.endpoint.limits.clientTls;
+    const accept = this.acceptTls;
     if (accept === undefined || this.hasAskedForTls || this.hasAskedForGss) {
       this.end('protocol_violation');
       return;
@@ -284,7 +289,8 @@ export class ClientLogin implements StreamHandler, Guest, Borrower<ReplicationCo
 
   private acceptStartup({ protocol, parameters }: StartupPacket): void {
     const { clientTls } = this.host.endpoint.limits;
-    if (clientTls.isRequired && this.tls === undefined) throw new BerthError('tls_required');
+    const isTlsDue = clientTls.isRequired && !this.stream.isLocal;
+    if (isTlsDue && this.tls === undefined) throw new BerthError('tls_required');
     if (clientTls.isCertificateRequired && this.tls?.isPeerVerified === false) {
       throw new BerthError('client_certificate_required');
     }
