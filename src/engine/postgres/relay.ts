@@ -794,7 +794,10 @@ export class Relay {
    */
   private checkedName(connection: DatabaseConnection, statement: Statement): string {
     const { statements } = connection;
-    if (statements.isAwaited(statement)) return AWAITED;
+    if (statements.isAwaited(statement)) {
+      this.isFlushDue = true;
+      return AWAITED;
+    }
     if (statements.takeChanged(statement)) return CHANGED_NAME;
     if (this.prepareAgain(connection, statement) !== 'awaited') return statement.serverName;
     this.isFlushDue = true;
@@ -1111,7 +1114,7 @@ export class Relay {
       // Nobody else has a chunk that goes out as it came in, but for the unnamed statement.
       if (!isWhole) {
         if (to > from) stream.write(bytes.subarray(from, to));
-      } else if (this.unnamed?.bytes === bytes) stream.write(bytes);
+      } else if (this.unnamed?.bytes.buffer === bytes.buffer) stream.write(bytes);
       else stream.give(bytes);
     } else {
       this.out = [];
