@@ -29,6 +29,7 @@ import type { EndpointContext } from './endpoint-context.ts';
 import { KIND, OURS, OWES_QUERY } from './ledger.ts';
 import { ClientSubscriptions, type SubscriberHost } from './notification/client-subscriptions.ts';
 import { MAILBOX_BYTES_MAX } from './notification/mailbox.ts';
+import { type Overdue, overdueBorrower, overdueIdler } from './overdue.ts';
 import { OwnStatement } from './own-statement.ts';
 import type { ReportedParameters } from './parameters.ts';
 import type { Difference, StatementRegistry } from './prepared-statements.ts';
@@ -882,24 +883,12 @@ export class ClientSession
     this.stream.retry();
     if (this.isClosed) return;
     const silentMs = wheel.now - this.activeAt;
-    if (this.isStuck) {
-      if (silentMs >= limits.borrowedIdleTimeoutMs) {
-        const seconds = limits.borrowedIdleTimeoutMs / 1000;
-        const error = new BerthError('borrowed_idle_timeout', { params: { seconds } });
-        this.close('borrowed_idle_timeout', error);
-        return;
-      }
-    } else if (this.isIdle) {
-      if (silentMs >= limits.idleClientTimeoutMs) {
-        const seconds = limits.idleClientTimeoutMs / 1000;
-        this.close('idle_timeout', new BerthError('idle_client_timeout', { params: { seconds } }));
-        return;
-      }
-      if (wheel.now - this.openedAt >= limits.clientLifetimeMs) {
-        const hours = limits.clientLifetimeMs / 3_600_000;
-        this.close('lifetime', new BerthError('client_lifetime', { params: { hours } }));
-        return;
-      }
+    let overdue: Overdue | undefined;
+    if (this.isStuck) overdue = overdueBorrower(limits, silentMs);
+    else if (this.isIdle) overdue = overdueIdler(limits, silentMs, wheel.now - this.openedAt);
+    if (overdue !== undefined) {
+      this.close(overdue.reason, overdue.error);
+      return;
     }
     wheel.arm(this.timer, this.nextLook());
   }

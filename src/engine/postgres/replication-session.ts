@@ -12,6 +12,7 @@ import { HOLD_PEER_CONGESTED, IGNORE, type Stream, type StreamHandler } from '..
 import type { SessionDescription } from '../../observe/descriptions.ts';
 import type { ClientCloseReason } from '../../observe/reasons.ts';
 import type { EndpointContext } from './endpoint-context.ts';
+import { type Overdue, overdueBorrower, overdueIdler } from './overdue.ts';
 import type { ReplicationConnection, ReplicationHolder } from './replication-connection.ts';
 import type { ReplicationPool } from './replication-pool.ts';
 import { processIdOf, type Session } from './session.ts';
@@ -196,24 +197,12 @@ export class ReplicationSession implements StreamHandler, Session, ReplicationHo
     this.connection.stream.retry();
     if (this.isClosed) return;
     const silentMs = wheel.now - this.activeAt;
-    if (this.stream.isCongested) {
-      if (silentMs >= limits.borrowedIdleTimeoutMs) {
-        const seconds = limits.borrowedIdleTimeoutMs / 1000;
-        const error = new BerthError('borrowed_idle_timeout', { params: { seconds } });
-        this.close('borrowed_idle_timeout', error);
-        return;
-      }
-    } else if (this.isQuiet) {
-      if (silentMs >= limits.idleClientTimeoutMs) {
-        const seconds = limits.idleClientTimeoutMs / 1000;
-        this.close('idle_timeout', new BerthError('idle_client_timeout', { params: { seconds } }));
-        return;
-      }
-      if (wheel.now - this.openedAt >= limits.clientLifetimeMs) {
-        const hours = limits.clientLifetimeMs / 3_600_000;
-        this.close('lifetime', new BerthError('client_lifetime', { params: { hours } }));
-        return;
-      }
+    let overdue: Overdue | undefined;
+    if (this.stream.isCongested) overdue = overdueBorrower(limits, silentMs);
+    else if (this.isQuiet) overdue = overdueIdler(limits, silentMs, wheel.now - this.openedAt);
+    if (overdue !== undefined) {
+      this.close(overdue.reason, overdue.error);
+      return;
     }
     wheel.arm(this.timer, this.nextLook());
   }
