@@ -11,10 +11,12 @@ import { adminQuery, usePostgres } from '../harness/postgres.ts';
 import type { RawClient } from '../harness/raw-client.ts';
 import { openTransactions, untilRunning } from './activity.ts';
 import { EngineOnWheel } from './engine-on-wheel.ts';
+import { HostileNetwork } from './hostile-network.ts';
 
 setDefaultTimeout(30_000);
 
 const SECOND = 1_000;
+const MIB = 1024 ** 2;
 const BORROWED_IDLE_MS = 300 * SECOND;
 const IDLE_CLIENT_MS = 1_800 * SECOND;
 
@@ -36,6 +38,18 @@ async function untilNothingRuns(): Promise<void> {
   await eventually(async () => {
     return (await openTransactions(database())) === 0 ? true : undefined;
   }, 'the end of every statement and transaction');
+}
+
+/** Nothing goes on any more: the same number, many looks in a row. */
+async function untilStill(look: () => number): Promise<void> {
+  let last = -1;
+  let looks = 0;
+  await eventually(() => {
+    const now = look();
+    looks = now === last ? looks + 1 : 0;
+    last = now;
+    return looks > 50 ? true : undefined;
+  }, 'an end of all movement');
 }
 
 /** Everything that the session was closed for so far. */
@@ -86,6 +100,28 @@ describe('PG-30: a client that stops reading', () => {
     expect(rows).toHaveLength(64_000 - 4 * 2_000);
     expect(closes(proxy)).toEqual([]);
   });
+});
+
+test('PG-32: a database that is gone is noticed at once, also when both ways are full', async () => {
+  await using network = await HostileNetwork.start(database().port);
+  using proxy = new EngineOnWheel(network.port, 1);
+  using stalled = await proxy.login();
+  stalled.pause();
+  stalled.send(LARGE);
+  await untilDatabaseWaits();
+  for (const link of network.open) link.stall();
+  stalled.send(frontend.query(`select '${'y'.repeat(64 * MIB)}'`));
+  await untilStill(() => stalled.socket.writableLength);
+  expect(stalled.socket.writableLength).toBeGreaterThan(0);
+  const startedAt = proxy.wheel.now;
+  network.resetAll();
+  const endedAt = await eventually(() => {
+    proxy.pass(SECOND);
+    const isGone = proxy.events.all.some(({ event }) => event === 'connection.closed');
+    return isGone ? proxy.wheel.now : undefined;
+  }, 'the end of the database connection');
+  expect(endedAt - startedAt).toBeLessThan(BORROWED_IDLE_MS / 2);
+  expect(closes(proxy)).toEqual(['database_lost']);
 });
 
 describe('PG-40: no clock runs against', () => {

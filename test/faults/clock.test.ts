@@ -76,6 +76,35 @@ test('PG-70: a cancel that never arrives costs the connection after 10 s, and no
   expect(proxy.gauges.databaseConnections).toBe(1);
 });
 
+test('PG-70: what the proxy asks for itself waits for a cancel that may come late', async () => {
+  await using network = await HostileNetwork.start(database().port);
+  using proxy = new EngineOnWheel(network.port, 1);
+  using client = await proxy.login();
+  await backendPid(client);
+  const [link] = network.links.all;
+  network.stall();
+  link?.flow();
+  const before = network.attempts;
+  const sql = "set work_mem = '1234kB'; create temp table short (); drop table short";
+  client.send(frontend.query(`${sql}; select pg_sleep(0.2)`));
+  await untilSleeping();
+  const cancelled = client.cancel();
+  const late = () => network.links.all[before];
+  await eventually(() => late()?.firstBytes.length || undefined, 'the request');
+  expect(sqlStates(await client.untilReady())).toEqual([]);
+  // The statement is over, but nothing is asked that the cancel could hit.
+  const sent = link?.passed.toServer ?? 0;
+  await client.query('select 1');
+  expect(link?.passed.toServer).toBe(sent + frontend.query('select 1').length);
+  expect(proxy.gauges.databaseConnectionsCurrentlyBorrowed).toBe(1);
+  network.flow();
+  await cancelled;
+  const look = () => proxy.gauges.databaseConnectionsCurrentlyBorrowed === 0 || undefined;
+  await eventually(look, 'the return of the connection');
+  expect(textRows(await client.query('show work_mem'))).toEqual([['1234kB']]);
+  expect(proxy.events.all.filter(({ event }) => event === 'session.pinned')).toEqual([]);
+});
+
 test('PG-71: 5,000 cancels behind a network that swallows them neither pile up connections nor overflow', async () => {
   await using network = await HostileNetwork.start(database().port);
   using proxy = new EngineOnWheel(network.port, 2);

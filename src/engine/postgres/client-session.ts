@@ -210,8 +210,10 @@ export class ClientSession
   requested(): void {
     const { counters } = this.endpoint;
     this.requests++;
-    if (this.subscriptions !== undefined && this.connection?.ledger.isEmpty === true) {
-      this.subscriptions.notCommittedYet();
+    const { connection, subscriptions } = this;
+    if (subscriptions !== undefined && connection?.ledger.isEmpty === true) {
+      // While a cancel is on its way, the database may not have been asked about the last LISTEN.
+      if (connection.cancelsInFlight === 0) subscriptions.notCommittedYet();
     }
     // A pinned session borrows nothing.
     if (this.requestedAt === 0) this.requestedAt = performance.now();
@@ -325,6 +327,11 @@ export class ClientSession
     // With a context, it comes from a text that a running statement made.
     const isInside = fields.has('W') || fields.has('q');
     if (fields.get('C') === SYNTAX_ERROR && !isInside) suspicion.hasFailedToParse = true;
+  }
+
+  /** A cancel that comes late would hit what the database is asked; `cancelEnded` follows. */
+  private mayBeCancelled({ cancelsInFlight, hasStrayParameters }: DatabaseConnection): boolean {
+    return cancelsInFlight > 0 && (this.suspicion !== undefined || hasStrayParameters);
   }
 
   /** Everything is answered and the transaction is over. Returns whether the database is asked now. */
@@ -474,8 +481,9 @@ export class ClientSession
     this.subscriptions ??= new ClientSubscriptions(this, user, endpoint.hubFor(database));
     connection.subscriptions = this.subscriptions;
     const encoding = this.parameters.get('client_encoding');
-    this.isWaitingForHub = !this.subscriptions.mayListen(statements, encoding);
-    return !this.isWaitingForHub;
+    const mayListen = this.subscriptions.mayListen(statements, encoding);
+    this.isWaitingForHub = !mayListen;
+    return mayListen;
   }
 
   running(text: string): void {
@@ -783,7 +791,7 @@ export class ClientSession
     if (connection === undefined || !connection.ledger.isSettled || this.relay.bodyLeft > 0) return;
     if (this.isWaitingForRole) return;
     this.requestedAt = 0;
-    if (this.isCatchingUp) return;
+    if (this.isCatchingUp || this.mayBeCancelled(connection)) return;
     if (this.investigate(connection)) return;
     const { subscriptions } = this;
     // What was not asked for has not been run, or the session's own connection listens.
@@ -870,6 +878,10 @@ export class ClientSession
     return this.pinnedBy !== undefined && (this.connection?.ledger.isSettled ?? false);
   }
 
+  cancelEnded(): void {
+    if (this.connection?.cancelsInFlight === 0) this.giveBackIfSettled();
+  }
+
   drained(): void {
     this.activeAt = this.endpoint.wheel.now;
     this.stream.letGo(HOLD_OWN_CONGESTED);
@@ -880,7 +892,9 @@ export class ClientSession
   /** The one timer of a session: looks at what is overdue, and arms itself for what is due next. */
   lookAtClock(): void {
     const { limits, wheel } = this.endpoint;
+    // A socket that is full and held may not be told that its other side has gone.
     this.stream.retry();
+    this.connection?.stream.retry();
     if (this.isClosed) return;
     const silentMs = wheel.now - this.activeAt;
     let overdue: Overdue | undefined;

@@ -128,6 +128,8 @@ export interface ConnectionHolder {
   parseLost(): void;
   /** The database takes bytes again. */
   connectionDrained(): void;
+  /** A CancelRequest for the connection has been dealt with; there may be more. */
+  cancelEnded(): void;
   /** The connection is gone. `wasTold`: the client has seen the last word, or cannot be told any. */
   connectionLost(wasTold: boolean): void;
 }
@@ -661,6 +663,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler, Canc
   /** A CancelRequest for this connection has been dealt with. */
   cancelEnded(): void {
     this.reset?.progress();
+    this.holder?.cancelEnded();
   }
 
   /** The session has left `settings` there; what the database reports is part of it. */

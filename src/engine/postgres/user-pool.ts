@@ -184,4 +184,5 @@ class Visit implements Borrower<DatabaseConnection>, ConnectionHolder {
   replied(): void {}
   parseLost(): void {}
   connectionDrained(): void {}
+  cancelEnded(): void {}
 }

@@ -153,7 +153,7 @@ export class NotificationHub implements ListeningHost {
 
   /**
    * Calls `done` when everything has been read that the database has notified so far; after a while
-   * in any case.
+   * in any case, and not before this returns.
    */
   catchUp(done: () => void): void {
     let isDone = false;
@@ -165,7 +165,7 @@ export class NotificationHub implements ListeningHost {
     };
     const timer = new Timer(end);
     this.wheel.arm(timer, CATCH_UP_MS);
-    if (this.connection === undefined) end();
+    if (this.connection === undefined) queueMicrotask(end);
     else this.connection.run('', end);
   }
 
