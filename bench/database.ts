@@ -11,8 +11,10 @@ import type { Address, Credentials } from './wire/raw-client.ts';
 export const FLOOR_USER = 'floor';
 /** The name of Berth's own connection to a target, which is not part of the pool. */
 export const MONITOR_NAME = 'berth-monitor';
+/** The name of the connection that listens for Berth's clients. It is one of those a proxy may have. */
+export const LISTENER_NAME = 'berth-listener';
 /** What a proxy's connections call themselves that are not of its pools. */
-export const UNPOOLED_NAMES: readonly string[] = [MONITOR_NAME, 'berth-listener'];
+export const UNPOOLED_NAMES: readonly string[] = [MONITOR_NAME, LISTENER_NAME];
 
 const USER = 'bench';
 const PASSWORD = 'bench-password';

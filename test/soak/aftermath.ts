@@ -1,19 +1,20 @@
 /**
  * What must be true when everybody has left: no permit without a connection and no connection
- * without a permit, no connection in a transaction or with a lock, and a pool that still serves
- * as many transactions at once as it has connections.
+ * without a permit, no connection in a transaction or with a lock, nobody who listens for clients
+ * that are not there, and a pool that still serves as many transactions at once as it has connections.
  */
 
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Database, UNPOOLED_NAMES } from '../../bench/database.ts';
+import { type Database, LISTENER_NAME, UNPOOLED_NAMES } from '../../bench/database.ts';
 import type { Subject } from '../../bench/subject/subject.ts';
 import { query } from '../../bench/wire/messages.ts';
 import { RawClient, ServerError } from '../../bench/wire/raw-client.ts';
 import type { Findings } from './findings.ts';
 import { scrape } from './metrics.ts';
 
-const SETTLE_MS = 15_000;
+/** The connection that listens outlives its last client by 10 seconds. */
+const SETTLE_MS = 20_000;
 const POLL_MS = 250;
 const SERVE_DEADLINE_MS = 20_000;
 
@@ -34,6 +35,8 @@ const CONNECTIONS = `
   select pid, state, xact_start is not null as in_transaction,
          (select count(*)::int from pg_locks l where l.pid = a.pid) as locks
   from pg_stat_activity a where usename = $1 and application_name <> all($2)`;
+
+const LISTENERS = 'select pid from pg_stat_activity where application_name = $1';
 
 interface ConnectionRow {
   readonly pid: number;
@@ -80,6 +83,8 @@ async function whatIsWrong(request: AftermathRequest): Promise<string[]> {
     .filter(({ state, in_transaction, locks }) => state !== 'idle' || in_transaction || locks > 0)
     .map((row) => `connection ${row.pid} is ${row.state} and holds ${row.locks} locks`);
   if (rows.length > poolSize) wrong.push(`${rows.length} connections for a pool of ${poolSize}`);
+  const listeners = await database.admin.query<{ pid: number }>(LISTENERS, [LISTENER_NAME]);
+  wrong.push(...listeners.rows.map(({ pid }) => `connection ${pid} listens for nobody`));
   if (subject.metricsUrl !== undefined) {
     wrong.push(...(await whatGaugesSay(subject.metricsUrl, rows.length)));
   }
