@@ -195,6 +195,25 @@ describe('transactions', () => {
     await expectNoPins();
   });
 
+  test.each([
+    ['simple', [query('listen behind')]],
+    ['extended', [parse('', 'listen behind'), bind(), execute(), sync()]],
+    ['extended, twice', [parse('', 'listen behind'), bind(), execute(), bind(), execute(), sync()]],
+  ])('a LISTEN in the same breath as the rollback of another: %s', async (_way, messages) => {
+    using client = await berth().login();
+    using other = await berth().login();
+    await other.query('listen behind');
+    await client.query('begin');
+    await client.query('listen behind');
+    await notify('behind', 'too early');
+    // What the other one has been told, the proxy has heard.
+    expect(await told(other)).toBe('too early');
+    client.send(query('rollback'), ...messages);
+    expect(sqlStates(await client.untilReady(2))).toEqual([]);
+    expect(await toldSoFar(client, 'behind')).toEqual([]);
+    await expectNoPins();
+  });
+
   test('a LISTEN that fails with its transaction never listens', async () => {
     using client = await berth().login();
     await client.query('begin');

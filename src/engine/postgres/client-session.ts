@@ -480,6 +480,9 @@ export class ClientSession
     const { user, database } = this.userPool.pool.key;
     this.subscriptions ??= new ClientSubscriptions(this, user, endpoint.hubFor(database));
     connection.subscriptions = this.subscriptions;
+    const { ledger } = connection;
+    const isMoreKnownSoon = !ledger.isEmpty && !ledger.isCopyIn;
+    if (isMoreKnownSoon && this.subscriptions.isUncertain(statements)) return false;
     const encoding = this.parameters.get('client_encoding');
     const mayListen = this.subscriptions.mayListen(statements, encoding);
     this.isWaitingForHub = !mayListen;

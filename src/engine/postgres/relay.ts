@@ -125,7 +125,7 @@ export interface RelayHost {
   readonly stringSyntax: StringSyntax;
   /** The client listens by way of a hub, and has to be told what it runs. */
   readonly isListening: boolean;
-  /** A LISTEN is about to be sent. Returns false when it has to wait for a hub. */
+  /** A LISTEN is about to be sent. Returns false when it has to wait, for a hub or for an answer. */
   mayListen(text: string): boolean;
   /** A listening client's text is about to be run. */
   running(text: string): void;
@@ -408,7 +408,7 @@ export class Relay {
     else if (kind !== 'execute') this.host.suspect(CLEARING, EMPTY);
   }
 
-  /** Whether the LISTEN between `from` and `to` can be sent, because a hub listens already. */
+  /** Whether the LISTEN between `from` and `to` can be sent: a hub listens, and all before is known. */
   private mayListen(
     { ledger }: DatabaseConnection,
     bytes: Buffer,
@@ -417,7 +417,9 @@ export class Relay {
   ): boolean {
     if (ledger.isSkipping) return true;
     const end = bytes.indexOf(0, from);
-    return this.host.mayListen(bytes.toString('latin1', from, Math.min(end, to)));
+    const mayListen = this.host.mayListen(bytes.toString('latin1', from, Math.min(end, to)));
+    if (!mayListen && ledger.isBatchOpen) this.isFlushDue = true;
+    return mayListen;
   }
 
   /** The same for a statement that is about to be bound. */

@@ -104,6 +104,11 @@ export class ClientSubscriptions implements Listener {
     return this.hub.encoding === encoding || this.refused();
   }
 
+  /** It is not known yet what has become of an earlier LISTEN to one of these. */
+  isUncertain(statements: readonly ListenStatement[]): boolean {
+    return statements.some((each) => each.kind === 'listen' && this.isExpected(each.channel));
+  }
+
   private expect(name: string): void {
     if (!this.isWanted(name)) this.fresh.add(name);
     this.expected.add(name);
