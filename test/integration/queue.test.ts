@@ -360,3 +360,31 @@ describe('those who leave', () => {
     await untilQuiet(berth());
   });
 });
+
+describe('a pool of 1 that is never idle', () => {
+  const berth = useBerth(() => ({ database: database(), pool: { MaxConnections: 1 } }));
+
+  test('a session whose request waits for its settings first is served with its turn', async () => {
+    using client = await berth().login({ parameters: { work_mem: '1234kB' } });
+    // From now on it waits for what came before to know what a name stands for.
+    await client.query('select 1; deallocate all');
+    const others = await Promise.all(Array.from({ length: 8 }, () => berth().login()));
+    let isServed = false;
+    const busy = others.map(async (other) => {
+      while (!isServed) await other.query('select pg_sleep(0.01)');
+    });
+    client.send(
+      frontend.parse('named', "select current_setting('work_mem')"),
+      frontend.bind({ statement: 'named' }),
+      frontend.execute(),
+      frontend.sync(),
+    );
+    try {
+      expect(textRows(await client.untilReady())).toEqual([['1234kB']]);
+    } finally {
+      isServed = true;
+      await Promise.all(busy);
+      for (const other of others) other.destroy();
+    }
+  });
+});

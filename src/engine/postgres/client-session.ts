@@ -799,8 +799,11 @@ export class ClientSession
     const { subscriptions } = this;
     // What was not asked for has not been run, or the session's own connection listens.
     if (!this.isWaitingForHub) subscriptions?.nothingExpected();
-    if (this.pinnedBy !== undefined) {
-      if (this.isDraining) this.close('shutdown', new BerthError('shutting_down'));
+    // What has waited for an answer goes on with the connection that gave it: for another one it would
+    // queue again, perhaps to wait for an answer of that one, and never have its turn.
+    const isGoingOn = this.isWaitingForAnswer && connection.unfitBy === undefined;
+    if (this.pinnedBy !== undefined || isGoingOn) {
+      if (this.isDraining && !isGoingOn) this.close('shutdown', new BerthError('shutting_down'));
       else if (connection.settings !== this.settings) this.restore(connection);
       return;
     }
@@ -815,7 +818,7 @@ export class ClientSession
     if (this.isDraining) this.close('shutdown', new BerthError('shutting_down'));
   }
 
-  /** A pinned session has reset what it had asked for in its start-up packet. */
+  /** A session that keeps its connection has reset what it had asked for in its start-up packet. */
   private restore(connection: DatabaseConnection): void {
     if (!connection.settings.equals(this.settings)) {
       connection.ledger.owe(OWES_QUERY | OURS);

@@ -106,7 +106,11 @@ export class ClientSubscriptions implements Listener {
 
   /** It is not known yet what has become of an earlier LISTEN to one of these. */
   isUncertain(statements: readonly ListenStatement[]): boolean {
-    return statements.some((each) => each.kind === 'listen' && this.isExpected(each.channel));
+    // What it has waited for is known.
+    if (this.isCaughtUp) return false;
+    return statements.some((each) => {
+      return each.kind === 'listen' && this.isExpected(each.channel) && !this.fresh.has(each.channel);
+    });
   }
 
   private expect(name: string): void {
