@@ -109,7 +109,9 @@ export class ClientSubscriptions implements Listener {
     // What it has waited for is known.
     if (this.isCaughtUp) return false;
     return statements.some((each) => {
-      return each.kind === 'listen' && this.isExpected(each.channel) && !this.fresh.has(each.channel);
+      return (
+        each.kind === 'listen' && this.isExpected(each.channel) && !this.fresh.has(each.channel)
+      );
     });
   }
 
