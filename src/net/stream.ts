@@ -34,8 +34,8 @@ export const IGNORE: StreamHandler = { received() {}, drained() {}, closed() {} 
 
 /** The host of clients that come over a Unix socket, as in `log_line_prefix` and pg_hba.conf. */
 const LOCAL = '[local]';
-/** Smaller buffers are not worth the trouble. */
-const GIVEN_MIN = 32 * 1024;
+/** Smaller buffers are not worth the trouble of `Stream.give`. */
+export const GIVEN_MIN = 32 * 1024;
 
 interface Handshake {
   readonly side: TlsSide;

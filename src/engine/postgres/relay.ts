@@ -8,7 +8,12 @@
  * (`prepared-statements.ts`): the only messages that do not reach the database as the client wrote them.
  */
 
-import { HOLD_LEDGER_FULL, HOLD_PEER_CONGESTED, type Stream } from '../../net/stream.ts';
+import {
+  GIVEN_MIN,
+  HOLD_LEDGER_FULL,
+  HOLD_PEER_CONGESTED,
+  type Stream,
+} from '../../net/stream.ts';
 import type { PinReason } from '../../observe/reasons.ts';
 import {
   type Effects,
@@ -1116,7 +1121,7 @@ export class Relay {
       // Nobody else has a chunk that goes out as it came in, but for the unnamed statement.
       if (!isWhole) {
         if (to > from) stream.write(bytes.subarray(from, to));
-      } else if (this.unnamed?.bytes.buffer === bytes.buffer) stream.write(bytes);
+      } else if (bytes.length < GIVEN_MIN || this.isUnnamedIn(bytes)) stream.write(bytes);
       else stream.give(bytes);
     } else {
       this.out = [];
@@ -1125,6 +1130,11 @@ export class Relay {
     if ((connection.ledger.head & INSERTED) !== 0) connection.tellInserted();
     if (stream.isCongested) this.stream.hold(HOLD_PEER_CONGESTED);
     if (connection.ledger.depth > PIPELINE_MAX) this.stream.hold(HOLD_LEDGER_FULL);
+  }
+
+  /** To ask for the `buffer` of a chunk makes an object of it, so do it for large ones only. */
+  private isUnnamedIn(chunk: Buffer): boolean {
+    return this.unnamed?.bytes.buffer === chunk.buffer;
   }
 
   /** Does not keep a large chunk alive for the small statement in it. */
