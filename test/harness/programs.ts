@@ -1,5 +1,6 @@
 /**
- * PostgreSQL's own client programs, such as psql and pgbench, where the machine has them. A test that needs
+ * PostgreSQL's own client programs, such as psql and pgbench, and a few others, where the machine has
+ * them. A test that needs
  * one says so with `testWith`, which skips it and prints why when the program is missing.
  */
 
@@ -13,6 +14,7 @@ const PROGRAM_DEADLINE_MS = 60_000;
 export type Program =
   | 'createdb'
   | 'dropdb'
+  | 'openssl'
   | 'pg_basebackup'
   | 'pg_dump'
   | 'pg_receivewal'

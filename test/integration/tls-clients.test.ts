@@ -6,16 +6,18 @@
 import { describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import type { SecureVersion } from 'node:tls';
 import pg from 'pg';
 import { untilRunning } from '../faults/activity.ts';
 import { HostileNetwork } from '../faults/hostile-network.ts';
 import { sqlStates, textRows } from '../harness/backend-messages.ts';
 import { Berth, useBerth } from '../harness/berth.ts';
 import { TestAuthority } from '../harness/certificates.ts';
+import { within } from '../harness/deadline.ts';
 import * as frontend from '../harness/frontend-messages.ts';
 import { untilMetric } from '../harness/polling.ts';
 import { START_DEADLINE_MS, usePostgres } from '../harness/postgres.ts';
-import { psql, testWith } from '../harness/programs.ts';
+import { psql, runProgram, testWith } from '../harness/programs.ts';
 import { type LoginOptions, RawClient } from '../harness/raw-client.ts';
 import { useShared } from '../harness/shared.ts';
 import { Wiretap } from '../harness/wiretap.ts';
@@ -388,6 +390,23 @@ describe('client certificates', () => {
       );
     });
 
+    test(`${kind}: no session is resumed, for a client has to show its certificate each time`, async () => {
+      const resumed: boolean[] = [];
+      let ticket: Buffer | undefined;
+      for (let round = 0; round < 2; round++) {
+        using client = await RawClient.connect({ port: optional().port });
+        const socket = await client.startTls({ ...versions, ...(ticket && { session: ticket }) });
+        resumed.push(socket.isSessionReused());
+        ticket = socket.getSession();
+        socket.on('session', (session: Buffer) => {
+          ticket = session;
+        });
+        await client.logIn(APP);
+        await client.query('select 1');
+      }
+      expect(resumed).toEqual([false, false]);
+    });
+
     test(`${kind}: required, only a good one is fine, and in plain text nobody comes by`, async () => {
       const { client, unknownClient } = authorities();
       const good = shown(client);
@@ -398,6 +417,71 @@ describe('client certificates', () => {
         await expect(refused).rejects.toThrow('connection requires a valid client certificate');
       }
       await expect(required().login()).rejects.toThrow('requires TLS');
+    });
+  }
+});
+
+/** Logs in over TLS, with the ticket if one is given. Returns the next ticket. */
+async function visit(
+  port: number,
+  version: SecureVersion,
+  ticket?: Buffer,
+): Promise<{ isResumed: boolean; ticket: Buffer; name: string }> {
+  using client = await RawClient.connect({ port });
+  const options = { minVersion: version, maxVersion: version };
+  const socket = await client.startTls(ticket ? { ...options, session: ticket } : options);
+  const next = Promise.withResolvers<Buffer>();
+  socket.on('session', next.resolve);
+  const isResumed = socket.isSessionReused();
+  await client.logIn(APP);
+  expect(textRows(await client.query('select 1'))).toEqual([['1']]);
+  const name: unknown = socket.getPeerCertificate().subject?.CN;
+  // TLS 1.2 brings its ticket in the handshake; a resumed session may bring none.
+  const known = version === 'TLSv1.2' || isResumed ? socket.getSession() : undefined;
+  const kept = known ?? (await within(next.promise, 'a ticket'));
+  return { isResumed, ticket: kept, name: typeof name === 'string' ? name : '' };
+}
+
+describe('PG-18: session tickets', () => {
+  test.each(['TLSv1.2', 'TLSv1.3'] as const)('%s: a session is resumed', async (version) => {
+    const first = await visit(berth().port, version);
+    expect(first.isResumed).toBe(false);
+    const second = await visit(berth().port, version, first.ticket);
+    expect(second.isResumed).toBe(true);
+    expect((await visit(berth().port, version, second.ticket)).isResumed).toBe(true);
+  });
+
+  test.each(['TLSv1.2', 'TLSv1.3'] as const)(
+    '%s: one from before a new certificate is not, and its client sees the new one',
+    async (version) => {
+      const renewed = await authorities().authority.issue({ commonName: 'renewed' });
+      await using own = await Berth.start({
+        database: database(),
+        file: { Tls: { CertificateFile: 'server.crt', PrivateKeyFile: 'server.key' } },
+        files: serverFiles(),
+      });
+      const { ticket } = await visit(own.port, version);
+      own.writeFile('server.crt', renewed.certificate);
+      own.writeFile('server.key', renewed.privateKey);
+      await own.reload(own.configuration);
+      const after = await visit(own.port, version, ticket);
+      expect(after).toMatchObject({ isResumed: false, name: 'renewed' });
+      expect((await visit(own.port, version, after.ticket)).isResumed).toBe(true);
+    },
+  );
+
+  for (const version of ['-tls1_2', '-tls1_3']) {
+    testWith('openssl', `openssl resumes a session: ${version}`, async () => {
+      const file = join(dirname(berth().configurationFile), `session${version}`);
+      const handshake = async (keep: string) => {
+        const words = ['s_client', '-starttls', 'postgres', version, '-ign_eof', keep, file];
+        const args = [...words, '-connect', `127.0.0.1:${berth().port}`];
+        // A protocol that nobody speaks: the answer brings the ticket, and then it is over.
+        const input = '\0\0\0\x09\0\x01\0\0\0';
+        return (await runProgram('openssl', args, { port: berth().port, input })).stdout;
+      };
+      expect(await handshake('-sess_out')).toContain('\nNew, TLSv1.');
+      expect(await handshake('-sess_in')).toContain('\nReused, TLSv1.');
     });
   }
 });
