@@ -8,12 +8,7 @@
  * (`prepared-statements.ts`): the only messages that do not reach the database as the client wrote them.
  */
 
-import {
-  GIVEN_MIN,
-  HOLD_LEDGER_FULL,
-  HOLD_PEER_CONGESTED,
-  type Stream,
-} from '../../net/stream.ts';
+import { GIVEN_MIN, HOLD_LEDGER_FULL, HOLD_PEER_CONGESTED, type Stream } from '../../net/stream.ts';
 import type { PinReason } from '../../observe/reasons.ts';
 import {
   type Effects,
