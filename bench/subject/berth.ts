@@ -36,6 +36,7 @@ export async function startBerth(request: SubjectRequest): Promise<Subject> {
     address: { host: LOOPBACK, port },
     pid: child.pid,
     metricsUrl: `http://${LOOPBACK}:${apiPort}/metrics`,
+    sessionsUrl: `http://${LOOPBACK}:${apiPort}/sessions`,
     logFile,
     stop: () => child.stop(),
   };

@@ -9,6 +9,7 @@ export async function startDirect({ database }: SubjectRequest): Promise<Subject
     address: database.address,
     pid: undefined,
     metricsUrl: undefined,
+    sessionsUrl: undefined,
     logFile: undefined,
     stop: async () => undefined,
   };

@@ -28,6 +28,7 @@ export async function startFloor(request: SubjectRequest): Promise<Subject> {
     address: { host: LOOPBACK, port },
     pid: child.pid,
     metricsUrl: undefined,
+    sessionsUrl: undefined,
     logFile,
     stop: () => child.stop(),
   };

@@ -45,6 +45,7 @@ export async function startPgbouncer(request: SubjectRequest, command: string): 
     address: { host: LOOPBACK, port },
     pid: child.pid,
     metricsUrl: undefined,
+    sessionsUrl: undefined,
     logFile,
     stop: () => child.stop(),
   };

@@ -29,6 +29,8 @@ export interface Subject {
   readonly pid: number | undefined;
   /** Where it serves Prometheus metrics, if it does. */
   readonly metricsUrl: string | undefined;
+  /** Where it lists its sessions, if it does. */
+  readonly sessionsUrl: string | undefined;
   /** Where its output goes. */
   readonly logFile: string | undefined;
   stop(): Promise<void>;

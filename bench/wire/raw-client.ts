@@ -117,6 +117,11 @@ export class RawClient {
     return client;
   }
 
+  /** Its own; 0 when it is gone. */
+  get localPort(): number {
+    return this.#hasEnded ? 0 : (this.#socket?.localPort ?? 0);
+  }
+
   get hasEnded(): boolean {
     return this.#hasEnded;
   }

@@ -18,6 +18,7 @@ import type { Findings } from './findings.ts';
 import { OPERATIONS, type Operation, type RowLedger } from './operations.ts';
 import { Random } from './random.ts';
 import { BORROW_TIMEOUT, Disturbed, Session, TimedOut } from './session.ts';
+import { whereStuck } from './stuck.ts';
 
 const OPERATIONS_MAX = 15;
 const PAUSE_MAX_MS = 40;
@@ -32,6 +33,8 @@ export interface Stage {
   readonly findings: Findings;
   readonly cancelKeys: CancelKeys;
   readonly isPinning: boolean;
+  /** Where the subject lists its sessions, if it does. */
+  readonly sessionsUrl: string | undefined;
   /** The subject takes TLS, and some of its clients use it. */
   readonly hasTls: boolean;
   readonly endings: readonly Ending[];
@@ -69,12 +72,12 @@ async function live(stage: Stage, session: Session, life: Life): Promise<void> {
   try {
     for (let left = random.between(0, OPERATIONS_MAX); left > 0 && !stage.isOver(); left--) {
       const operation = random.pickWeighted(operations);
-      await watched(session, operation.name, () => operation.run(session, random, ledger));
+      await watched(stage, session, operation.name, () => operation.run(session, random, ledger));
       findings.count(`operation ${operation.name}`);
       if (random.chance(0.4)) await sleep(random.between(0, PAUSE_MAX_MS));
     }
     const ending = random.pickWeighted(stage.endings);
-    await watched(session, ending.name, () => ending.run(session, random, ledger));
+    await watched(stage, session, ending.name, () => ending.run(session, random, ledger));
     findings.count(`ending ${ending.name}`);
   } catch (error) {
     if (!(error instanceof Disturbed)) throw error;
@@ -85,17 +88,26 @@ async function live(stage: Stage, session: Session, life: Life): Promise<void> {
   }
 }
 
-async function watched(session: Session, doing: string, run: () => Promise<void>): Promise<void> {
+async function watched(
+  stage: Stage,
+  session: Session,
+  doing: string,
+  run: () => Promise<void>,
+): Promise<void> {
   session.begin(doing);
-  const watchdog = setTimeout(() => {
-    session.violation('stuck', `no end after ${WATCHDOG_MS / 1000} s`);
-    session.client.reset();
-  }, WATCHDOG_MS);
+  const watchdog = setTimeout(() => void cut(stage, session), WATCHDOG_MS);
   try {
     await run();
   } finally {
     clearTimeout(watchdog);
   }
+}
+
+async function cut({ sessionsUrl }: Stage, session: Session): Promise<void> {
+  const { client } = session;
+  const where = await whereStuck(client.localPort, sessionsUrl).catch(String);
+  session.violation('stuck', `no end after ${WATCHDOG_MS / 1000} s: ${where}`);
+  client.reset();
 }
 
 async function login(stage: Stage, wantsTls: boolean): Promise<RawClient | undefined> {

@@ -55,12 +55,13 @@ async function abuse(
   const end = Date.now() + options.minutes * 60_000;
   const isOver = () => Date.now() >= end;
   const cancelKeys: CancelKeys = new Set();
-  const { address } = subject;
+  const { address, sessionsUrl } = subject;
   const stage: Stage = {
     address,
     credentials: database.credentials,
     findings,
     cancelKeys,
+    sessionsUrl,
     isPinning: options.pinning && options.subject === 'berth',
     hasTls: options.subject === 'berth',
     endings: ENDINGS.filter(({ name }) => name === (options.ending ?? name)),
