@@ -1,6 +1,6 @@
 /**
  * Runs pgbench and reads what it says. Latencies are real ones of single transactions, from its log
- * of a sample of them (one in ten costs pgbench little, and every subject the same).
+ * of a sample of them (one in ten costs pgbench little, and every subject the same) or of all.
  * https://www.postgresql.org/docs/current/pgbench.html
  */
 
@@ -13,8 +13,10 @@ export const QUERY_MODES = ['simple', 'extended', 'prepared'] as const;
 export type QueryMode = (typeof QUERY_MODES)[number];
 
 const SAMPLING_RATE = 0.1;
-/** Column of the log: time of the transaction in microseconds. */
+/** Columns of the log: time of the transaction in microseconds; when it ended, in two parts. */
 const LATENCY_COLUMN = 2;
+const END_SECONDS_COLUMN = 4;
+const END_MICROS_COLUMN = 5;
 const OUTPUT_TAIL_LENGTH = 1_500;
 
 export interface PgbenchRequest {
@@ -29,6 +31,8 @@ export interface PgbenchRequest {
   readonly mode: QueryMode;
   /** `-f FILE` or `-b NAME`. */
   readonly script: readonly [flag: '-f' | '-b', value: string];
+  /** Every transaction is in the log instead of a sample. */
+  readonly logsAll?: boolean;
   /** A new connection for every transaction when `-C` is here. */
   readonly extraFlags?: readonly string[];
 }
@@ -39,6 +43,8 @@ export interface PgbenchResult {
   readonly failedTransactions: number;
   readonly transactionsPerSecond: number;
   readonly latenciesMicros: readonly number[];
+  /** When each of those ended, by the system's clock. */
+  readonly endsMicros: readonly number[];
   /** The end of what it wrote, for when something went wrong. */
   readonly output: string;
 }
@@ -87,19 +93,20 @@ export async function runPgbench(request: PgbenchRequest): Promise<PgbenchResult
     ...['-T', String(request.seconds)],
     ...['-M', request.mode],
     ...request.script,
-    ...['-l', `--log-prefix=${join(logDirectory, 'log')}`, `--sampling-rate=${SAMPLING_RATE}`],
+    ...['-l', `--log-prefix=${join(logDirectory, 'log')}`],
+    ...(request.logsAll === true ? [] : [`--sampling-rate=${SAMPLING_RATE}`]),
     ...(request.extraFlags ?? []),
     request.credentials.database,
   ];
   const { exitCode, output } = await run(args, environmentOf(request.credentials, request.hasTls));
-  const latenciesMicros = readLatencies(logDirectory);
+  const log = readLog(logDirectory);
   rmSync(logDirectory, { recursive: true });
   return {
     exitCode,
     transactions: numberAfter(output, 'number of transactions actually processed: '),
     failedTransactions: numberAfter(output, 'number of failed transactions: '),
     transactionsPerSecond: numberAfter(output, 'tps = '),
-    latenciesMicros,
+    ...log,
     output: output.slice(-OUTPUT_TAIL_LENGTH),
   };
 }
@@ -126,11 +133,18 @@ function numberAfter(output: string, label: string): number {
   return at < 0 ? Number.NaN : Number.parseFloat(output.slice(at + label.length));
 }
 
-function readLatencies(directory: string): number[] {
-  return readdirSync(directory).flatMap((name) =>
-    readFileSync(join(directory, name), 'utf8')
-      .split('\n')
-      .map((line) => Number(line.split(' ')[LATENCY_COLUMN]))
-      .filter((micros) => micros >= 0),
-  );
+function readLog(directory: string): Pick<PgbenchResult, 'latenciesMicros' | 'endsMicros'> {
+  const latenciesMicros: number[] = [];
+  const endsMicros: number[] = [];
+  for (const name of readdirSync(directory)) {
+    for (const line of readFileSync(join(directory, name), 'utf8').split('\n')) {
+      const columns = line.split(' ').map(Number);
+      const micros = columns[LATENCY_COLUMN] ?? Number.NaN;
+      if (!(micros >= 0)) continue;
+      latenciesMicros.push(micros);
+      const seconds = columns[END_SECONDS_COLUMN] ?? Number.NaN;
+      endsMicros.push(seconds * 1_000_000 + (columns[END_MICROS_COLUMN] ?? Number.NaN));
+    }
+  }
+  return { latenciesMicros, endsMicros };
 }

@@ -11,7 +11,9 @@ import type { Bar, Report } from '../report.ts';
 import type { SubjectName } from '../subject/subject.ts';
 import {
   addedLatencyBar,
+  CROWD_COLUMNS,
   cpuBar,
+  crowdRow,
   type Measured,
   measureRounds,
   type PgbenchLoad,
@@ -31,9 +33,16 @@ const CROWD_MIN = 1_000;
 /** They need some for their logins. */
 const CROWD_SECONDS = 20;
 const TAIL_MAX = 1.5;
+/** A queue that somebody jumps, or in which somebody is forgotten, is far above. */
+const TURNS_TAIL_MAX = 1.25;
 const ADDED_MICROS_MAX = 10;
 /** The database has no room for more. */
 const DIRECT_CLIENTS_MAX = 300;
+
+const CROWD_REMARKS: readonly string[] = [
+  'p99 / p50 of a round also has in it how the speed of the machine changed during it. Within a second is the median of the p99 / p50 of each second;',
+  'in turns of the queue is p99 / p50 of how many others were answered between a request and its answer, which does not depend on speed at all.',
+];
 
 const ALL: readonly SubjectName[] = ['direct', 'pgbouncer', 'floor', 'berth'];
 /** The floor knows no statements by name. */
@@ -64,19 +73,27 @@ async function select(bench: Bench, what: string, script: PgbenchLoad['script'])
     clientsMax: CLIENTS_MAX,
   });
   try {
-    const workload = pgbenchWorkload(bench, { clients, threads, mode, script });
+    const workload = pgbenchWorkload(bench, {
+      clients,
+      threads,
+      mode,
+      script,
+      logsAll: isCrowd,
+    });
     const measured = await measureRounds(bench, subjects, seconds, workload);
     const bars = isCrowd
-      ? tailBars(measured, TAIL_MAX)
+      ? tailBars(measured, TAIL_MAX, TURNS_TAIL_MAX)
       : usualBars(measured, bench.tls !== undefined);
     return {
       title: `${what}, -M ${mode}, ${count(clients)}, pool of ${pool}, ${bench.tls ? 'TLS' : 'plain'}`,
-      columns: ROUND_COLUMNS,
-      rows: measured.map(roundRow),
+      columns: isCrowd ? CROWD_COLUMNS : ROUND_COLUMNS,
+      rows: measured.map(isCrowd ? crowdRow : roundRow),
       remarks: [
         'CPU is that of the proxy process, user and system; medians of the rounds.',
         'Every client asks again as soon as it is answered, so with more clients than connections latency is time in the queue.',
         'The logins at the beginning of a round are in its CPU, and in that of a crowd they weigh.',
+        'Others are all processes that are not of the bench: the most that they used of the machine in a round.',
+        ...(isCrowd ? CROWD_REMARKS : []),
         'A latency of 0 is an answer that came before pgbench looked at its clock again.',
       ],
       bars: [
