@@ -1,7 +1,7 @@
 /**
  * How evenly a crowd is served, from the log of all its transactions. The plain p99 / p50 also has
  * in it how much the machine's speed changed during the round: when it serves half as much for a
- * while, everybody waits twice as long, in the fairest of queues. These two figures leave that out.
+ * while, everybody waits twice as long, in the fairest of queues. These two figures leave most of that out.
  */
 
 import { median, percentile, sorted } from './statistics.ts';

@@ -16,7 +16,7 @@ import type { Bench } from './scenario.ts';
 /** A round in which others used more of the machine than this is measured again, */
 const OTHERS_SHARE_MAX = 0.05;
 /** but not more often than this; then it counts as it is, and the table says so. */
-const REPEATS_MAX = 3;
+const REPEATS_MAX = 2;
 
 /** One round of one subject. */
 interface Sample {

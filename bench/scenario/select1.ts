@@ -41,7 +41,7 @@ const DIRECT_CLIENTS_MAX = 300;
 
 const CROWD_REMARKS: readonly string[] = [
   'p99 / p50 of a round also has in it how the speed of the machine changed during it. Within a second is the median of the p99 / p50 of each second;',
-  'in turns of the queue is p99 / p50 of how many others were answered between a request and its answer, which does not depend on speed at all.',
+  'in turns of the queue is p99 / p50 of how many others were answered between a request and its answer, which depends far less on speed.',
 ];
 
 const ALL: readonly SubjectName[] = ['direct', 'pgbouncer', 'floor', 'berth'];
