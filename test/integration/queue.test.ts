@@ -361,10 +361,16 @@ describe('those who leave', () => {
   });
 });
 
-describe('a pool of 1 that is never idle', () => {
-  const berth = useBerth(() => ({ database: database(), pool: { MaxConnections: 1 } }));
+describe('a session whose request waits for its settings first is served with its turn', () => {
+  // The connection that listens is one of the two.
+  const berth = useBerth(() => ({ database: database(), pool: { MaxConnections: 2 } }));
 
-  test('a session whose request waits for its settings first is served with its turn', async () => {
+  test.each([
+    ['a query', "select current_setting('work_mem')", ['SELECT 1']],
+    ['LISTEN', 'listen starving', ['LISTEN']],
+  ])('%s, and the pool is never idle', async (_what, sql, tags) => {
+    using first = await berth().login();
+    await first.query('listen anything');
     using client = await berth().login({ parameters: { work_mem: '1234kB' } });
     // From now on it waits for what came before to know what a name stands for.
     await client.query('select 1; deallocate all');
@@ -373,14 +379,13 @@ describe('a pool of 1 that is never idle', () => {
     const busy = others.map(async (other) => {
       while (!isServed) await other.query('select pg_sleep(0.01)');
     });
-    client.send(
-      frontend.parse('named', "select current_setting('work_mem')"),
-      frontend.bind({ statement: 'named' }),
-      frontend.execute(),
-      frontend.sync(),
-    );
+    const { bind, execute, parse, sync } = frontend;
+    client.send(parse('named', sql), bind({ statement: 'named' }), execute(), sync());
     try {
-      expect(textRows(await client.untilReady())).toEqual([['1234kB']]);
+      const answer = await client.untilReady();
+      expect(sqlStates(answer)).toEqual([]);
+      const done = answer.filter(({ type }) => type === 'C');
+      expect(done.map(formatMessage)).toEqual(tags.map((tag) => `CommandComplete ${tag}`));
     } finally {
       isServed = true;
       await Promise.all(busy);

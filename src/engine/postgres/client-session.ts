@@ -797,12 +797,13 @@ export class ClientSession
     if (this.isCatchingUp || this.mayBeCancelled(connection)) return;
     if (this.investigate(connection)) return;
     const { subscriptions } = this;
-    // What was not asked for has not been run, or the session's own connection listens.
-    if (!this.isWaitingForHub) subscriptions?.nothingExpected();
     // What has waited for an answer goes on with the connection that gave it: for another one it would
     // queue again, perhaps to wait for an answer of that one, and never have its turn.
     const isGoingOn = this.isWaitingForAnswer && connection.unfitBy === undefined;
+    // What was not asked for has not been run, or the session's own connection listens.
+    if (!this.isWaitingForHub && !isGoingOn) subscriptions?.nothingExpected();
     if (this.pinnedBy !== undefined || isGoingOn) {
+      this.relay.portalsGone();
       if (this.isDraining && !isGoingOn) this.close('shutdown', new BerthError('shutting_down'));
       else if (connection.settings !== this.settings) this.restore(connection);
       return;

@@ -1085,6 +1085,11 @@ export class Relay {
     this.unnamed = undefined;
   }
 
+  /** The transaction is over, and its portals went with it. */
+  portalsGone(): void {
+    this.removals = undefined;
+  }
+
   nameOf(serverName: string): string | undefined {
     return this.named?.nameOf(serverName);
   }
