@@ -8,7 +8,7 @@
  */
 
 import { writeFileSync } from 'node:fs';
-import { ERRORS, type ErrorCode, type ErrorKind } from '../src/base/errors.ts';
+import { ERRORS, type ErrorCode, type ErrorEntry, type ErrorKind } from '../src/base/errors.ts';
 
 const KINDS: Readonly<Record<ErrorKind, string>> = {
   client: "The client's doing, or its silence.",
@@ -115,6 +115,35 @@ const EXPLANATIONS: Readonly<Record<ErrorCode, Explanation>> = {
     fate: 'ends',
   },
   shutting_down: { when: 'Berth drains or stops, or the proxy was replaced.', fate: 'ends' },
+  client_protocol_too_old: {
+    when: 'The client speaks the protocol of before MySQL 4.1, or the one way of authentication that it knows is another than `ClientPasswordAuthType`.',
+    fate: 'ends',
+  },
+  character_set_unusable: {
+    when: 'The client asks for a character set that no server takes from a client, such as `ucs2`.',
+    fate: 'ends',
+  },
+  packets_out_of_order: {
+    when: 'The sequence number of a packet is not the one that comes next.',
+    fate: 'ends',
+  },
+  packet_too_large: {
+    when: 'A packet is longer than any client has to send at that time.',
+    fate: 'ends',
+  },
+  command_unknown: { when: 'There is no such command.', fate: 'continues' },
+  thread_unknown: {
+    when: '`KILL` or COM_PROCESS_KILL names no client connection of the proxy.',
+    fate: 'continues',
+  },
+  thread_not_owned: {
+    when: '`KILL` or COM_PROCESS_KILL names the connection of another user.',
+    fate: 'continues',
+  },
+  prepared_statement_unknown: {
+    when: 'The client uses a prepared statement that it has not, or has closed.',
+    fate: 'continues',
+  },
   internal: { when: 'A mistake in Berth. Please report it, with the log.', fate: 'ends' },
 };
 
@@ -135,17 +164,29 @@ export function renderErrorDocs(): string {
       'An error that ends the client connection has the severity FATAL, the others ERROR. ' +
         'Whether trying again helps is meant without anyone changing anything.',
     ),
+    wrapped(
+      'MySQL and MariaDB clients read the number and the SQLSTATE that follow "MySQL", and the text there if it is another. ' +
+        'An error without them, they cannot meet.',
+    ),
     ...entries().flatMap(([code, { when, fate }]) => {
-      const { kind, retryable, sqlState, text } = ERRORS[code];
+      const entry: ErrorEntry = ERRORS[code];
+      const { kind, retryable, sqlState, text } = entry;
       const retry = retryable ? 'Trying again later may help.' : 'Trying again does not help.';
       return [
         `## \`${code}\``,
         `> ${text}`,
         `SQLSTATE \`${sqlState}\`, kind \`${kind}\`. ${FATES[fate]} ${retry}`,
+        ...mySqlLines(entry),
         wrapped(when),
       ];
     }),
   ].join('\n\n')}\n`;
+}
+
+function mySqlLines({ mysql }: ErrorEntry): string[] {
+  if (mysql === undefined) return [];
+  const numbers = `MySQL: ${mysql.errno} (\`${mysql.sqlState}\`)`;
+  return mysql.text === undefined ? [`${numbers}.`] : [`${numbers}:`, `> ${mysql.text}`];
 }
 
 function entries(): [ErrorCode, Explanation][] {
