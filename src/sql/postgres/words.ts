@@ -1,10 +1,11 @@
 /**
  * The words that the lexer tells apart, as small numbers: keywords that the rules look at, and
  * functions that outlive their transaction. Every other word is `OTHER`.
- *
- * A word is looked up by the hash that the lexer computes while it reads, and then compared byte by
- * byte, so a lookup makes no string and a collision cannot be mistaken for a match.
  */
+
+import { OTHER, startsWith, type WordId, WordTable } from '../word-table.ts';
+
+export { hashStep, OTHER, type WordId } from '../word-table.ts';
 
 /** Keywords: https://www.postgresql.org/docs/18/sql-keywords-appendix.html */
 const KEYWORDS = [
@@ -135,16 +136,10 @@ export type Keyword = (typeof KEYWORDS)[number];
 export type FunctionName = (typeof FUNCTIONS)[number];
 export type Word = Keyword | (typeof NAMES)[number] | FunctionName;
 
-/** The number of a word; 0 is every word that is not listed. */
-export type WordId = number;
-
-const WORDS: readonly Word[] = [...KEYWORDS, ...NAMES, ...FUNCTIONS];
-
-/** Any word that no rule looks at. */
-export const OTHER: WordId = 0;
+const table = new WordTable<Word>([...KEYWORDS, ...NAMES, ...FUNCTIONS]);
 
 /** One more than the largest word id. */
-export const WORD_COUNT = WORDS.length + 1;
+export const WORD_COUNT = table.count;
 
 /** Ids from here up to `WORD_COUNT` are functions. */
 export const FIRST_FUNCTION: WordId = KEYWORDS.length + NAMES.length + 1;
@@ -154,50 +149,19 @@ export const WORD_LENGTH_MAX = 63;
 
 /** The id of a word. */
 export function wordId(word: Word): WordId {
-  return WORDS.indexOf(word) + 1;
+  return table.id(word);
 }
 
 /** The text of a word; empty for `OTHER`. */
 export function wordText(id: WordId): string {
-  return WORDS[id - 1] ?? '';
-}
-
-/** Continue the hash of a word with its next byte. Starts at 0. */
-export function hashStep(hash: number, byte: number): number {
-  return (Math.imul(hash, 31) + byte) | 0;
-}
-
-const SLOTS = 1024;
-const texts: readonly Uint8Array[] = ['', ...WORDS].map((word) => new TextEncoder().encode(word));
-const firstInSlot = new Uint8Array(SLOTS);
-const nextInSlot = new Uint8Array(WORD_COUNT);
-
-for (let id = 1; id < WORD_COUNT; id += 1) {
-  const slot = slotOf(texts[id]?.reduce(hashStep, 0) ?? 0);
-  nextInSlot[id] = firstInSlot[slot] ?? 0;
-  firstInSlot[slot] = id;
-}
-
-function slotOf(hash: number): number {
-  return (hash ^ (hash >>> 15)) & (SLOTS - 1);
+  return table.text(id);
 }
 
 /** The id of the word in the first `length` bytes of `text`, whose hash is `hash`. */
 export function findWord(text: Uint8Array, length: number, hash: number): WordId {
-  for (let id = firstInSlot[slotOf(hash)] ?? 0; id !== 0; id = nextInSlot[id] ?? 0) {
-    if (isWord(text, length, id)) return id;
-  }
+  const id = table.find(text, length, hash);
+  if (id !== OTHER) return id;
   return isNumberedTemporarySchema(text, length) ? TEMPORARY_SCHEMA : OTHER;
-}
-
-function isWord(text: Uint8Array, length: number, id: WordId): boolean {
-  const word = texts[id];
-  return word !== undefined && word.length === length && startsWith(text, word);
-}
-
-function startsWith(text: Uint8Array, prefix: Uint8Array): boolean {
-  for (let at = 0; at < prefix.length; at += 1) if (text[at] !== prefix[at]) return false;
-  return true;
 }
 
 const TEMPORARY_SCHEMA = wordId('pg_temp');

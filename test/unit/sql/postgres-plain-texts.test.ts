@@ -3,7 +3,8 @@
 import { expect, test } from 'bun:test';
 import { classify } from '../../../src/sql/postgres/classify.ts';
 import { PLAIN } from '../../../src/sql/postgres/effects.ts';
-import { PlainTexts, REMEMBERED_TEXT_MAX } from '../../../src/sql/postgres/plain-texts.ts';
+import { PlainTexts } from '../../../src/sql/postgres/plain-texts.ts';
+import { REMEMBERED_TEXT_MAX } from '../../../src/sql/text-memory.ts';
 import { corpus } from './corpus.ts';
 
 /** Comes for the first time, is remembered, is found. */
