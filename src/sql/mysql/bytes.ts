@@ -23,7 +23,10 @@ export const Byte = {
   backslash: 0x5c,
   underscore: 0x5f,
   backtick: 0x60,
+  b: 0x62,
   e: 0x65,
+  n: 0x6e,
+  x: 0x78,
   delete: 0x7f,
 } as const;
 

@@ -8,7 +8,15 @@
  * in `latin` ones a byte over 0x7f may be a space; in the others the second byte of a character may
  * be a backslash or a backtick.
  */
-export const CHARSET_FAMILIES = ['safe', 'latin', 'gbk', 'gb18030', 'sjis', 'big5', 'unknown'] as const;
+export const CHARSET_FAMILIES = [
+  'safe',
+  'latin',
+  'gbk',
+  'gb18030',
+  'sjis',
+  'big5',
+  'unknown',
+] as const;
 export type CharsetFamily = (typeof CHARSET_FAMILIES)[number];
 
 const FAMILY_OF: Readonly<Record<string, CharsetFamily>> = {

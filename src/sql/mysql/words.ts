@@ -68,7 +68,7 @@ const KEYWORDS = [
   'with',
   'xa',
   // Words that change what a statement does.
-  'as',
+  'authorization',
   'case',
   'char',
   'character',
@@ -78,11 +78,11 @@ const KEYWORDS = [
   'connection',
   'database',
   'default',
-  'diagnostics',
   'else',
   'end',
   'errors',
   'event',
+  'exists',
   'export',
   'for',
   'function',
@@ -97,7 +97,6 @@ const KEYWORDS = [
   'loop',
   'names',
   'next',
-  'not',
   'open',
   'package',
   'password',
@@ -148,7 +147,6 @@ const VARIABLES = [
   'transaction_read_only',
   'tx_isolation',
   'tx_read_only',
-  'character_set_connection',
   'warning_count',
 ] as const;
 

@@ -7,6 +7,7 @@
  * other strings than we do the digest stops. Built on the lexer that also judges the statements.
  */
 
+import { DigestText } from '../digest-text.ts';
 import { Lexer, type TokenSink } from './lexer.ts';
 import { WORD_LENGTH_MAX, type WordId, wordId } from './words.ts';
 
@@ -34,11 +35,8 @@ export function digest(text: Uint8Array | string, maxLength = 200): string {
 class DigestWriter implements TokenSink {
   readonly lexer = new Lexer(this);
   private readonly decoder = new TextDecoder();
-  private text = '';
+  private readonly text = new DigestText();
   private literals = 0;
-  private isStopped = false;
-  /** Whether the last token was a word, a name or a placeholder, and not a symbol. */
-  private endsInWord = false;
   private endsInNumber = false;
   private firstWord: WordId | undefined = undefined;
   private isSetting = false;
@@ -50,12 +48,11 @@ class DigestWriter implements TokenSink {
   }
 
   isFull(maxLength: number): boolean {
-    return this.isStopped || this.text.length > maxLength;
+    return this.text.isFull(maxLength);
   }
 
   digest(maxLength: number): string {
-    const text = this.text.replace(/\p{Cc}/gu, '').replace(/[; ]+$/, '');
-    return text.slice(0, maxLength);
+    return this.text.cut(maxLength);
   }
 
   word(id: WordId): void {
@@ -110,8 +107,7 @@ class DigestWriter implements TokenSink {
   }
 
   obscured(): void {
-    this.put('...', true);
-    this.isStopped = true;
+    this.text.stop(this.lexer.gap);
   }
 
   private beginStatement(): void {
@@ -132,15 +128,6 @@ class DigestWriter implements TokenSink {
 
   private put(token: string, isWord: boolean): void {
     this.endsInNumber = false;
-    if (this.isStopped) return;
-    if (this.needsSpace(token, isWord)) this.text += ' ';
-    this.text += token;
-    this.endsInWord = isWord;
-  }
-
-  private needsSpace(token: string, isWord: boolean): boolean {
-    if (this.text === '') return false;
-    if (this.endsInWord && isWord) return true;
-    return this.lexer.gap && !/[([,]$/.test(this.text) && !/^[)\],;]/.test(token);
+    this.text.put(token, isWord, this.lexer.gap);
   }
 }

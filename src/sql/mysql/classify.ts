@@ -1,0 +1,28 @@
+/**
+ * Judges a statement text that is there as a whole. This runs for every statement of every client:
+ * it makes no strings and no objects. Texts of prepared statements are judged in the same way.
+ */
+
+import type { EffectSet } from './effects.ts';
+import { type KillTarget, StatementScanner } from './scanner.ts';
+import type { Syntax } from './syntax.ts';
+
+const scanner = new StatementScanner();
+
+/** What the text in these bytes may do to its session. */
+export function classify(bytes: Uint8Array, from: number, to: number, syntax: Syntax): EffectSet {
+  scanner.reset(syntax);
+  scanner.push(bytes, from, to);
+  return scanner.end();
+}
+
+/** Where the numbers of connections stand in a text whose effects include `kill`, from its first byte. */
+export function killTargetsIn(
+  bytes: Uint8Array,
+  from: number,
+  to: number,
+  syntax: Syntax,
+): readonly KillTarget[] {
+  classify(bytes, from, to, syntax);
+  return scanner.killTargets;
+}
