@@ -189,6 +189,13 @@ export class PayloadReader {
     return this.take(this.lenenc());
   }
 
+  /** A column of a text row. */
+  textOrNull(): string | undefined {
+    if (this.bytes[this.at] !== NULL_COLUMN) return this.lenencBytes().toString();
+    this.at++;
+    return undefined;
+  }
+
   /** Up to the NUL, which is skipped. */
   cBytes(): Buffer {
     const end = this.bytes.indexOf(0, this.at);
@@ -258,6 +265,11 @@ export class PacketAssembler {
   /** Whether anything has come that `next` has not given. */
   get isEmpty(): boolean {
     return this.buffer === undefined && this.parts.length === 0;
+  }
+
+  /** What `next` has not given yet. */
+  get heldBytes(): number {
+    return (this.buffer?.length ?? 0) + this.partsBytes;
   }
 
   /** What has come beyond the payloads that were taken; forgets it. */

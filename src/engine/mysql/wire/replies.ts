@@ -177,6 +177,19 @@ export function readStateText(data: Uint8Array): Buffer | undefined {
   return reader.isBroken ? undefined : text;
 }
 
+// --- Rows
+
+/** The text of each column; `undefined` for NULL. */
+export type TextRow = readonly (string | undefined)[];
+
+/** A row of the text protocol; undefined when it cannot be read. */
+export function readTextRow(payload: Uint8Array): TextRow | undefined {
+  const row: (string | undefined)[] = [];
+  const reader = new PayloadReader(payload);
+  while (reader.left > 0) row.push(reader.textOrNull());
+  return reader.isBroken ? undefined : row;
+}
+
 // --- EOF
 
 export function eofPacket(sequence: number, status: number, warnings = 0): Buffer {
@@ -210,13 +223,22 @@ export function readError(payload: Uint8Array): ServerError | undefined {
   return reader.isBroken ? undefined : { errno, sqlState, text };
 }
 
-/** As the server of `error` would say it. */
+/** As a server says it after the log-in. */
+export function errorPayload({ errno, sqlState, text }: ServerError): Buffer {
+  return Buffer.concat([
+    Buffer.of(ERR_HEADER, errno, errno >> 8),
+    Buffer.from(`#${sqlState}${text}`),
+  ]);
+}
+
 export function serverErrorPacket(sequence: number, error: ServerError): Buffer {
-  return packet(
-    sequence,
-    Buffer.of(ERR_HEADER, error.errno, error.errno >> 8),
-    Buffer.from(`#${error.sqlState}${error.text}`),
-  );
+  return packet(sequence, errorPayload(error));
+}
+
+/** What a client reads that has had no greeting yet: without SQLSTATE, as from servers. */
+export function errorInsteadOfGreeting(error: BerthError): Buffer {
+  const { errno, text } = error.forMySql;
+  return packet(0, Buffer.of(ERR_HEADER, errno, errno >> 8), Buffer.from(text));
 }
 
 /**

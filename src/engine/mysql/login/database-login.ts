@@ -1,0 +1,296 @@
+/**
+ * Logs in to a database: connect, greeting and TLS, the log-in packet, the authentication. One deadline for
+ * the last two together. What a fresh connection needs beside that (the session trackers, the InitQuery)
+ * is for whoever gets it.
+ */
+
+import { BerthError } from '../../../base/errors.ts';
+import { Timer } from '../../../base/timer-wheel.ts';
+import type { Secret } from '../../../credential/secret.ts';
+import type { Stream, StreamHandler } from '../../../net/stream.ts';
+import type { OpenFailure, OpeningHandle } from '../../../pool/contract.ts';
+import {
+  DatabaseAuthenticator,
+  type DatabaseLoginFailure,
+  type DatabaseLoginStep,
+} from '../auth/database-authenticator.ts';
+import { Question } from '../question.ts';
+import { ERR_HEADER, OK_HEADER } from '../wire/capabilities.ts';
+import { loginPacket, readAuthMore, readAuthSwitch } from '../wire/handshake.ts';
+import { PacketAssembler, packet, type Received, sequenceAfter } from '../wire/packets.ts';
+import { errorPayload, readError, readOk, type ServerError } from '../wire/replies.ts';
+import { isAboutAuthentication, isTemporary } from './login-errors.ts';
+import type { Capabilities } from './negotiation.ts';
+import {
+  COLLATIONS_QUESTION,
+  factsOf,
+  type KnownServer,
+  readCollations,
+  type ServerFacts,
+} from './server-facts.ts';
+import {
+  type ConnectFailure,
+  type ConnectTarget,
+  type Opened,
+  SERVERS_OWN_COLLATION,
+  TargetConnect,
+} from './target-connect.ts';
+
+const LOGIN_TIMEOUT_MS = 15_000;
+/** No packet of a log-in is longer; a server's public key might lie about it. */
+const LOGIN_PACKET_MAX = 64 * 1024;
+const PROGRAM_NAME = 'berth';
+
+/** A database to log in to. */
+export type LoginTarget = ConnectTarget & { readonly server: KnownServer };
+
+export interface LoginIdentity {
+  readonly user: string;
+  readonly password: Secret;
+  /** What clients of the connection have agreed on; see `variantOf`. Default: nothing in particular. */
+  readonly variant?: Capabilities;
+  /** As `performance_schema` shows it. */
+  readonly programName?: string;
+}
+
+/** What a log-in has found out. */
+export interface LoggedInFacts extends Capabilities {
+  readonly server: ServerFacts;
+  /** The database's number for the connection, for KILL. */
+  readonly threadId: number;
+  /** SERVER_STATUS_* of the first OK. */
+  readonly status: number;
+}
+
+export interface LoginCallbacks {
+  /** Sets the stream's handler, which then gets what the database has sent already. */
+  opened(stream: Stream, facts: LoggedInFacts): void;
+  tlsBegan?(): void;
+  failed(failure: LoginFailure): void;
+}
+
+export interface LoginFailure extends OpenFailure {
+  readonly reason: 'UNREACHABLE' | 'CONNECTION_FAILED' | 'AUTH_FAILURE';
+}
+
+export class DatabaseLogin implements StreamHandler, OpeningHandle {
+  private readonly target: LoginTarget;
+  private readonly identity: LoginIdentity | undefined;
+  private readonly callbacks: LoginCallbacks;
+  private readonly connect: TargetConnect;
+  private readonly deadline: Timer;
+  private readonly assembler = new PacketAssembler(LOGIN_PACKET_MAX);
+  private opened: Opened | undefined = undefined;
+  private authenticator: DatabaseAuthenticator | undefined = undefined;
+  private question: Question | undefined = undefined;
+  private isOver = false;
+
+  constructor(target: LoginTarget, identity: LoginIdentity | undefined, callbacks: LoginCallbacks) {
+    this.target = target;
+    this.identity = identity;
+    this.callbacks = callbacks;
+    this.deadline = new Timer(() =>
+      this.fail('UNREACHABLE', true, `the login did not complete within ${LOGIN_TIMEOUT_MS} ms`),
+    );
+    this.connect = new TargetConnect(target, identity?.variant, {
+      opened: (opened) => this.connected(opened),
+      tlsBegan: () => this.callbacks.tlsBegan?.(),
+      failed: (failure) => this.connectFailed(failure),
+    });
+  }
+
+  abandon(): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.connect.abandon();
+    this.target.wheel.disarm(this.deadline);
+    this.question?.abandon();
+    this.opened?.stream.destroy();
+  }
+
+  private connected(opened: Opened): void {
+    const { stream, greeting, asked, sequence } = opened;
+    const { identity, target } = this;
+    this.opened = opened;
+    stream.handler = this;
+    target.wheel.arm(this.deadline, LOGIN_TIMEOUT_MS);
+    target.server.learn(factsOf(greeting));
+    if (identity === undefined) {
+      this.fail('AUTH_FAILURE', false, 'the proxy has no credentials for the user');
+      return;
+    }
+    const isSecure = stream.isEncrypted || stream.isLocal;
+    this.authenticator = new DatabaseAuthenticator({ password: identity.password, isSecure });
+    const { plugin, answer } = this.authenticator.begin(greeting.plugin, greeting.scramble);
+    this.assembler.expect(sequenceAfter(sequence));
+    const login = {
+      ...asked,
+      collation: SERVERS_OWN_COLLATION,
+      user: Buffer.from(identity.user),
+      authResponse: answer,
+      database: undefined,
+      plugin,
+      attributes: new Map([['program_name', identity.programName ?? PROGRAM_NAME]]),
+    };
+    stream.write(loginPacket(sequence, login));
+  }
+
+  received(bytes: Buffer): void {
+    this.assembler.push(bytes);
+    while (!this.isOver) {
+      const next = this.assembler.next();
+      if (next === undefined) return;
+      if (typeof next === 'string') this.notUnderstood();
+      else this.read(next);
+    }
+  }
+
+  drained(): void {}
+
+  closed(): void {
+    this.fail('CONNECTION_FAILED', true, 'the database closed the connection during the login');
+  }
+
+  private read({ payload, sequence }: Received): void {
+    const { authenticator, opened } = this;
+    if (authenticator === undefined || opened === undefined) return;
+    if (payload[0] === OK_HEADER) {
+      this.accepted(opened, payload);
+      return;
+    }
+    if (payload[0] === ERR_HEADER) {
+      const said = readError(payload);
+      if (said === undefined) this.notUnderstood();
+      else this.refused(said);
+      return;
+    }
+    const more = readAuthMore(payload);
+    if (more !== undefined) {
+      this.act(authenticator.more(more), sequence);
+      return;
+    }
+    const change = readAuthSwitch(payload);
+    if (change === undefined) this.notUnderstood();
+    else if (change === 'old') this.unsupported('mysql_old_password');
+    else this.act(authenticator.switchTo(change.plugin, change.data), sequence);
+  }
+
+  private act(step: DatabaseLoginStep, sequence: number): void {
+    switch (step.kind) {
+      case 'send':
+        this.opened?.stream.write(packet(sequenceAfter(sequence), step.body));
+        // The answer to it counts on.
+        this.assembler.expect(sequenceAfter(sequenceAfter(sequence)));
+        return;
+      case 'wait':
+        return;
+      case 'failed':
+        this.fail('AUTH_FAILURE', false, describe(step));
+        return;
+      default:
+        step satisfies never;
+    }
+  }
+
+  private unsupported(plugin: string): void {
+    this.act({ kind: 'failed', why: 'unsupported_plugin', plugin }, 0);
+  }
+
+  private notUnderstood(): void {
+    this.fail('CONNECTION_FAILED', false, 'the database sent something that belongs to no login');
+  }
+
+  private accepted({ stream, greeting, asked }: Opened, payload: Buffer): void {
+    const ok = readOk(payload, asked.capabilities);
+    if (ok === undefined) {
+      this.notUnderstood();
+      return;
+    }
+    const facts = {
+      ...asked,
+      server: factsOf(greeting),
+      threadId: greeting.threadId,
+      status: ok.status,
+    };
+    const rest = this.assembler.takeRest();
+    // The database's last word may be right behind its welcome.
+    if (rest === undefined && this.target.server.collations === undefined) {
+      this.askForCollations(stream, facts);
+      return;
+    }
+    this.done(stream, facts);
+    if (rest !== undefined) stream.handler.received(rest);
+  }
+
+  private askForCollations(stream: Stream, facts: LoggedInFacts): void {
+    const { wheel, server } = this.target;
+    const { capabilities } = facts;
+    const options = { stream, capabilities, wheel, sql: COLLATIONS_QUESTION, keepsOpen: true };
+    this.question = new Question({ ...options, timeoutMs: LOGIN_TIMEOUT_MS }, (answer) => {
+      if (this.isOver) return;
+      if (!answer.isOk && answer.said === undefined) {
+        this.fail('CONNECTION_FAILED', true, answer.detail);
+        return;
+      }
+      // A server that does not say cannot be asked again by every log-in.
+      server.collations = answer.isOk ? readCollations(answer.rows) : new Map();
+      this.done(stream, facts);
+    });
+  }
+
+  private done(stream: Stream, facts: LoggedInFacts): void {
+    this.isOver = true;
+    this.target.wheel.disarm(this.deadline);
+    this.callbacks.opened(stream, facts);
+  }
+
+  private connectFailed({ reason, isTemporary, detail, said }: ConnectFailure): void {
+    if (said === undefined) this.fail(reason, isTemporary, detail);
+    else this.refused(said);
+  }
+
+  /** The database's own error, which goes to the clients as it is when nobody can mend it by waiting. */
+  private refused(said: ServerError): void {
+    const isAuth = isAboutAuthentication(said);
+    const detail = `${said.text} (error ${said.errno}, SQLSTATE ${said.sqlState})`;
+    this.over({
+      reason: isAuth ? 'AUTH_FAILURE' : 'CONNECTION_FAILED',
+      isTemporary: isTemporary(said),
+      detail,
+      error: isAuth
+        ? new BerthError('database_login_failed', { params: { user: this.identity?.user ?? '' } })
+        : new BerthError('connection_refused', {
+            databaseMessage: errorPayload(said),
+            detail: `The database says: ${detail}.`,
+          }),
+    });
+  }
+
+  private fail(reason: LoginFailure['reason'], isTemporary: boolean, detail: string): void {
+    const user = this.identity?.user ?? '';
+    const error =
+      reason === 'AUTH_FAILURE'
+        ? new BerthError('database_login_failed', { params: { user } })
+        : new BerthError('connection_refused');
+    this.over({ reason, isTemporary, detail, error });
+  }
+
+  private over(failure: LoginFailure): void {
+    if (this.isOver) return;
+    this.abandon();
+    this.callbacks.failed(failure);
+  }
+}
+
+function describe(failure: DatabaseLoginFailure): string {
+  switch (failure.why) {
+    case 'unsupported_plugin':
+      return `the database asks for the authentication plugin ${failure.plugin}, which Berth does not know`;
+    case 'cleartext_refused':
+      return 'the database asks for the password in clear (mysql_clear_password), which Berth never sends';
+    case 'unusable_key':
+      return 'the public key of the database is of no use for this password; TLS does without it';
+    case 'malformed_packet':
+      return 'the database sent something that belongs to no authentication';
+  }
+}
