@@ -1,7 +1,7 @@
 /**
- * PostgreSQL refuses to run as root. When we are root, its programs run under an ordinary account
- * of the machine instead: `postgres` if there is one, else `nobody`. When we are not root, they run
- * as we do, and there is nothing to choose.
+ * Database servers refuse to run as root. When we are root, their programs run under an ordinary account
+ * of the machine instead: the server's own (`postgres`, `mysql`) if there is one, else `nobody`. When we
+ * are not root, they run as we do, and there is nothing to choose.
  */
 
 import { spawn } from 'node:child_process';
@@ -14,18 +14,21 @@ export interface Account {
   readonly gid: number;
 }
 
-const PREFERRED = ['postgres', 'nobody'];
+const EVERYBODYS = 'nobody';
 
 /** The account to run as, or undefined to run as ourselves. */
-export function chooseAccount(passwd = readPasswd()): Account | undefined {
+export function chooseAccount(
+  own: 'postgres' | 'mysql' = 'postgres',
+  passwd = readPasswd(),
+): Account | undefined {
   if (process.getuid?.() !== 0) return undefined;
   const accounts = parsePasswd(passwd);
-  for (const name of PREFERRED) {
+  for (const name of [own, EVERYBODYS]) {
     const account = accounts.find((entry) => entry.name === name);
     if (account !== undefined) return account;
   }
   throw new Error(
-    'PostgreSQL does not run as root, and this machine has neither a "postgres" nor a "nobody" user; run as another user',
+    `a database does not run as root, and this machine has neither a "${own}" nor a "${EVERYBODYS}" user; run as another user`,
   );
 }
 
@@ -59,8 +62,8 @@ export function spawnAs(account: Account | undefined): { uid?: number; gid?: num
 }
 
 /**
- * What PostgreSQL's programs see of our environment: a search path and plain English messages, but
- * no PGDATA, PGPORT and the like.
+ * What a server's programs see of our environment: a search path and plain English messages, but no
+ * PGDATA, MYSQL_HOME and the like.
  */
 export function cleanEnvironment(home: string): Record<string, string> {
   return { PATH: process.env.PATH ?? '/usr/bin:/bin', HOME: home, LC_ALL: 'C', TZ: 'UTC' };

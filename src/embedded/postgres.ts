@@ -5,10 +5,9 @@
  * our process ends without calling it (see keeper.ts).
  */
 
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { chooseAccount, giveTo, run } from './account.ts';
+import { chooseAccount, cleanEnvironment, giveTo } from './account.ts';
 import {
   type Authentication,
   createDataDirectory,
@@ -20,9 +19,10 @@ import {
   settingsText,
   writeDataFile,
 } from './data-directory.ts';
+import { makeServerFolder, removeServerFolder } from './folder.ts';
 import { type Installation, locateInstallation } from './installation.ts';
 import { type Keeper, keepFolder } from './keeper.ts';
-import { DatabaseLog, Postmaster, StartFailure, type StopMode } from './postmaster.ts';
+import { DatabaseLog, ServerProcess, startOnFreePort } from './server-process.ts';
 
 export type {
   Authentication,
@@ -31,7 +31,11 @@ export type {
   EmbeddedUser,
   Settings,
 } from './data-directory.ts';
-export type { StopMode } from './postmaster.ts';
+
+/** `smart` waits for clients, `fast` disconnects them, `immediate` does not even write a checkpoint. */
+export type StopMode = 'smart' | 'fast' | 'immediate';
+
+const STOP_SIGNALS = { smart: 'SIGTERM', fast: 'SIGINT', immediate: 'SIGQUIT' } as const;
 
 export interface EmbeddedPostgresOptions {
   /** Folder of `initdb` and `postgres`. Default: PostgreSQL 18 from the npm package. */
@@ -61,10 +65,6 @@ const DEFAULT_SETTINGS: Settings = {
   log_timezone: 'UTC',
 };
 
-/** Below the range from which systems take the ports of outgoing connections. */
-const PORT_MIN = 15_000;
-const PORT_MAX = 30_000;
-const PORT_ATTEMPTS = 20;
 const DEFAULT_DEADLINE_MS = 30_000;
 
 export class EmbeddedPostgres {
@@ -79,7 +79,7 @@ export class EmbeddedPostgres {
   readonly #deadlineMs: number;
   #settings: Settings;
   #port = 0;
-  #postmaster: Postmaster | undefined;
+  #postmaster: ServerProcess | undefined;
 
   private constructor(
     installation: Installation,
@@ -99,7 +99,7 @@ export class EmbeddedPostgres {
 
   /** Makes a database and starts it. Resolves when it accepts connections. */
   static async start(options: EmbeddedPostgresOptions = {}): Promise<EmbeddedPostgres> {
-    const folder = await makeFolder();
+    const folder = await makeServerFolder(chooseAccount(), 'berth-postgres-');
     const keeper = keepFolder(folder);
     try {
       const installation = await locateInstallation(
@@ -111,7 +111,7 @@ export class EmbeddedPostgres {
       await database.#startOnFreePort();
       return database;
     } catch (error) {
-      removeFolder(folder, keeper);
+      removeServerFolder(folder, keeper);
       throw error;
     }
   }
@@ -162,7 +162,7 @@ export class EmbeddedPostgres {
   /** Shuts the database down and removes its files. */
   async stop(mode: StopMode = 'immediate'): Promise<void> {
     await this.shutDown(mode);
-    removeFolder(this.folder, this.#keeper);
+    removeServerFolder(this.folder, this.#keeper);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -171,7 +171,7 @@ export class EmbeddedPostgres {
 
   /** Shuts the database down and keeps its files, so that `startUp` can follow. */
   async shutDown(mode: StopMode = 'fast'): Promise<void> {
-    await this.#postmaster?.stop(mode, this.#deadlineMs);
+    await this.#postmaster?.stop(STOP_SIGNALS[mode], this.#deadlineMs);
   }
 
   /** Starts a database that was shut down or killed, on the same port and data. */
@@ -204,7 +204,7 @@ export class EmbeddedPostgres {
     this.#running().signal(signal);
   }
 
-  #running(): Postmaster {
+  #running(): ServerProcess {
     if (this.#postmaster === undefined) throw new Error('the database was never started');
     return this.#postmaster;
   }
@@ -239,60 +239,34 @@ export class EmbeddedPostgres {
     this.#writeFile('embedded.conf', settingsText(this.#settings));
   }
 
-  /**
-   * The database itself finds out whether a port is free, and keeps it: asking first and binding
-   * later is a race.
-   */
   async #startOnFreePort(): Promise<void> {
-    for (let attempt = 1; ; attempt++) {
-      const port = PORT_MIN + Math.floor(Math.random() * (PORT_MAX - PORT_MIN));
-      try {
-        this.#postmaster = await this.#launch(port);
-        this.#port = port;
-        return;
-      } catch (error) {
-        const isPortTaken = error instanceof StartFailure && error.isPortTaken;
-        if (!isPortTaken || attempt === PORT_ATTEMPTS) throw error;
-      }
-    }
+    const { port, server } = await startOnFreePort((free) => this.#launch(free), isPortTaken);
+    this.#postmaster = server;
+    this.#port = port;
   }
 
-  #launch(port: number): Promise<Postmaster> {
-    const args = ['-p', String(port), '-k', this.socketDirectory];
-    return Postmaster.start(this.installation, this.dataDirectory, args, {
-      log: this.#log,
-      deadlineMs: this.#deadlineMs,
-    });
+  #launch(port: number): Promise<ServerProcess> {
+    const { installation, dataDirectory, socketDirectory } = this;
+    const postgres = join(installation.binDirectory, 'postgres');
+    return ServerProcess.start(
+      {
+        product: 'PostgreSQL',
+        command: [postgres, '-D', dataDirectory, '-p', String(port), '-k', socketDirectory],
+        account: installation.account,
+        environment: cleanEnvironment(dataDirectory),
+        ready: 'database system is ready to accept connections',
+      },
+      { log: this.#log, deadlineMs: this.#deadlineMs },
+    );
   }
+}
+
+function isPortTaken(log: string): boolean {
+  return log.includes('could not bind') && log.includes('in use');
 }
 
 function tlsSettings(tls: EmbeddedTls | undefined): Settings {
   if (tls === undefined) return {};
   const files = { ssl_cert_file: 'server.crt', ssl_key_file: 'server.key' };
   return { ssl: true, ...files, ...(tls.clientCa ? { ssl_ca_file: 'clients.crt' } : {}) };
-}
-
-/** A temporary folder that the account can reach, and that belongs to it. */
-async function makeFolder(): Promise<string> {
-  const account = chooseAccount();
-  const folder = mkdtempSync(join(await reachableTemporaryFolder(account), 'berth-postgres-'));
-  giveTo(account, folder);
-  return folder;
-}
-
-async function reachableTemporaryFolder(
-  account: ReturnType<typeof chooseAccount>,
-): Promise<string> {
-  const folder = tmpdir();
-  if (account === undefined || folder === '/tmp') return folder;
-  const isReachable = await run('test', ['-x', folder], { account, directory: '/' }).then(
-    () => true,
-    () => false,
-  );
-  return isReachable ? folder : '/tmp';
-}
-
-function removeFolder(folder: string, keeper: Keeper): void {
-  rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
-  keeper.release();
 }

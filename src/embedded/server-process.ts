@@ -1,22 +1,15 @@
 /**
- * One run of the `postgres` program: its process, its log, its end. Readiness and everything else
+ * One run of a database server's program: its process, its log, its end. Readiness and everything else
  * that a caller waits for is read from the log, line by line; nothing here polls.
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import { cleanEnvironment, spawnAs } from './account.ts';
-import type { Installation } from './installation.ts';
+import { type Account, spawnAs } from './account.ts';
 
-const READY = 'database system is ready to accept connections';
 const LOG_LENGTH_MAX = 4 * 1024 * 1024;
 
-/** `smart` waits for clients, `fast` disconnects them, `immediate` does not even write a checkpoint. */
-export type StopMode = 'smart' | 'fast' | 'immediate';
-
-const STOP_SIGNALS = { smart: 'SIGTERM', fast: 'SIGINT', immediate: 'SIGQUIT' } as const;
-
-/** PostgreSQL's log over all its runs, and whoever waits for a line of it. */
+/** A server's log over all its runs, and whoever waits for a line of it. */
 export class DatabaseLog {
   #text = '';
   readonly #waiters = new Set<(line: string) => void>();
@@ -62,7 +55,18 @@ function matches(line: string, pattern: string | RegExp): boolean {
   return typeof pattern === 'string' ? line.includes(pattern) : pattern.test(line);
 }
 
-export class Postmaster {
+/** How a server's program is run. */
+export interface ServerProgram {
+  /** For messages: `PostgreSQL`. */
+  readonly product: string;
+  readonly command: readonly [string, ...string[]];
+  readonly account: Account | undefined;
+  readonly environment: Readonly<Record<string, string>>;
+  /** In the line of the log that says that it accepts connections. */
+  readonly ready: string;
+}
+
+export class ServerProcess {
   readonly #child: ChildProcess;
   /** Resolves when the process has ended and its log is complete. */
   readonly exited: Promise<void>;
@@ -70,7 +74,7 @@ export class Postmaster {
 
   private constructor(child: ChildProcess, log: DatabaseLog) {
     this.#child = child;
-    if (child.stderr === null) throw new Error('no log from postgres');
+    if (child.stderr === null) throw new Error('no log from the database');
     createInterface({ input: child.stderr }).on('line', (line) => log.append(line));
     this.exited = new Promise((resolve) => {
       child.on('close', () => {
@@ -87,36 +91,42 @@ export class Postmaster {
 
   /** Starts the program and waits until it accepts connections, or ends, or the deadline passes. */
   static async start(
-    installation: Installation,
-    dataDirectory: string,
-    args: readonly string[],
-    options: { readonly log: DatabaseLog; readonly deadlineMs: number },
-  ): Promise<Postmaster> {
-    const child = spawn(`${installation.binDirectory}/postgres`, ['-D', dataDirectory, ...args], {
-      ...spawnAs(installation.account),
+    program: ServerProgram,
+    options: {
+      readonly log: DatabaseLog;
+      readonly deadlineMs: number;
+      /** Called with the process id as soon as there is one. */
+      readonly onSpawn?: (pid: number) => void;
+    },
+  ): Promise<ServerProcess> {
+    const { log, deadlineMs, onSpawn } = options;
+    const [file, ...args] = program.command;
+    const child = spawn(file, args, {
+      ...spawnAs(program.account),
       cwd: '/',
-      env: cleanEnvironment(dataDirectory),
+      env: program.environment,
       detached: true,
       stdio: ['ignore', 'ignore', 'pipe'],
     });
-    const postmaster = new Postmaster(child, options.log);
+    if (child.pid !== undefined) onSpawn?.(child.pid);
+    const server = new ServerProcess(child, log);
     const isOver = new AbortController();
-    const logLength = options.log.text.length;
-    const ready = options.log.next(READY, options.deadlineMs, isOver.signal);
-    void postmaster.exited.then(() =>
-      isOver.abort(new StartFailure(options.log.text.slice(logLength))),
+    const logLength = log.text.length;
+    const ready = log.next(program.ready, deadlineMs, isOver.signal);
+    void server.exited.then(() =>
+      isOver.abort(new StartFailure(program.product, log.text.slice(logLength))),
     );
     try {
       await ready;
     } catch (error) {
-      postmaster.signal('SIGKILL');
+      server.signal('SIGKILL');
       throw error;
     }
-    return postmaster;
+    return server;
   }
 
   get pid(): number {
-    if (this.#child.pid === undefined) throw new Error('postgres did not start');
+    if (this.#child.pid === undefined) throw new Error('the database did not start');
     return this.#child.pid;
   }
 
@@ -128,22 +138,46 @@ export class Postmaster {
     if (this.#isRunning) this.#child.kill(signal);
   }
 
-  /** Shuts down and waits for the end; past the deadline, kills. */
-  async stop(mode: StopMode, deadlineMs: number): Promise<void> {
-    this.signal(STOP_SIGNALS[mode]);
+  /** Asks it to end by a signal and waits for the end; past the deadline, kills. */
+  async stop(signal: NodeJS.Signals, deadlineMs: number): Promise<void> {
+    this.signal(signal);
     const timer = setTimeout(() => this.signal('SIGKILL'), deadlineMs);
     await this.exited;
     clearTimeout(timer);
   }
 }
 
-/** PostgreSQL ended before it was ready. */
+/** A server ended before it was ready. */
 export class StartFailure extends Error {
-  readonly isPortTaken: boolean;
+  readonly log: string;
 
-  constructor(log: string) {
-    super(`PostgreSQL did not start:\n${log}`);
+  constructor(product: string, log: string) {
+    super(`${product} did not start:\n${log}`);
     this.name = 'StartFailure';
-    this.isPortTaken = log.includes('could not bind') && log.includes('in use');
+    this.log = log;
+  }
+}
+
+/** Below the range from which systems take the ports of outgoing connections. */
+const PORT_MIN = 15_000;
+const PORT_MAX = 30_000;
+const PORT_ATTEMPTS = 20;
+
+/**
+ * Starts a server on a free port. The server itself finds out whether a port is free, and keeps it: asking
+ * first and binding later is a race.
+ */
+export async function startOnFreePort<T>(
+  start: (port: number) => Promise<T>,
+  isPortTaken: (log: string) => boolean,
+): Promise<{ readonly port: number; readonly server: T }> {
+  for (let attempt = 1; ; attempt++) {
+    const port = PORT_MIN + Math.floor(Math.random() * (PORT_MAX - PORT_MIN));
+    try {
+      return { port, server: await start(port) };
+    } catch (error) {
+      const isTaken = error instanceof StartFailure && isPortTaken(error.log);
+      if (!isTaken || attempt === PORT_ATTEMPTS) throw error;
+    }
   }
 }
