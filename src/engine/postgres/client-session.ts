@@ -29,7 +29,7 @@ import type { EndpointContext } from './endpoint-context.ts';
 import { KIND, OURS, OWES_QUERY } from './ledger.ts';
 import { ClientSubscriptions, type SubscriberHost } from './notification/client-subscriptions.ts';
 import { MAILBOX_BYTES_MAX } from './notification/mailbox.ts';
-import { type Overdue, overdueBorrower, overdueIdler } from './overdue.ts';
+import { type Overdue, overdueBorrower, overdueIdler } from '../overdue.ts';
 import { OwnStatement } from './own-statement.ts';
 import type { ReportedParameters } from './parameters.ts';
 import type { Difference, StatementRegistry } from './prepared-statements.ts';

@@ -12,7 +12,7 @@ import { HOLD_PEER_CONGESTED, IGNORE, type Stream, type StreamHandler } from '..
 import type { SessionDescription } from '../../observe/descriptions.ts';
 import type { ClientCloseReason } from '../../observe/reasons.ts';
 import type { EndpointContext } from './endpoint-context.ts';
-import { type Overdue, overdueBorrower, overdueIdler } from './overdue.ts';
+import { type Overdue, overdueBorrower, overdueIdler } from '../overdue.ts';
 import type { ReplicationConnection, ReplicationHolder } from './replication-connection.ts';
 import type { ReplicationPool } from './replication-pool.ts';
 import { processIdOf, type Session } from './session.ts';

@@ -1,8 +1,8 @@
 /** What ends a client that is silent for too long, or has been there for too long. */
 
-import { BerthError } from '../../base/errors.ts';
-import type { ClientCloseReason } from '../../observe/reasons.ts';
-import type { EngineSettings } from '../contract.ts';
+import { BerthError } from '../base/errors.ts';
+import type { ClientCloseReason } from '../observe/reasons.ts';
+import type { EngineSettings } from './contract.ts';
 
 export interface Overdue {
   readonly reason: ClientCloseReason;

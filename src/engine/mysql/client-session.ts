@@ -1,0 +1,650 @@
+/**
+ * A client after its login: borrows a database connection with the first command that needs one, and
+ * gives it back when the ledger says that nothing is owed, the status flags that no transaction is open,
+ * and nothing pins. What the client sends goes through its relay; here is when it may, for how long, and
+ * how it ends. What the session is, apart from its connection, is in its `SessionState`.
+ */
+
+import { BerthError } from '../../base/errors.ts';
+import type { ClientConnectionId } from '../../base/ids.ts';
+import { WheelTimer } from '../../base/timer-wheel.ts';
+import {
+  HOLD_LEDGER_FULL,
+  HOLD_OWN_CONGESTED,
+  HOLD_PEER_CONGESTED,
+  HOLD_QUEUED,
+  IGNORE,
+  type Stream,
+  type StreamHandler,
+} from '../../net/stream.ts';
+import type { SessionDescription, SessionState as StateName } from '../../observe/descriptions.ts';
+import type { ClientCloseReason, PinReason } from '../../observe/reasons.ts';
+import type { Borrower, Waiter } from '../../pool/contract.ts';
+import { classify } from '../../sql/mysql/classify.ts';
+import { digest } from '../../sql/mysql/digest.ts';
+import { type EffectSet, PINNING, pinReasonOf } from '../../sql/mysql/effects.ts';
+import { type Overdue, overdueBorrower, overdueIdler } from '../overdue.ts';
+import type { ConnectionHolder, DatabaseConnection } from './database-connection.ts';
+import type { EndpointContext } from './endpoint-context.ts';
+import { Pins } from './pins.ts';
+import { type Kill, PIPELINE_MAX, Relay, type RelayHost } from './relay.ts';
+import type { Session } from './session.ts';
+import { type InitialState, type Replay, SessionState } from './session-state.ts';
+import type { UserPool } from './user-pool.ts';
+import { CLIENT_DEPRECATE_EOF, EOF_HEADER, has } from './wire/capabilities.ts';
+import { eofPacket, errorPacket, okPacket } from './wire/replies.ts';
+
+/** What a client may send while it waits for a connection; more stays in its socket. */
+const HELD_WHILE_QUEUED_MAX = 64 * 1024;
+/** Of a longer text the beginning is kept, for its digest. */
+const TEXT_MAX = 4 * 1024;
+/** How long a client may take to close its end. */
+const CLOSE_LINGER_MS = 5_000;
+/** While a statement runs for long, the clock is looked at this often at least. */
+const LOOK_AGAIN_MS = 1_000;
+/** The sequence number of what a client is told first in answer to a command. */
+const FIRST = 1;
+
+export interface SessionOptions {
+  readonly id: ClientConnectionId;
+  readonly threadId: number;
+  readonly endpoint: EndpointContext;
+  readonly stream: Stream;
+  readonly userPool: UserPool;
+  /** What the client and the proxy agreed on. */
+  readonly capabilities: number;
+  readonly state: InitialState;
+  readonly applicationName: string;
+  readonly priority: number;
+}
+
+export class ClientSession
+  implements StreamHandler, Borrower<DatabaseConnection>, ConnectionHolder, RelayHost, Session
+{
+  readonly id: ClientConnectionId;
+  readonly threadId: number;
+  readonly userPool: UserPool;
+  readonly capabilities: number;
+  private readonly endpoint: EndpointContext;
+  private readonly stream: Stream;
+  private readonly applicationName: string;
+  private readonly priority: number;
+  private readonly openedAt: number;
+  private readonly relay: Relay;
+  private readonly own: SessionState;
+  private readonly pins: Pins;
+  private waiter: Waiter | undefined = undefined;
+  /** What the statements since everything was answered last may have left, by their texts. */
+  private effects: EffectSet = 0;
+  /** The first of these texts. */
+  private suspect: Buffer | undefined = undefined;
+  /** Requests since everything was answered last, and how many of them did nothing but fail. */
+  private requests = 0;
+  private failures = 0;
+  /** What was received while waiting for a connection. */
+  private held: Buffer[] | undefined = undefined;
+  /** What is held cannot go on before the database has answered more. */
+  private isWaitingForAnswer = false;
+  /** Replays of which the database has not told yet whether they went well. */
+  private replaysOwed = 0;
+  /** Their names, when they are not known to go well and what is held waits for them. */
+  private unproven: string[] | undefined = undefined;
+  /** When the request that is under way began, in milliseconds of `performance.now()`; 0 for none. */
+  private requestedAt = 0;
+  /** Wheel time of the last byte from or to the client. */
+  private activeAt: number;
+  private readonly timer: SessionTimer;
+  private isDraining = false;
+  private isClosed = false;
+
+  constructor(options: SessionOptions) {
+    this.id = options.id;
+    this.threadId = options.threadId;
+    this.endpoint = options.endpoint;
+    this.stream = options.stream;
+    this.userPool = options.userPool;
+    this.capabilities = options.capabilities;
+    this.own = new SessionState(options.state);
+    this.applicationName = options.applicationName;
+    this.priority = options.priority;
+    this.pins = new Pins(options.endpoint, options.id);
+    this.relay = new Relay(this, options.stream);
+    const { wheel } = options.endpoint;
+    this.openedAt = wheel.now;
+    this.activeAt = wheel.now;
+    this.timer = new SessionTimer(this);
+    wheel.arm(this.timer, this.nextLook());
+  }
+
+  get isEncrypted(): boolean {
+    return this.stream.isEncrypted;
+  }
+
+  get isPinned(): boolean {
+    return this.pins.isPinned;
+  }
+
+  /** Reads what is there when somebody asks; nothing is kept for it. */
+  describe(): SessionDescription {
+    const { connection, endpoint, stateName: state, stream } = this;
+    const { wheel } = endpoint;
+    const isRequestTimed = this.requestedAt > 0 && (state === 'queued' || state === 'active');
+    const stateMs = isRequestTimed
+      ? performance.now() - this.requestedAt
+      : wheel.now - this.activeAt;
+    const now = Date.now();
+    return {
+      clientConnection: this.id,
+      proxy: endpoint.proxy,
+      endpoint: endpoint.name,
+      user: this.userPool.pool.key.user,
+      database: this.own.schema,
+      clientAddress: stream.remoteAddress,
+      applicationName: this.applicationName,
+      isEncrypted: stream.isEncrypted,
+      loggedInAt: now - (wheel.now - this.openedAt),
+      state,
+      stateSince: now - stateMs,
+      databaseConnection: connection && { id: connection.id, processId: connection.threadId },
+      pin: this.pins.pin,
+    };
+  }
+
+  private get stateName(): StateName {
+    const { connection } = this;
+    if (this.waiter !== undefined) return 'queued';
+    if (connection === undefined) return 'idle';
+    if (!connection.ledger.isQuiet || this.relay.isMidCommand) return 'active';
+    if (connection.isInTransaction) return 'in_transaction';
+    return this.isPinned ? 'pinned' : 'active';
+  }
+
+  private get connection(): DatabaseConnection | undefined {
+    return this.relay.connection;
+  }
+
+  // --- What the client sends
+
+  received(bytes: Buffer): void {
+    this.activeAt = this.endpoint.wheel.now;
+    if (this.held !== undefined) this.keepWhileQueued(bytes);
+    else this.guarded(bytes);
+  }
+
+  private guarded(bytes: Buffer): void {
+    try {
+      this.relay.take(bytes);
+    } catch (error) {
+      this.endpoint.observer.emit({ event: 'internal.failed', doing: 'read a request', error });
+      this.close('internal_error', this.internalError(error));
+      return;
+    }
+    this.giveBackIfSettled();
+  }
+
+  private internalError(cause?: unknown): BerthError {
+    return new BerthError('internal', { detail: `Session ${this.id}.`, cause });
+  }
+
+  private keepWhileQueued(bytes: Buffer): void {
+    this.held?.push(bytes);
+    const heldBytes = this.held?.reduce((sum, each) => sum + each.length, 0) ?? 0;
+    if (heldBytes > HELD_WHILE_QUEUED_MAX) this.stream.hold(HOLD_QUEUED);
+  }
+
+  // --- What the relay says
+
+  terminated(): void {
+    this.close('client_request');
+  }
+
+  violated(error: BerthError): void {
+    this.close('protocol_violation', error);
+  }
+
+  requested(): void {
+    const { counters } = this.endpoint;
+    this.requests++;
+    // A pinned session borrows nothing.
+    if (this.requestedAt === 0) this.requestedAt = performance.now();
+    counters.queryRequests++;
+    if (this.stream.isEncrypted) counters.queryRequestsTls++;
+  }
+
+  judge(bytes: Buffer, from: number, to: number): EffectSet {
+    return classify(bytes, from, to, this.own.syntax);
+  }
+
+  running(effects: EffectSet, bytes: Buffer, from: number, to: number): void {
+    this.effects |= effects;
+    if ((effects & PINNING) === 0) return;
+    this.suspect ??= Buffer.from(bytes.subarray(from, Math.min(to, from + TEXT_MAX)));
+  }
+
+  statementUsed(): void {
+    this.pin('prepared_statement', '');
+  }
+
+  /** Returns whether there is a connection now; otherwise `rest` waits. */
+  acquire(rest: Buffer): boolean {
+    this.requestedAt = performance.now();
+    const { pool } = this.userPool;
+    const connection = pool.borrow();
+    if (connection !== undefined) {
+      this.attach(connection);
+      if (!this.isWaitingForAnswer) return true;
+      this.held = [rest];
+      return false;
+    }
+    this.held = [rest];
+    this.waiter = pool.wait(this, this.priority);
+    return false;
+  }
+
+  wait(rest: Buffer): void {
+    this.held = [rest];
+    this.isWaitingForAnswer = true;
+  }
+
+  // --- What is answered here
+
+  pinged(): void {
+    this.deliver(okPacket(FIRST, this.capabilities, { status: this.own.status }));
+  }
+
+  refuse(error: BerthError): void {
+    this.deliver(errorPacket(FIRST, error));
+  }
+
+  optionSet(allowsMultiStatements: boolean): void {
+    this.own.allowsMultiStatements = allowsMultiStatements;
+    const { connection } = this;
+    if (connection !== undefined) this.replay(connection, this.own.replaysFor(connection));
+    const { status } = this.own;
+    this.deliver(
+      has(this.capabilities, CLIENT_DEPRECATE_EOF)
+        ? okPacket(FIRST, this.capabilities, { header: EOF_HEADER, status })
+        : eofPacket(FIRST, status),
+    );
+  }
+
+  resetWithoutConnection(): void {
+    this.own.reset(this.userPool.base);
+    this.deliver(okPacket(FIRST, this.capabilities));
+  }
+
+  userChanged(_payload: Buffer, _rest: Buffer): void {
+    this.refuse(new BerthError('unknown_command'));
+  }
+
+  killed({ id, isQueryOnly }: Kill): void {
+    const isKnown = this.endpoint.kill(id, isQueryOnly, () => {});
+    if (isKnown) this.deliver(okPacket(FIRST, this.capabilities, { status: this.own.status }));
+    else this.refuse(new BerthError('no_such_thread', { params: { id } }));
+  }
+
+  // --- Borrowing
+
+  private attach(connection: DatabaseConnection): void {
+    this.relay.connection = connection;
+    connection.lentTo(this);
+    this.endpoint.counters.borrows++;
+    this.replay(connection, this.own.replaysFor(connection));
+    if (this.endpoint.limits.isSessionMode) this.pin('session_mode', '');
+  }
+
+  /**
+   * Runs what makes the connection the session's, before what the client has sent. What has gone well
+   * before goes out together with the client's request; of the rest the database is waited for, because
+   * an error would not keep it from running what comes behind.
+   */
+  private replay(connection: DatabaseConnection, replays: readonly Replay[] | undefined): void {
+    if (replays === undefined) return;
+    const unproven: string[] = [];
+    for (const { message, owes, name } of replays) {
+      connection.owesReplay(owes);
+      this.replaysOwed++;
+      this.relay.prepend(message);
+      if (name !== undefined && !this.userPool.isProven(name)) unproven.push(name);
+    }
+    if (unproven.length === 0) return;
+    this.unproven = unproven;
+    this.isWaitingForAnswer = true;
+    this.relay.sendPrepended();
+  }
+
+  granted(connection: DatabaseConnection): void {
+    this.waiter = undefined;
+    const { counters } = this.endpoint;
+    counters.borrowLatencyMicros += (performance.now() - this.requestedAt) * 1000;
+    this.attach(connection);
+    if (!this.isWaitingForAnswer) this.processHeld();
+  }
+
+  private processHeld(): void {
+    const held = this.held ?? [];
+    this.held = undefined;
+    this.stream.letGo(HOLD_QUEUED);
+    for (const bytes of held) {
+      if (this.isClosed) return;
+      this.received(bytes);
+    }
+  }
+
+  refused(error: BerthError): void {
+    this.waiter = undefined;
+    const { endpoint } = this;
+    endpoint.observer.emit({
+      event: 'borrow.failed',
+      proxy: endpoint.proxy,
+      endpoint: endpoint.name,
+      clientConnection: this.id,
+      why: error.code === 'borrow_timeout' ? 'timeout' : 'refused',
+      waitedMs: Math.round(performance.now() - this.requestedAt),
+      detail: error.detail ?? error.message,
+    });
+    if (error.code === 'borrow_timeout') this.refuseHeld(error);
+    else this.close('borrow_failed', error);
+  }
+
+  /** The protocol knows no notices; that the client is still there, its socket tells. */
+  stillWaiting(): void {}
+
+  /** Answers the command that waits with `error`; what comes after it goes on. */
+  private refuseHeld(error: BerthError): void {
+    this.requestedAt = 0;
+    this.refuse(error);
+    const [first, ...others] = this.held ?? [];
+    if (first === undefined) return;
+    const rest = this.relay.dropCommand(first);
+    this.held = rest.length > 0 ? [rest, ...others] : others;
+    this.processHeld();
+  }
+
+  // --- What the database connection says
+
+  deliver(bytes: Uint8Array): void {
+    this.stream.write(bytes);
+    if (this.stream.isCongested) this.congested();
+  }
+
+  deliverChunk(bytes: Buffer): void {
+    this.stream.give(bytes);
+    if (this.stream.isCongested) this.congested();
+  }
+
+  private congested(): void {
+    const { wheel } = this.endpoint;
+    this.activeAt = wheel.now;
+    wheel.arm(this.timer, LOOK_AGAIN_MS);
+    this.stream.hold(HOLD_OWN_CONGESTED);
+    this.connection?.stream.hold(HOLD_PEER_CONGESTED);
+  }
+
+  answered(): void {
+    const { connection } = this;
+    if (connection === undefined) return;
+    this.replied();
+    if (connection.ledger.isEmpty) this.settled(connection);
+    if (this.isWaitingForAnswer && this.unproven === undefined) this.goOn();
+  }
+
+  /** The pipeline may go on. */
+  replied(): void {
+    const { connection } = this;
+    if (connection === undefined || connection.ledger.depth >= PIPELINE_MAX) return;
+    this.stream.letGo(HOLD_LEDGER_FULL);
+  }
+
+  private goOn(): void {
+    this.isWaitingForAnswer = false;
+    this.processHeld();
+  }
+
+  /** Everything has been answered. */
+  private settled(connection: DatabaseConnection): void {
+    this.activeAt = this.endpoint.wheel.now;
+    this.measure(connection);
+    this.giveBackIfSettled();
+  }
+
+  private measure(connection: DatabaseConnection): void {
+    if (this.requestedAt === 0 || this.unproven !== undefined) return;
+    const micros = (performance.now() - this.requestedAt) * 1000;
+    this.requestedAt = 0;
+    const { counters } = this.endpoint;
+    counters.queryResponses++;
+    counters.queryResponseLatencyMicros += micros;
+    connection.target.counters.queryDatabaseResponses++;
+    connection.target.counters.queryDatabaseResponseLatencyMicros += micros;
+  }
+
+  requestFailed(isFirst: boolean): void {
+    if (isFirst) this.failures++;
+  }
+
+  replayed(error: Uint8Array | undefined): void {
+    this.replaysOwed--;
+    if (error !== undefined) {
+      const databaseMessage = Buffer.from(error);
+      const { connection } = this;
+      // What is behind it has been run, or may be, on a connection that is not the session's.
+      if (connection !== undefined) connection.unfitBy = 'state_left';
+      this.close('internal_error', new BerthError('internal', { databaseMessage }));
+      return;
+    }
+    if (this.replaysOwed > 0 || this.unproven === undefined) return;
+    for (const name of this.unproven) this.userPool.prove(name);
+    this.unproven = undefined;
+  }
+
+  wasReset(): void {
+    const { connection } = this;
+    if (connection === undefined) return;
+    this.own.reset(this.userPool.base);
+    this.effects = 0;
+    this.suspect = undefined;
+    // The InitQuery's settings went with it, and come back when the proxy resets it in turn.
+    connection.isDirty = true;
+    if (!this.endpoint.limits.isSessionMode) this.pins.clear(connection);
+  }
+
+  connectionDrained(): void {
+    this.stream.letGo(HOLD_PEER_CONGESTED);
+  }
+
+  connectionLost(lastWord: Uint8Array | undefined): void {
+    const isMidAnswer = this.connection?.isMidAnswer === true;
+    this.relay.detach();
+    const options = lastWord === undefined ? {} : { databaseMessage: lastWord };
+    const error = new BerthError('connection_lost', options);
+    this.close('database_lost', isMidAnswer ? undefined : error);
+  }
+
+  // --- What the session leaves on its connection
+
+  private pin(reason: PinReason, text: string): void {
+    const { connection } = this;
+    if (connection !== undefined) this.pins.add(connection, reason, text);
+  }
+
+  /** Everything is answered and no transaction is open: does anything tie the session to its connection? */
+  private investigate(connection: DatabaseConnection): void {
+    const { effects, failures, requests, suspect } = this;
+    const { state } = connection;
+    this.effects = 0;
+    this.suspect = undefined;
+    this.requests = 0;
+    this.failures = 0;
+    // What failed before it did anything has left nothing.
+    const isGroundless = requests === failures;
+    const reason = isGroundless ? undefined : pinReasonOf(effects);
+    if (reason !== undefined) this.pin(reason, digest(suspect ?? Buffer.alloc(0)));
+    if (state.strayVariable !== undefined) {
+      state.strayVariable = undefined;
+      this.pin('set', suspect === undefined ? '' : digest(suspect));
+    }
+    if (state.isOtherwiseChanged) {
+      state.isOtherwiseChanged = false;
+      if (reason === undefined) this.pin('unknown', suspect === undefined ? '' : digest(suspect));
+    }
+  }
+
+  private giveBackIfSettled(): void {
+    const { connection } = this;
+    if (connection === undefined || !connection.ledger.isQuiet || this.relay.isMidCommand) return;
+    if (this.unproven !== undefined) return;
+    if (connection.ledger.isStatusUnsure) {
+      connection.askStatus();
+      return;
+    }
+    this.own.adopt(connection);
+    if (!connection.isSettled) return;
+    this.requestedAt = 0;
+    this.investigate(connection);
+    if (this.isPinned) {
+      if (this.isDraining) this.close('shutdown', new BerthError('shutting_down'));
+      return;
+    }
+    this.detach(connection);
+    const { cancelsInFlight, unfitBy } = connection;
+    const { pool } = this.userPool;
+    const isClean = cancelsInFlight === 0 && !connection.isDirty;
+    if (unfitBy !== undefined) pool.release(connection, 'destroy', unfitBy);
+    else pool.release(connection, isClean ? 'clean' : 'cleanable');
+    if (this.isDraining) this.close('shutdown', new BerthError('shutting_down'));
+  }
+
+  private detach(connection: DatabaseConnection): void {
+    this.relay.detach();
+    this.replaysOwed = 0;
+    this.unproven = undefined;
+    connection.takenBack();
+    this.stream.letGo(HOLD_PEER_CONGESTED);
+  }
+
+  // --- Kill, clocks, end
+
+  cancel(done: () => void): void {
+    done();
+  }
+
+  /** Ends the session at the next moment when nothing is in flight. */
+  drain(): void {
+    this.isDraining = true;
+    const { connection } = this;
+    const isBusy = this.waiter !== undefined || (connection !== undefined && !this.isIdlePinned);
+    if (!isBusy) this.close('shutdown', new BerthError('shutting_down'));
+  }
+
+  /** Holds a connection only because it is pinned. */
+  private get isIdlePinned(): boolean {
+    return this.isPinned && (this.connection?.isSettled ?? false);
+  }
+
+  drained(): void {
+    this.activeAt = this.endpoint.wheel.now;
+    this.stream.letGo(HOLD_OWN_CONGESTED);
+    this.connection?.stream.letGo(HOLD_PEER_CONGESTED);
+  }
+
+  /** The one timer of a session: looks at what is overdue, and arms itself for what is due next. */
+  lookAtClock(): void {
+    const { limits, wheel } = this.endpoint;
+    this.stream.retry();
+    if (this.isClosed) return;
+    const silentMs = wheel.now - this.activeAt;
+    let overdue: Overdue | undefined;
+    if (this.isStuck) overdue = overdueBorrower(limits, silentMs);
+    else if (this.isIdle) overdue = overdueIdler(limits, silentMs, wheel.now - this.openedAt);
+    if (overdue !== undefined) {
+      this.close(overdue.reason, overdue.error);
+      return;
+    }
+    wheel.arm(this.timer, this.nextLook());
+  }
+
+  /** Nothing in flight: no connection held, or held only because it is pinned. */
+  private get isIdle(): boolean {
+    return this.waiter === undefined && (this.connection === undefined || this.isIdlePinned);
+  }
+
+  /** Holds a connection that can only go on when the client sends, or takes, something. */
+  private get isStuck(): boolean {
+    const { connection } = this;
+    if (this.stream.isCongested) return true;
+    if (connection === undefined || this.isIdlePinned) return false;
+    const { ledger } = connection;
+    return ledger.isEmpty || ledger.isReadingFile || this.relay.isMidCommand;
+  }
+
+  private nextLook(): number {
+    const { limits, wheel } = this.endpoint;
+    if (this.stream.isCongested) return LOOK_AGAIN_MS;
+    const first = Math.min(limits.borrowedIdleTimeoutMs, limits.idleClientTimeoutMs);
+    return Math.max(this.activeAt + first - wheel.now, Math.min(first, LOOK_AGAIN_MS));
+  }
+
+  /** The client is gone. */
+  closed(): void {
+    this.leave('client_gone');
+  }
+
+  /** Ends the session from this side, after telling the client why. */
+  close(reason: ClientCloseReason, error?: BerthError): void {
+    if (this.isClosed) return;
+    const canBeTold = this.connection?.isMidAnswer !== true;
+    if (error !== undefined && canBeTold) this.stream.write(errorPacket(this.isAsked ? 1 : 0, error));
+    this.stream.handler = IGNORE;
+    this.stream.end(this.endpoint.wheel, CLOSE_LINGER_MS);
+    this.leave(reason);
+  }
+
+  /** The client waits for an answer; what is said otherwise begins a sequence of its own. */
+  private get isAsked(): boolean {
+    return this.held !== undefined || this.requestedAt > 0;
+  }
+
+  private leave(reason: ClientCloseReason): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.endpoint.wheel.disarm(this.timer);
+    this.waiter?.abandon();
+    this.waiter = undefined;
+    this.held = undefined;
+    this.isWaitingForAnswer = false;
+    this.relay.end();
+    const { connection } = this;
+    if (connection !== undefined) this.leaveConnection(connection);
+    this.endpoint.sessionClosed(this, reason);
+  }
+
+  private leaveConnection(connection: DatabaseConnection): void {
+    const { ledger } = connection;
+    // A request of which the database saw only a part cannot be finished or taken back.
+    const isCut = this.relay.isMidCommand || ledger.isReadingFile;
+    if (this.effects !== 0 || ledger.isStatusUnsure) connection.isDirty = true;
+    this.detach(connection);
+    const { cancelsInFlight, isDirty, unfitBy } = connection;
+    const { pool } = this.userPool;
+    if (unfitBy !== undefined) pool.release(connection, 'destroy', unfitBy);
+    else if (isCut) pool.release(connection, 'destroy', 'client_gone_in_request');
+    else if (connection.isSettled && !isDirty && cancelsInFlight === 0)
+      pool.release(connection, 'clean');
+    else pool.release(connection, 'cleanable');
+  }
+}
+
+/** There is one for each client, so it carries no closure. */
+class SessionTimer extends WheelTimer {
+  private readonly session: ClientSession;
+
+  constructor(session: ClientSession) {
+    super();
+    this.session = session;
+  }
+
+  fire(): void {
+    this.session.lookAtClock();
+  }
+}

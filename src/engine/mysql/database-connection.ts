@@ -1,0 +1,500 @@
+/**
+ * A connection to a database after its login: reads what the database sends, keeps the reply ledger,
+ * and passes on to the session that borrowed it what belongs to that session. It decides when the
+ * session may go (`ReplyLedger.isSettled`), never where the connection goes then: that is the pool's.
+ *
+ * Packets are forwarded by reference, as one run of bytes per chunk. Only packets that decide something
+ * are held back until they are whole; rows of any size stream through. What a client did not ask for at
+ * its login, and the proxy did, is taken out on the way (`ClientView`).
+ */
+
+import { type DatabaseConnectionId, nextDatabaseConnectionId } from '../../base/ids.ts';
+import { HOLD_PEER_CONGESTED, IGNORE, type Stream, type StreamHandler } from '../../net/stream.ts';
+import type { DatabaseCloseReason } from '../../observe/reasons.ts';
+import type { Placement, PooledConnection } from '../../pool/contract.ts';
+import type { Pool } from '../../pool/pool.ts';
+import { BASE_SETTINGS } from './base-settings.ts';
+import { ClientView } from './client-view.ts';
+import {
+  CONTENT,
+  ERROR,
+  LedgerViolation,
+  OK,
+  OURS,
+  OWES_OK,
+  OWES_RESULT,
+  REPLAYS,
+  ReplyLedger,
+  RESETS,
+  ROWS_END,
+} from './ledger.ts';
+import { type Outcome, OwnStatement } from './own-statement.ts';
+import { Reset } from './reset.ts';
+import { SessionSettings } from './settings.ts';
+import { StateChanges } from './state-changes.ts';
+import type { TargetContext } from './target-context.ts';
+import {
+  CLIENT_DEPRECATE_EOF,
+  COM_PING,
+  COM_QUERY,
+  COM_QUIT,
+  ERR_HEADER,
+  has,
+  SERVER_SESSION_STATE_CHANGED,
+} from './wire/capabilities.ts';
+import { HEADER_BYTES, PAYLOAD_MAX, packet, payloadLengthAt } from './wire/packets.ts';
+import { okStateAt } from './wire/replies.ts';
+
+const PING_MESSAGE = packet(0, Buffer.of(COM_PING));
+const QUIT_MESSAGE = packet(0, Buffer.of(COM_QUIT));
+const QUERY_COMMAND = Buffer.of(COM_QUERY);
+
+/** How long the database may take to close its end. */
+const CLOSE_LINGER_MS = 10_000;
+
+/** COM_QUERY with the text `sql`. */
+export function queryMessage(sql: string): Buffer {
+  return packet(0, QUERY_COMMAND, Buffer.from(sql));
+}
+
+/** The session that holds a connection, as the connection sees it. */
+export interface ConnectionHolder {
+  /** The capabilities that the client has logged in with. */
+  readonly capabilities: number;
+  /** Bytes for the client, valid for as long as they are needed. */
+  deliver(bytes: Uint8Array): void;
+  /** The same, and the buffer that they are in is the holder's alone. */
+  deliverChunk(bytes: Buffer): void;
+  /** The last packet of an answer went by; the connection may be given back if it is settled. */
+  answered(): void;
+  /** Packets came, none of them the last of an answer of the client's. */
+  replied(): void;
+  /** A statement of the client's failed. `isFirst`: nothing of its answer came before. */
+  requestFailed(isFirst: boolean): void;
+  /** Something that the proxy ran to make the connection the session's has ended. */
+  replayed(error: Uint8Array | undefined): void;
+  /** The client's COM_RESET_CONNECTION went well. */
+  wasReset(): void;
+  /** The database takes bytes again. */
+  connectionDrained(): void;
+  /** The connection is gone. `lastWord` is the error that the database said before, if it did. */
+  connectionLost(lastWord: Uint8Array | undefined): void;
+}
+
+/** What its login and its pool say of a connection. */
+export interface ConnectionFacts {
+  /** The database's number for it, for KILL. */
+  readonly threadId: number;
+  readonly capabilities: number;
+  readonly initQuery: string | undefined;
+}
+
+export class DatabaseConnection implements PooledConnection, StreamHandler {
+  readonly id: DatabaseConnectionId = nextDatabaseConnectionId();
+  readonly ledger: ReplyLedger;
+  readonly stream: Stream;
+  readonly target: TargetContext;
+  readonly pool: Pool<DatabaseConnection>;
+  readonly threadId: number;
+  readonly capabilities: number;
+  /** Has been run on it, and is run again after a reset. */
+  readonly initQuery: string | undefined;
+  /** What the server's trackers have told, and the proxy has set. */
+  readonly state = new StateChanges();
+  placement: Placement = 'connecting';
+  placedAt = 0;
+  expiresAt = 0;
+  holder: ConnectionHolder | undefined = undefined;
+  /** COM_SET_OPTION: several statements in one text are allowed. */
+  allowsMultiStatements = true;
+  /** What the InitQuery has set: the settings of a clean connection. */
+  base = SessionSettings.NONE;
+  /** A session has left something that goes with a reset. */
+  isDirty = false;
+  /** KILLs for this connection that the database has not finished with. */
+  cancelsInFlight = 0;
+  /** Why it must not be lent again, however clean it looks. */
+  unfitBy: DatabaseCloseReason | undefined = undefined;
+  private readonly view = new ClientView();
+  /** Hears what comes of the statement of the proxy's own that runs. */
+  private own: OwnStatement | undefined = undefined;
+  private reset: Reset | undefined = undefined;
+  /** The beginning of a packet that is not whole yet. */
+  private partial: Buffer | undefined = undefined;
+  /** What is still to come of a packet that streams through, and whether it is ours. */
+  private bodyLeft = 0;
+  private isBodyOurs = false;
+  /** The packet was as long as one can be; so the next one goes on with it. */
+  private isContinued = false;
+  /** The InitQuery runs, and what it sets is for whoever comes. */
+  private isLearning = false;
+  private replayError: Uint8Array | undefined = undefined;
+  /** The error that the database sent when nobody had asked it anything. */
+  private lastWord: Uint8Array | undefined = undefined;
+  private closeReason: DatabaseCloseReason | undefined = undefined;
+
+  constructor(
+    stream: Stream,
+    target: TargetContext,
+    pool: Pool<DatabaseConnection>,
+    facts: ConnectionFacts,
+  ) {
+    this.stream = stream;
+    this.target = target;
+    this.pool = pool;
+    this.threadId = facts.threadId;
+    this.capabilities = facts.capabilities;
+    this.initQuery = facts.initQuery;
+    this.ledger = new ReplyLedger(has(facts.capabilities, CLIENT_DEPRECATE_EOF));
+    stream.handler = this;
+  }
+
+  get isAtRest(): boolean {
+    return this.ledger.isEmpty;
+  }
+
+  get isInTransaction(): boolean {
+    return this.ledger.isInTransaction;
+  }
+
+  get isEncrypted(): boolean {
+    return this.stream.isEncrypted;
+  }
+
+  /** Nothing is owed, no transaction is open, no table locked, nothing said for the next transaction. */
+  get isSettled(): boolean {
+    return this.ledger.isSettled && this.state.isPlain;
+  }
+
+  /** How many more packets the client has got of this answer than the database has sent. */
+  get sequenceShift(): number {
+    return this.view.shift;
+  }
+
+  /** The holder has the beginning of an answer, so that nothing else may be said to the client. */
+  get isMidAnswer(): boolean {
+    const { ledger } = this;
+    return !ledger.isEmpty && (ledger.head & OURS) === 0 && !ledger.isHeadUntouched;
+  }
+
+  // --- What the database sends
+
+  received(chunk: Buffer): void {
+    if (this.closeReason !== undefined) return;
+    try {
+      this.read(this.joined(chunk));
+    } catch (error) {
+      if (!(error instanceof LedgerViolation)) {
+        this.target.observer.emit({ event: 'internal.failed', doing: 'read a reply', error });
+      }
+      this.fail(error instanceof LedgerViolation ? 'protocol_violation' : 'internal_error');
+    }
+  }
+
+  private joined(chunk: Buffer): Buffer {
+    const partial = this.partial;
+    if (partial === undefined) return chunk;
+    this.partial = undefined;
+    return Buffer.concat([partial, chunk]);
+  }
+
+  private read(bytes: Buffer): void {
+    const end = bytes.length;
+    const { ledger, view } = this;
+    let at = 0;
+    /** Where the run of bytes begins that goes to the holder. */
+    let from = 0;
+    if (this.bodyLeft > 0) {
+      at = Math.min(this.bodyLeft, end);
+      this.bodyLeft -= at;
+      if (this.isBodyOurs) from = at;
+    }
+    let isAnswered = false;
+    while (end - at >= HEADER_BYTES) {
+      const length = payloadLengthAt(bytes, at);
+      const payload = at + HEADER_BYTES;
+      const next = payload + length;
+      let isOurs = this.isBodyOurs;
+      if (this.isContinued) {
+        this.isContinued = length === PAYLOAD_MAX;
+        if (!isOurs && view.shift !== 0) bytes[at + 3] += view.shift;
+        if (isOurs) from = view.skip(bytes, from, at, Math.min(next, end));
+      } else {
+        if (length > 0 && payload === end) break;
+        const first = length > 0 ? bytes[payload] : -1;
+        const { head } = ledger;
+        isOurs = (head & OURS) !== 0;
+        if (next > end && (isOurs || ledger.isDeciding(first, length))) break;
+        if (head === 0) {
+          this.unasked(bytes, payload, next, first);
+          if (this.closeReason !== undefined) return;
+          from = view.skip(bytes, from, at, next);
+          at = next;
+          continue;
+        }
+        const isRow = ledger.isInRows;
+        const { depth, isHeadUntouched } = ledger;
+        const what = ledger.replied(bytes, payload, length);
+        const hasEnded = ledger.depth < depth;
+        this.isContinued = length === PAYLOAD_MAX;
+        if (isOurs) {
+          from = view.skip(bytes, from, at, next);
+          if (isRow && what === CONTENT) this.own?.row(bytes.subarray(payload, next));
+          else this.noteOurs(what, bytes, payload, next);
+          if (hasEnded) this.ownEnded(head);
+        } else {
+          if (view.isNeeded) from = view.translate(what, ledger, bytes, from, at, Math.min(next, end));
+          if (what !== CONTENT) this.noteClients(what, head, isHeadUntouched, bytes, payload, next);
+          if (ledger.isFileUnasked) throw new LedgerViolation('a request for a file', head, 0);
+          if (hasEnded) view.answerEnded();
+          isAnswered ||= hasEnded;
+        }
+        isAnswered ||= ledger.isEmpty;
+      }
+      this.isBodyOurs = isOurs;
+      if (next > end) {
+        this.bodyLeft = next - end;
+        at = end;
+      } else {
+        at = next;
+      }
+    }
+    if (at < end) this.partial = Buffer.from(bytes.subarray(at));
+    this.pass(bytes, from, at);
+    if (isAnswered) this.holder?.answered();
+    else this.holder?.replied();
+    this.reset?.progress();
+  }
+
+  /** Gives the holder what is for the client, as one piece. */
+  private pass(bytes: Buffer, from: number, to: number): void {
+    const { holder, view } = this;
+    const pieces = view.takePieces();
+    if (pieces !== undefined) {
+      if (to > from) pieces.push(bytes.subarray(from, to));
+      const [only] = pieces;
+      holder?.deliver(pieces.length === 1 ? only : Buffer.concat(pieces));
+    } else if (to > from) {
+      const isWhole = from === 0 && to === bytes.length;
+      holder?.deliverChunk(isWhole ? bytes : bytes.subarray(from, to));
+    }
+  }
+
+  /** A packet that answers nothing: an error before the database closes the connection. */
+  private unasked(bytes: Buffer, payload: number, next: number, first: number): void {
+    if (first !== ERR_HEADER) throw new LedgerViolation('a packet without a command', 0, 0);
+    this.lastWord = Buffer.from(bytes.subarray(payload, Math.min(next, bytes.length)));
+    this.unfitBy = 'database_closed';
+    // An idle connection must not be lent between the last word and the FIN.
+    if (this.holder === undefined) this.fail('database_closed');
+  }
+
+  private noteOurs(what: number, bytes: Buffer, payload: number, next: number): void {
+    if (what === ERROR) {
+      const error = bytes.subarray(payload, next);
+      if (this.own !== undefined) this.own.failed(error);
+      else this.replayError ??= Buffer.from(error);
+    } else if (what === OK || what === ROWS_END) {
+      this.readState(bytes, payload, next, !this.isLearning);
+    }
+  }
+
+  private noteClients(
+    what: number,
+    head: number,
+    isFirst: boolean,
+    bytes: Buffer,
+    payload: number,
+    next: number,
+  ): void {
+    switch (what) {
+      case OK:
+        if ((head & RESETS) !== 0) {
+          this.state.reset();
+          this.holder?.wasReset();
+        }
+        this.readState(bytes, payload, next, false);
+        return;
+      case ROWS_END:
+        this.readState(bytes, payload, next, false);
+        return;
+      case ERROR:
+        this.holder?.requestFailed(isFirst);
+        return;
+      default:
+        return;
+    }
+  }
+
+  private readState(bytes: Buffer, payload: number, next: number, isOurs: boolean): void {
+    if ((this.ledger.status & SERVER_SESSION_STATE_CHANGED) === 0) return;
+    const at = okStateAt(bytes, payload, next);
+    if (at >= 0 && !this.state.read(bytes, at, next, isOurs)) {
+      throw new LedgerViolation('a session state that cannot be read', this.ledger.head, 0);
+    }
+  }
+
+  private ownEnded(head: number): void {
+    if ((head & REPLAYS) !== 0) {
+      const error = this.replayError;
+      this.replayError = undefined;
+      this.holder?.replayed(error);
+      return;
+    }
+    const { own } = this;
+    this.own = undefined;
+    this.replayError = undefined;
+    own?.ended();
+  }
+
+  drained(): void {
+    this.holder?.connectionDrained();
+  }
+
+  closed(): void {
+    const { holder, own } = this;
+    this.holder = undefined;
+    this.own = undefined;
+    this.reset?.stop();
+    own?.lost();
+    // Its InitQuery was still running: the pool does not have it yet.
+    if (this.placement === 'connecting') return;
+    const reason = this.closeReason ?? 'database_closed';
+    this.target.observer.emit({ ...this.scope, event: 'connection.closed', reason });
+    if (this.placement === 'closing') this.pool.closed(this);
+    else this.pool.lost(this, reason);
+    holder?.connectionLost(this.lastWord);
+  }
+
+  /** Where it is, for events. */
+  private get scope() {
+    const { proxy, target } = this.target;
+    return { proxy, target, databaseConnection: this.id };
+  }
+
+  tellOpened(): void {
+    const { user, database } = this.pool.key;
+    const { localAddress: from, remoteAddress: to } = this.stream;
+    const event = 'connection.opened';
+    this.target.observer.emit({ ...this.scope, event, user, database, from, to });
+  }
+
+  tellReset(): void {
+    this.target.observer.emit({ ...this.scope, event: 'connection.reset' });
+  }
+
+  // --- What the session does
+
+  /** The session has it from here on. */
+  lentTo(holder: ConnectionHolder): void {
+    this.holder = holder;
+    this.view.begin(holder.capabilities, this.capabilities);
+  }
+
+  /** The session is done with it; `Pool.release` follows. */
+  takenBack(): void {
+    this.holder = undefined;
+    this.own = undefined;
+    this.replayError = undefined;
+    this.stream.letGo(HOLD_PEER_CONGESTED);
+  }
+
+  /** What a `message` that the proxy sends before a client's request owes; whoever holds it hears of the end. */
+  owesReplay(kind: number): void {
+    this.ledger.owe(kind | OURS | REPLAYS);
+  }
+
+  // --- What the pool asks
+
+  clean(deadlineMs: number): void {
+    this.reset = new Reset(this, deadlineMs);
+    this.reset.progress();
+  }
+
+  probe(deadlineMs: number): void {
+    this.reset = new Reset(this, deadlineMs, { isProbe: true });
+    this.reset.progress();
+  }
+
+  /** The steps of `clean` or `probe` ended. */
+  resetEnded(failure: DatabaseCloseReason | undefined): void {
+    this.reset = undefined;
+    if (failure === undefined) this.pool.cleaned(this);
+    else this.fail(failure);
+  }
+
+  close(reason: DatabaseCloseReason): void {
+    if (this.closeReason !== undefined) return;
+    this.closeReason = reason;
+    this.reset?.stop();
+    this.reset = undefined;
+    if (this.ledger.isQuiet) this.stream.write(QUIT_MESSAGE);
+    // Its permit is free when the database has closed its end, so the limit holds there too.
+    this.stream.end(this.target.wheel, CLOSE_LINGER_MS);
+  }
+
+  /** A KILL for this connection has been dealt with. */
+  cancelEnded(): void {
+    this.reset?.progress();
+  }
+
+  /** Runs `sql` as the proxy's own. No other statement of ours may be under way. */
+  run(sql: string, statement: OwnStatement): void {
+    this.own = statement;
+    this.ledger.owe(OWES_RESULT | OURS);
+    this.stream.write(queryMessage(sql));
+  }
+
+  /** Sends a command of one byte that is answered with OK, as the proxy's own. */
+  command(message: Buffer, statement: OwnStatement): void {
+    this.own = statement;
+    this.ledger.owe(OWES_OK | OURS);
+    this.stream.write(message);
+  }
+
+  /** After an error: is a transaction open? The answer's status flags tell. */
+  askStatus(): void {
+    this.ledger.owe(OWES_OK | OURS);
+    this.stream.write(PING_MESSAGE);
+  }
+
+  /** Makes a connection that has just logged in what `Reset` would: the trackers, then the InitQuery. */
+  setUp(done: (outcome: Outcome) => void): void {
+    const { initQuery } = this;
+    const base = new OwnStatement((outcome) => {
+      if (!outcome.isOk || initQuery === undefined) done(outcome);
+      else this.runInitQuery(initQuery, done);
+    });
+    this.run(BASE_SETTINGS, base);
+  }
+
+  private runInitQuery(initQuery: string, done: (outcome: Outcome) => void): void {
+    this.isLearning = true;
+    const statement = new OwnStatement((outcome) => {
+      this.isLearning = false;
+      this.base = this.state.settings;
+      this.state.reset();
+      this.state.settings = this.base;
+      done(outcome);
+    });
+    this.run(initQuery, statement);
+  }
+
+  /** Asks the database to end what runs here. */
+  kill(): void {
+    this.target.canceller.cancel(this);
+  }
+
+  /** Ends a connection that no pool knows of yet. */
+  abandon(): void {
+    this.stream.handler = IGNORE;
+    this.stream.destroy();
+  }
+
+  /** Ends the connection because of something on this side of it. */
+  private fail(reason: DatabaseCloseReason): void {
+    if (this.closeReason !== undefined) return;
+    this.closeReason = reason;
+    this.stream.destroy();
+  }
+}

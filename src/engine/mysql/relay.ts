@@ -1,0 +1,434 @@
+/**
+ * From the client to the database: cuts what the client sends into commands, notes in the ledger what
+ * each will be answered with, and forwards them, by reference and as one write per chunk. It knows when
+ * a connection is needed; where one comes from is the session's business.
+ *
+ * A command that is not whole yet is kept back, so that a client that vanishes leaves no half request in
+ * a database; only what is too large to keep streams through. Commands that concern the proxy's own
+ * doing (a ping without a connection, KILL, a change of user) are answered here, and only when everything
+ * before them has been answered.
+ */
+
+import { BerthError } from '../../base/errors.ts';
+import type { Stream } from '../../net/stream.ts';
+import { HOLD_LEDGER_FULL, HOLD_PEER_CONGESTED } from '../../net/stream.ts';
+import { Effect, type EffectSet } from '../../sql/mysql/effects.ts';
+import type { DatabaseConnection } from './database-connection.ts';
+import {
+  MAY_READ_FILE,
+  OWES_FIELDS,
+  OWES_OK,
+  OWES_RESULT,
+  OWES_ROWS,
+  OWES_STATEMENT,
+  OWES_TEXT,
+  RESETS,
+} from './ledger.ts';
+import {
+  COM_CHANGE_USER,
+  COM_CREATE_DB,
+  COM_DEBUG,
+  COM_DROP_DB,
+  COM_FIELD_LIST,
+  COM_INIT_DB,
+  COM_PING,
+  COM_PROCESS_INFO,
+  COM_PROCESS_KILL,
+  COM_QUERY,
+  COM_QUIT,
+  COM_REFRESH,
+  COM_RESET_CONNECTION,
+  COM_SET_OPTION,
+  COM_SHUTDOWN,
+  COM_STATISTICS,
+  COM_STMT_BULK_EXECUTE,
+  COM_STMT_CLOSE,
+  COM_STMT_EXECUTE,
+  COM_STMT_FETCH,
+  COM_STMT_PREPARE,
+  COM_STMT_RESET,
+  COM_STMT_SEND_LONG_DATA,
+} from './wire/capabilities.ts';
+import { HEADER_BYTES, int32At, PAYLOAD_MAX, payloadLengthAt } from './wire/packets.ts';
+
+/** A command up to this size is kept until it is whole; a larger one streams through. */
+export const HELD_COMMAND_MAX = 256 * 1024;
+const PIECES_MAX = 64;
+/** Answers owed to one client; beyond this its pipeline stays in its socket until some have come. */
+export const PIPELINE_MAX = 32 * 1024;
+
+/** The session, as the relay sees it. */
+export interface RelayHost {
+  /** Borrows a connection and calls `Relay.attach`; or keeps `rest` for later and returns false. */
+  acquire(rest: Buffer): boolean;
+  /** Keeps `rest` until the database has answered more. */
+  wait(rest: Buffer): void;
+  terminated(): void;
+  violated(error: BerthError): void;
+  /** A command that counts as a request goes out. */
+  requested(): void;
+  /** What a text may do to the session. */
+  judge(bytes: Buffer, from: number, to: number): EffectSet;
+  /** A text with `effects` is about to be sent. */
+  running(effects: EffectSet, bytes: Buffer, from: number, to: number): void;
+  /** A command about a prepared statement goes out. */
+  statementUsed(): void;
+  // Commands that are answered without the database; nothing else is owed to the client.
+  pinged(): void;
+  refuse(error: BerthError): void;
+  optionSet(allowsMultiStatements: boolean): void;
+  resetWithoutConnection(): void;
+  /** `payload` is the whole COM_CHANGE_USER, `rest` what came behind it. */
+  userChanged(payload: Buffer, rest: Buffer): void;
+  killed(kill: Kill): void;
+}
+
+export interface Kill {
+  /** The number of a client's, or a database connection. */
+  readonly id: number;
+  readonly isQueryOnly: boolean;
+}
+
+/** `note` tells that the command cannot go yet. */
+const WAIT = -1;
+/** The session has dealt with it. */
+const DEALT_WITH = -2;
+
+const MAY_PASS_WITHOUT_CONNECTION: ReadonlySet<number> = new Set([
+  COM_PING,
+  COM_STMT_CLOSE,
+  COM_STMT_SEND_LONG_DATA,
+  COM_STMT_RESET,
+  COM_STMT_FETCH,
+  COM_STMT_EXECUTE,
+  COM_STMT_BULK_EXECUTE,
+  COM_SET_OPTION,
+  COM_RESET_CONNECTION,
+]);
+
+export class Relay {
+  connection: DatabaseConnection | undefined = undefined;
+  private readonly host: RelayHost;
+  private readonly stream: Stream;
+  /** Pieces of a command that is not whole yet. */
+  private pieces: Buffer[] | undefined = undefined;
+  private piecesBytes = 0;
+  private piecesWanted = 0;
+  /** What is still to come of a packet that streams through. */
+  bodyLeft = 0;
+  /** The packet was as long as one can be; so the next one goes on with it. */
+  private isContinued = false;
+  /** What is still to come is not for the database. */
+  private isDropping = false;
+  /** The session has ended; nothing more of it goes anywhere. */
+  private isOver = false;
+  /** What goes out in the next write, before what the client has sent. */
+  private out: Buffer[] = [];
+
+  constructor(host: RelayHost, stream: Stream) {
+    this.host = host;
+    this.stream = stream;
+  }
+
+  /** A command of which a part has been sent is still to be finished by the client. */
+  get isMidCommand(): boolean {
+    return this.bodyLeft > 0 || this.isContinued;
+  }
+
+  end(): void {
+    this.isOver = true;
+  }
+
+  detach(): void {
+    this.connection = undefined;
+    if (this.out.length > 0) this.out = [];
+  }
+
+  /** Puts `message`, which is the proxy's own, before what goes out next. */
+  prepend(message: Buffer): void {
+    this.out.push(message);
+  }
+
+  /** Sends what was put before the next request without that request. */
+  sendPrepended(): void {
+    const { connection, out } = this;
+    this.out = [];
+    connection?.stream.write(Buffer.concat(out));
+  }
+
+  // --- Commands out of chunks
+
+  take(bytes: Buffer): void {
+    if (this.pieces === undefined) this.process(bytes);
+    else this.assemble(bytes);
+  }
+
+  /** Collects pieces until the command is whole; the header may itself have been cut. */
+  private assemble(bytes: Buffer): void {
+    const pieces = this.pieces ?? [];
+    pieces.push(bytes);
+    this.piecesBytes += bytes.length;
+    if (this.piecesBytes < this.piecesWanted) {
+      // A command that trickles in must not cost an object for each byte.
+      if (pieces.length >= PIECES_MAX) this.pieces = [Buffer.concat(pieces)];
+      return;
+    }
+    this.pieces = undefined;
+    this.process(Buffer.concat(pieces));
+  }
+
+  private keepPiece(bytes: Buffer, at: number, wanted: number): void {
+    const piece = Buffer.from(bytes.subarray(at));
+    this.pieces = [piece];
+    this.piecesBytes = piece.length;
+    this.piecesWanted = wanted;
+  }
+
+  private process(bytes: Buffer): void {
+    const end = bytes.length;
+    let at = 0;
+    /** Where the run of bytes begins that is forwarded as it is. */
+    let from = 0;
+    if (this.bodyLeft > 0) {
+      at = Math.min(this.bodyLeft, end);
+      this.bodyLeft -= at;
+      if (this.isDropping) from = at;
+    }
+    let waitedAt = -1;
+    while (at < end) {
+      if (end - at < HEADER_BYTES) {
+        this.keepPiece(bytes, at, HEADER_BYTES);
+        break;
+      }
+      const length = payloadLengthAt(bytes, at);
+      const next = at + HEADER_BYTES + length;
+      if (this.isContinued || this.connection?.ledger.isReadingFile === true) {
+        this.passPacket(bytes, at, length);
+      } else {
+        if (bytes[at + 3] !== 0) {
+          this.flush(bytes, from, at);
+          this.host.violated(new BerthError('packets_out_of_order'));
+          return;
+        }
+        // Of a large command too the beginning must be there: it says what the command is about.
+        const wanted = Math.min(HEADER_BYTES + length, HELD_COMMAND_MAX);
+        if (end - at < wanted) {
+          this.keepPiece(bytes, at, wanted);
+          break;
+        }
+        const done = this.command(bytes, from, at, Math.min(next, end), next <= end && length < PAYLOAD_MAX);
+        if (this.isOver) return;
+        if (done === WAIT) {
+          this.flush(bytes, from, at);
+          from = at;
+          if (waitedAt !== at && this.connection?.ledger.isEmpty === true) {
+            // It waited for answers of our own, which have just been given.
+            waitedAt = at;
+            continue;
+          }
+          this.host.wait(at === 0 ? bytes : bytes.subarray(at));
+          return;
+        }
+        if (done === GONE) return;
+        this.isDropping = done === DEALT_WITH;
+        this.isContinued = length === PAYLOAD_MAX;
+        if (this.isDropping) {
+          this.flush(bytes, from, at);
+          from = Math.min(next, end);
+        }
+      }
+      if (next > end) {
+        this.bodyLeft = next - end;
+        at = end;
+      } else {
+        at = next;
+      }
+      if (this.isDropping) from = at;
+    }
+    this.flush(bytes, from, at);
+  }
+
+  /** A packet that goes on with the one before it, or is part of a file. */
+  private passPacket(bytes: Buffer, at: number, length: number): void {
+    const wasContinued = this.isContinued;
+    this.isContinued = length === PAYLOAD_MAX;
+    const { connection } = this;
+    if (connection === undefined || !connection.ledger.isReadingFile) return;
+    // The client counts the packets that only it has got.
+    bytes[at + 3] -= connection.sequenceShift;
+    if (length === 0 && !wasContinued) connection.ledger.fileEnded();
+  }
+
+  /** Drops the command at the head of `first`, also the part of it that is still to come. */
+  dropCommand(first: Buffer): Buffer {
+    const length = payloadLengthAt(first, 0);
+    const next = HEADER_BYTES + length;
+    if (next > first.length) this.bodyLeft = next - first.length;
+    this.isContinued = length === PAYLOAD_MAX;
+    this.isDropping = this.isMidCommand;
+    return first.subarray(Math.min(next, first.length));
+  }
+
+  // --- What each command means
+
+  /**
+   * A command goes to the database: what is owed is noted. Returns `from`, or `WAIT`, `GONE` or
+   * `DEALT_WITH`, and then nothing of it has been sent.
+   */
+  private command(
+    bytes: Buffer,
+    from: number,
+    at: number,
+    next: number,
+    isWhole: boolean,
+  ): number {
+    const { host } = this;
+    const payload = at + HEADER_BYTES;
+    const command = next > payload ? bytes[payload] : -1;
+    if (command === COM_QUIT) {
+      this.flush(bytes, from, at);
+      host.terminated();
+      return GONE;
+    }
+    if (this.connection === undefined) {
+      if (MAY_PASS_WITHOUT_CONNECTION.has(command)) {
+        return this.withoutConnection(command, bytes, payload, next);
+      }
+    } else if (isForProxy(command) && !this.connection.ledger.isEmpty) {
+      return WAIT;
+    }
+    switch (command) {
+      case COM_QUERY:
+        return this.query(bytes, at, next, isWhole);
+      case COM_CHANGE_USER:
+        this.flush(bytes, from, at);
+        host.userChanged(Buffer.from(bytes.subarray(payload, next)), bytes.subarray(next));
+        return GONE;
+      case COM_PROCESS_KILL:
+        host.killed({ id: int32At(bytes, payload + 1), isQueryOnly: false });
+        return DEALT_WITH;
+      case COM_RESET_CONNECTION:
+        return this.send(command, OWES_OK | RESETS, bytes, at);
+      case COM_PING:
+      case COM_INIT_DB:
+      case COM_CREATE_DB:
+      case COM_DROP_DB:
+      case COM_DEBUG:
+      case COM_REFRESH:
+      case COM_SHUTDOWN:
+        return this.send(command, OWES_OK, bytes, at);
+      case COM_SET_OPTION:
+        host.optionSet(bytes[payload + 1] === 0);
+        return DEALT_WITH;
+      case COM_STMT_RESET:
+        return this.send(command, OWES_OK, bytes, at);
+      case COM_PROCESS_INFO:
+        return this.send(command, OWES_RESULT, bytes, at);
+      case COM_STMT_EXECUTE:
+      case COM_STMT_BULK_EXECUTE:
+        return this.send(command, OWES_RESULT, bytes, at);
+      case COM_STATISTICS:
+        return this.send(command, OWES_TEXT, bytes, at);
+      case COM_FIELD_LIST:
+        return this.send(command, OWES_FIELDS, bytes, at);
+      case COM_STMT_FETCH:
+        return this.send(command, OWES_ROWS, bytes, at);
+      case COM_STMT_PREPARE:
+        return this.send(command, OWES_STATEMENT, bytes, at);
+      case COM_STMT_CLOSE:
+      case COM_STMT_SEND_LONG_DATA:
+        return 0;
+      default:
+        if (this.connection?.ledger.isEmpty === false) return WAIT;
+        host.refuse(new BerthError('unknown_command'));
+        return DEALT_WITH;
+    }
+  }
+
+  private withoutConnection(
+    command: number,
+    bytes: Buffer,
+    payload: number,
+    next: number,
+  ): number {
+    const { host } = this;
+    switch (command) {
+      case COM_PING:
+        host.pinged();
+        break;
+      case COM_SET_OPTION:
+        host.optionSet(next > payload + 1 && bytes[payload + 1] === 0);
+        break;
+      case COM_RESET_CONNECTION:
+        host.resetWithoutConnection();
+        break;
+      case COM_STMT_CLOSE:
+      case COM_STMT_SEND_LONG_DATA:
+        break;
+      default:
+        // Statements are prepared on a connection that the session has kept since.
+        host.refuse(new BerthError('unknown_statement'));
+    }
+    return DEALT_WITH;
+  }
+
+  private send(command: number, owed: number, bytes: Buffer, at: number): number {
+    if (this.connection === undefined && !this.host.acquire(at === 0 ? bytes : bytes.subarray(at))) {
+      return GONE;
+    }
+    this.host.requested();
+    if (isOfStatement(command)) this.host.statementUsed();
+    this.connection?.ledger.owe(owed);
+    return 0;
+  }
+
+  private query(bytes: Buffer, at: number, next: number, isWhole: boolean): number {
+    const { host } = this;
+    const textAt = at + HEADER_BYTES + 1;
+    const effects = isWhole ? host.judge(bytes, textAt, next) : Effect.unknown;
+    if (this.connection === undefined && !host.acquire(at === 0 ? bytes : bytes.subarray(at))) {
+      return GONE;
+    }
+    host.requested();
+    if (effects !== 0) host.running(effects, bytes, textAt, next);
+    const mayReadFile = (effects & Effect.loadLocal) !== 0;
+    this.connection?.ledger.owe(mayReadFile ? OWES_RESULT | MAY_READ_FILE : OWES_RESULT);
+    return 0;
+  }
+
+  private flush(bytes: Buffer, from: number, to: number): void {
+    const { connection, out } = this;
+    if (connection === undefined || (from >= to && out.length === 0)) return;
+    const isWhole = from === 0 && to === bytes.length;
+    const run = isWhole ? bytes : bytes.subarray(from, to);
+    if (out.length === 0) {
+      connection.stream.write(run);
+    } else {
+      if (to > from) out.push(run);
+      this.out = [];
+      connection.stream.write(out.length === 1 ? out[0] : Buffer.concat(out));
+    }
+    if (connection.stream.isCongested) this.stream.hold(HOLD_PEER_CONGESTED);
+    if (connection.ledger.depth >= PIPELINE_MAX) this.stream.hold(HOLD_LEDGER_FULL);
+  }
+}
+
+/** The session keeps the rest, or has ended. */
+const GONE = -3;
+
+/** Commands that the proxy answers, when nothing else is owed. */
+function isForProxy(command: number): boolean {
+  return (
+    command === COM_CHANGE_USER || command === COM_PROCESS_KILL || command === COM_SET_OPTION
+  );
+}
+
+function isOfStatement(command: number): boolean {
+  return (
+    command === COM_STMT_PREPARE ||
+    command === COM_STMT_EXECUTE ||
+    command === COM_STMT_BULK_EXECUTE ||
+    command === COM_STMT_FETCH ||
+    command === COM_STMT_RESET
+  );
+}

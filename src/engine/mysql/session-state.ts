@@ -1,0 +1,124 @@
+/**
+ * What a session is, apart from the connection that it has at the moment: the variables, the schema, the
+ * options that its client has set, and the status flags that the client saw last. A connection is made
+ * the session's by replays; what statements then change is taken over from what the server reports.
+ */
+
+import {
+  charsetFamily,
+  quotingOf,
+  type Syntax,
+  type SyntaxOptions,
+  syntaxOf,
+} from '../../sql/mysql/syntax.ts';
+import { type DatabaseConnection, queryMessage } from './database-connection.ts';
+import { OWES_OK, OWES_RESULT } from './ledger.ts';
+import type { SessionSettings } from './settings.ts';
+import {
+  COM_INIT_DB,
+  COM_SET_OPTION,
+  SERVER_MORE_RESULTS_EXISTS,
+  SERVER_SESSION_STATE_CHANGED,
+  SERVER_STATUS_AUTOCOMMIT,
+} from './wire/capabilities.ts';
+import { packet } from './wire/packets.ts';
+
+const MULTI_STATEMENTS_MESSAGES = {
+  on: packet(0, Buffer.of(COM_SET_OPTION, 0, 0)),
+  off: packet(0, Buffer.of(COM_SET_OPTION, 1, 0)),
+};
+/** Flags of one answer, not of the session. */
+const PASSING = SERVER_MORE_RESULTS_EXISTS | SERVER_SESSION_STATE_CHANGED;
+
+/** A command that makes a connection the session's. */
+export interface Replay {
+  readonly message: Buffer;
+  readonly owes: number;
+  /** Equal for replays that do the same; `undefined` for one that cannot fail. */
+  readonly name: string | undefined;
+}
+
+export interface InitialState {
+  readonly settings: SessionSettings;
+  readonly schema: string;
+  readonly allowsMultiStatements: boolean;
+  /** How the server reads texts, but for what the settings say. */
+  readonly syntax: SyntaxOptions;
+}
+
+export class SessionState {
+  settings: SessionSettings;
+  schema: string;
+  allowsMultiStatements: boolean;
+  status = SERVER_STATUS_AUTOCOMMIT;
+  syntax: Syntax;
+  private readonly server: SyntaxOptions;
+
+  constructor({ settings, schema, allowsMultiStatements, syntax }: InitialState) {
+    this.settings = settings;
+    this.schema = schema;
+    this.allowsMultiStatements = allowsMultiStatements;
+    this.server = syntax;
+    this.syntax = this.syntaxNow();
+  }
+
+  /** What is to be run on `connection`, in this order; it is taken to be done from here on. */
+  replaysFor(connection: DatabaseConnection): Replay[] | undefined {
+    const { state } = connection;
+    let replays: Replay[] | undefined;
+    if (connection.allowsMultiStatements !== this.allowsMultiStatements) {
+      connection.allowsMultiStatements = this.allowsMultiStatements;
+      replays = [this.optionReplay()];
+    }
+    if (state.settings !== this.settings) {
+      const text = this.settings.replayFrom(state.settings);
+      state.settings = this.settings;
+      if (text !== undefined) {
+        replays ??= [];
+        replays.push({ message: queryMessage(text), owes: OWES_RESULT, name: text });
+      }
+    }
+    if (state.schema !== this.schema && this.schema !== '') {
+      state.schema = this.schema;
+      replays ??= [];
+      replays.push(schemaReplay(this.schema));
+    }
+    return replays;
+  }
+
+  optionReplay(): Replay {
+    const { on, off } = MULTI_STATEMENTS_MESSAGES;
+    return { message: this.allowsMultiStatements ? on : off, owes: OWES_OK, name: undefined };
+  }
+
+  /** Takes over what the session's statements have made of `connection`. */
+  adopt({ ledger, state }: DatabaseConnection): void {
+    this.status = ledger.status & ~PASSING;
+    this.schema = state.schema;
+    if (state.settings === this.settings) return;
+    this.settings = state.settings;
+    this.syntax = this.syntaxNow();
+  }
+
+  /** COM_RESET_CONNECTION: everything but the schema is as at the beginning, with the server's charset. */
+  reset(base: SessionSettings): void {
+    this.settings = base;
+    this.status = SERVER_STATUS_AUTOCOMMIT;
+    this.syntax = this.syntaxNow();
+  }
+
+  private syntaxNow(): Syntax {
+    const charset = this.settings.get('character_set_client');
+    const sqlMode = this.settings.get('sql_mode');
+    return syntaxOf({
+      ...this.server,
+      ...(charset === undefined ? {} : { charset: charsetFamily(charset) }),
+      ...(sqlMode === undefined ? {} : quotingOf(sqlMode)),
+    });
+  }
+}
+
+export function schemaReplay(schema: string): Replay {
+  const message = packet(0, Buffer.of(COM_INIT_DB), Buffer.from(schema));
+  return { message, owes: OWES_OK, name: `\0${schema}` };
+}

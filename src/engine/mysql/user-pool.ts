@@ -1,0 +1,282 @@
+/**
+ * The pool of one user, and what its sessions begin with: the variables that go with the character set of
+ * a client's greeting, and whether the schema that it names can be used. The database is asked once for
+ * each character set, and for each schema now and then; so only the first client of its kind needs a
+ * database connection to log in.
+ */
+
+import { BerthError } from '../../base/errors.ts';
+import type { Borrower } from '../../pool/contract.ts';
+import type { Pool } from '../../pool/pool.ts';
+import { charsetFamily, quotingOf, type SyntaxOptions } from '../../sql/mysql/syntax.ts';
+import type { ConnectionHolder, DatabaseConnection } from './database-connection.ts';
+import { OwnStatement, type Outcome, type Row } from './own-statement.ts';
+import { type InitialState, schemaReplay } from './session-state.ts';
+import { SessionSettings } from './settings.ts';
+
+/** How long a schema that could be used is taken to be there for those who log in. */
+const SCHEMA_KNOWN_MS = 10_000;
+/** Schemas remembered. */
+const SCHEMAS_MAX = 1_000;
+/** Replays remembered that have gone well. A text is at most as long as all tracked variables. */
+const PROVEN_MAX = 1_000;
+/** A login gives up when this many connections were lost while they were asked. */
+const CONNECTIONS_LOST_MAX = 3;
+/** No statement can be read in these, and a server takes its own character set in their place. */
+const NOT_FOR_CLIENTS: ReadonlySet<string> = new Set(['ucs2', 'utf16', 'utf16le', 'utf32']);
+
+/** What a client says of itself at its login. */
+export interface Arrival {
+  /** The number of the collation in its greeting. */
+  readonly collation: number;
+  /** Empty for none. */
+  readonly schema: string;
+  readonly allowsMultiStatements: boolean;
+}
+
+export type Welcome =
+  | { readonly isOk: true; readonly state: InitialState }
+  /** The pool had no connection to give, or the database did not take the schema. */
+  | { readonly isOk: false; readonly error: BerthError };
+
+/** Somebody who logs in. */
+export interface Guest {
+  welcomed(welcome: Welcome): void;
+}
+
+/** What is learnt of the server once. */
+interface ServerFacts {
+  readonly base: SessionSettings;
+  readonly syntax: SyntaxOptions;
+}
+
+export class UserPool {
+  readonly pool: Pool<DatabaseConnection>;
+  private facts: ServerFacts | undefined = undefined;
+  private readonly charsets = new Map<number, SessionSettings>();
+  /** Until when each is taken to be usable, in the wheel's time. */
+  private readonly schemas = new Map<string, number>();
+  private readonly proven = new Set<string>();
+  private generation = 0;
+
+  constructor(pool: Pool<DatabaseConnection>) {
+    this.pool = pool;
+  }
+
+  /** What a session has after COM_RESET_CONNECTION. */
+  get base(): SessionSettings {
+    return this.facts?.base ?? SessionSettings.NONE;
+  }
+
+  /** Tells `guest`, now or later, what its session begins with. `now`: the wheel's time. */
+  welcome(arrival: Arrival, priority: number, now: number, guest: Guest): void {
+    const known = this.known(arrival, now);
+    if (known !== undefined) guest.welcomed({ isOk: true, state: known });
+    else new Visit(this, arrival, priority, guest).begin();
+  }
+
+  /** Forgets what was learnt when the configuration is of another `generation` than it was then. */
+  useGeneration(generation: number): void {
+    if (this.generation === generation) return;
+    this.generation = generation;
+    this.facts = undefined;
+    this.schemas.clear();
+    this.proven.clear();
+  }
+
+  /** The same replay has gone well before. */
+  isProven(name: string): boolean {
+    return this.proven.has(name);
+  }
+
+  prove(name: string): void {
+    if (this.proven.size >= PROVEN_MAX) this.proven.clear();
+    this.proven.add(name);
+  }
+
+  /** What a client begins with, if all of it is known. */
+  known(arrival: Arrival, now: number): InitialState | undefined {
+    const charset = this.charsets.get(arrival.collation);
+    if (charset === undefined || !this.isSchemaKnown(arrival.schema, now)) return undefined;
+    return this.stateOf(arrival, charset);
+  }
+
+  knowsCharset(collation: number): boolean {
+    return this.facts !== undefined && this.charsets.has(collation);
+  }
+
+  isSchemaKnown(schema: string, now: number): boolean {
+    return schema === '' || (this.schemas.get(schema) ?? Number.NEGATIVE_INFINITY) > now;
+  }
+
+  private stateOf(
+    { schema, allowsMultiStatements }: Arrival,
+    charset: SessionSettings,
+  ): InitialState | undefined {
+    const { facts } = this;
+    if (facts === undefined) return undefined;
+    const { base, syntax } = facts;
+    return { settings: base.withAll(charset.values), schema, allowsMultiStatements, syntax };
+  }
+
+  learnCharset(connection: DatabaseConnection, collation: number, row: Row): void {
+    const [version = '', sqlMode = '', charset = '', charsetOfCollation, name] = row;
+    this.facts ??= {
+      base: connection.base,
+      syntax: {
+        ...quotingOf(sqlMode),
+        isMariaDb: /mariadb/i.test(version),
+        version: versionOf(version),
+        charset: charsetFamily(charset),
+      },
+    };
+    this.charsets.set(collation, settingsOf(charsetOfCollation, name));
+  }
+
+  learnSchema(schema: string, now: number): void {
+    if (this.schemas.size >= SCHEMAS_MAX) this.schemas.clear();
+    this.schemas.set(schema, now + SCHEMA_KNOWN_MS);
+    const { name } = schemaReplay(schema);
+    if (name !== undefined) this.prove(name);
+  }
+}
+
+function versionOf(text: string): number {
+  const [, major = '0', minor = '0', patch = '0'] = /^(\d+)\.(\d+)\.(\d+)/.exec(text) ?? [];
+  return Number(major) * 10_000 + Number(minor) * 100 + Number(patch);
+}
+
+/** What a server makes of the collation in a client's greeting; one that it does not know is ignored. */
+function settingsOf(charset: string | undefined, collation: string | undefined): SessionSettings {
+  const isUsable = charset !== undefined && collation !== undefined;
+  if (!isUsable || NOT_FOR_CLIENTS.has(charset)) return SessionSettings.NONE;
+  return SessionSettings.of(
+    new Map([
+      ['character_set_client', charset],
+      ['character_set_results', charset],
+      ['character_set_connection', charset],
+      ['collation_connection', collation],
+    ]),
+  );
+}
+
+/** Borrows a connection and asks what is not known yet. */
+class Visit implements Borrower<DatabaseConnection>, ConnectionHolder {
+  readonly capabilities = 0;
+  private readonly userPool: UserPool;
+  private readonly arrival: Arrival;
+  private readonly priority: number;
+  private readonly guest: Guest;
+  private connection: DatabaseConnection | undefined = undefined;
+  private lost = 0;
+
+  constructor(userPool: UserPool, arrival: Arrival, priority: number, guest: Guest) {
+    this.userPool = userPool;
+    this.arrival = arrival;
+    this.priority = priority;
+    this.guest = guest;
+  }
+
+  begin(): void {
+    const { pool } = this.userPool;
+    const connection = pool.borrow();
+    if (connection === undefined) pool.wait(this, this.priority);
+    else this.granted(connection);
+  }
+
+  granted(connection: DatabaseConnection): void {
+    this.connection = connection;
+    connection.lentTo(this);
+    this.next(connection);
+  }
+
+  private next(connection: DatabaseConnection): void {
+    const { arrival, userPool } = this;
+    const { now } = connection.target.wheel;
+    if (!userPool.knowsCharset(arrival.collation)) {
+      this.ask(connection, charsetQuestion(arrival.collation));
+    } else if (!userPool.isSchemaKnown(arrival.schema, now)) {
+      this.trySchema(connection);
+    } else {
+      const state = userPool.known(arrival, now);
+      if (state !== undefined) this.end({ isOk: true, state });
+      else this.end({ isOk: false, error: new BerthError('internal') });
+    }
+  }
+
+  private ask(connection: DatabaseConnection, sql: string): void {
+    const statement = new OwnStatement((outcome) => {
+      if (!outcome.isOk) {
+        this.failed(outcome);
+        return;
+      }
+      this.userPool.learnCharset(connection, this.arrival.collation, outcome.rows[0] ?? []);
+      this.next(connection);
+    });
+    connection.run(sql, statement);
+  }
+
+  private trySchema(connection: DatabaseConnection): void {
+    const { schema } = this.arrival;
+    const statement = new OwnStatement((outcome) => {
+      if (!outcome.isOk) {
+        this.failed(outcome);
+        return;
+      }
+      connection.state.schema = schema;
+      this.userPool.learnSchema(schema, connection.target.wheel.now);
+      this.next(connection);
+    });
+    connection.command(schemaReplay(schema).message, statement);
+  }
+
+  private failed(outcome: Outcome): void {
+    if (outcome.isOk) return;
+    const { payload: databaseMessage } = outcome;
+    // Without a word of the database the connection is gone; nothing of a client's was sent, so another will do.
+    if (databaseMessage !== undefined) {
+      this.end({ isOk: false, error: new BerthError('internal', { databaseMessage }) });
+    } else if (++this.lost < CONNECTIONS_LOST_MAX) {
+      this.connection = undefined;
+      this.begin();
+    } else {
+      this.connection = undefined;
+      this.end({ isOk: false, error: new BerthError('connection_lost') });
+    }
+  }
+
+  refused(error: BerthError): void {
+    this.end({ isOk: false, error });
+  }
+
+  private end(welcome: Welcome): void {
+    const { connection } = this;
+    this.connection = undefined;
+    if (connection !== undefined) {
+      connection.takenBack();
+      this.userPool.pool.release(connection, connection.isDirty ? 'cleanable' : 'clean');
+    }
+    this.guest.welcomed(welcome);
+  }
+
+  // Nothing of a client's is sent, so nothing of this can come, and the statement hears of a loss.
+  stillWaiting(): void {}
+  deliver(): void {}
+  deliverChunk(): void {}
+  requestFailed(): void {}
+  answered(): void {}
+  replied(): void {}
+  replayed(): void {}
+  wasReset(): void {}
+  connectionDrained(): void {}
+  connectionLost(): void {}
+}
+
+/** The server's own, and what the collation with the number `id` is; nothing but ASCII, whatever is set. */
+function charsetQuestion(id: number): string {
+  return (
+    'SELECT VERSION(), @@GLOBAL.sql_mode, @@GLOBAL.character_set_client, c.CHARACTER_SET_NAME, ' +
+    'c.COLLATION_NAME FROM (SELECT 1) AS one LEFT JOIN information_schema.COLLATIONS AS c ' +
+    `ON c.ID=${id}`
+  );
+}
