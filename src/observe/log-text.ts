@@ -30,6 +30,13 @@ const PIN_TEXTS: Readonly<Record<PinReason, string>> = {
   load: 'SQL loaded a library.',
   sequence: 'SQL used nextval or setval, and the session may ask for the value later.',
   snapshot: 'SQL exported a snapshot or changed what the session sees.',
+  user_variable: 'SQL set a user variable.',
+  table_lock: 'SQL locked tables.',
+  user_level_lock: 'SQL took a user-level lock.',
+  handler: 'SQL opened a handler.',
+  xa: 'SQL began an XA transaction.',
+  next_transaction: 'SQL set the characteristics of the next transaction.',
+  prepared_statement: 'A statement was prepared.',
   large_statement: 'The connection ran a SQL query which exceeded the byte limit.',
   unknown: "SQL ran a statement whose effect on the session the proxy doesn't know.",
 };
@@ -48,6 +55,7 @@ const CLIENT_CLOSE_TEXTS: Readonly<Record<ClientCloseReason, string>> = {
   borrowed_idle_timeout: 'The open transaction was idle for longer than BorrowedIdleTimeout.',
   lifetime: 'The client connection reached its maximum age.',
   shutdown: 'The proxy is stopping.',
+  killed: 'Another client killed it.',
   cancel_request: 'The client connection carried a cancel request.',
   probe: 'The client sent nothing.',
   internal_error: 'An internal error.',
@@ -138,6 +146,7 @@ function clientCloseLevel(reason: ClientCloseReason): LogLevel {
     case 'client_request':
     case 'client_gone':
     case 'shutdown':
+    case 'killed':
     case 'cancel_request':
       return 'debug';
     // Load balancers knock like this every few seconds.

@@ -16,6 +16,13 @@ export const PIN_REASONS = [
   'load',
   'sequence',
   'snapshot',
+  'user_variable',
+  'table_lock',
+  'user_level_lock',
+  'handler',
+  'xa',
+  'next_transaction',
+  'prepared_statement',
   'unknown',
 ] as const;
 export type PinReason = (typeof PIN_REASONS)[number];
@@ -35,6 +42,7 @@ export const CLIENT_CLOSE_REASONS = [
   'borrowed_idle_timeout',
   'lifetime',
   'shutdown',
+  'killed',
   'cancel_request',
   'probe',
   'internal_error',

@@ -20,7 +20,7 @@ import {
 import type { SessionDescription, SessionState as StateName } from '../../observe/descriptions.ts';
 import type { ClientCloseReason, PinReason } from '../../observe/reasons.ts';
 import type { Borrower, Waiter } from '../../pool/contract.ts';
-import { classify } from '../../sql/mysql/classify.ts';
+import { classify, killTargetsIn } from '../../sql/mysql/classify.ts';
 import { digest } from '../../sql/mysql/digest.ts';
 import { type EffectSet, PINNING, pinReasonOf } from '../../sql/mysql/effects.ts';
 import { type Overdue, overdueBorrower, overdueIdler } from '../overdue.ts';
@@ -42,6 +42,8 @@ const TEXT_MAX = 4 * 1024;
 const CLOSE_LINGER_MS = 5_000;
 /** While a statement runs for long, the clock is looked at this often at least. */
 const LOOK_AGAIN_MS = 1_000;
+/** Between KILL and the number, other words but HARD and SOFT. */
+const KILL_QUERY = /\bquery\b/i;
 /** The sequence number of what a client is told first in answer to a command. */
 const FIRST = 1;
 
@@ -274,13 +276,37 @@ export class ClientSession
   }
 
   userChanged(_payload: Buffer, _rest: Buffer): void {
-    this.refuse(new BerthError('unknown_command'));
+    this.refuse(new BerthError('command_unknown'));
   }
 
-  killed({ id, isQueryOnly }: Kill): void {
-    const isKnown = this.endpoint.kill(id, isQueryOnly, () => {});
-    if (isKnown) this.deliver(okPacket(FIRST, this.capabilities, { status: this.own.status }));
-    else this.refuse(new BerthError('no_such_thread', { params: { id } }));
+  knows(id: number): boolean {
+    return this.endpoint.sessionFor(id) !== undefined;
+  }
+
+  killIn(bytes: Buffer, from: number, to: number): Kill | undefined {
+    const [target, ...others] = killTargetsIn(bytes, from, to, this.own.syntax);
+    if (target === undefined || others.length > 0) return undefined;
+    const id = Number(bytes.toString('latin1', from + target.from, from + target.to));
+    if (!this.knows(id)) return undefined;
+    const isQueryOnly = KILL_QUERY.test(bytes.toString('latin1', from, from + target.from));
+    return { id, isQueryOnly };
+  }
+
+  /** As a server does: one's own connections, and nobody else's. */
+  kill(id: number, isQueryOnly: boolean): void {
+    const session = this.endpoint.sessionFor(id);
+    if (session === undefined) {
+      this.refuse(new BerthError('thread_unknown', { params: { id } }));
+    } else if (session.userPool.pool.key.user !== this.userPool.pool.key.user) {
+      this.refuse(new BerthError('thread_not_owned', { params: { id } }));
+    } else if (session === this) {
+      if (isQueryOnly) this.refuse(new BerthError('query_canceled'));
+      else this.close('client_request', new BerthError('query_canceled'));
+    } else {
+      if (isQueryOnly) session.cancel(() => {});
+      else session.close('killed', new BerthError('shutting_down'));
+      this.deliver(okPacket(FIRST, this.capabilities, { status: this.own.status }));
+    }
   }
 
   // --- Borrowing
@@ -479,14 +505,15 @@ export class ClientSession
     // What failed before it did anything has left nothing.
     const isGroundless = requests === failures;
     const reason = isGroundless ? undefined : pinReasonOf(effects);
-    if (reason !== undefined) this.pin(reason, digest(suspect ?? Buffer.alloc(0)));
+    const text = suspect === undefined ? '' : digest(suspect, this.own.syntax);
+    if (reason !== undefined) this.pin(reason, text);
     if (state.strayVariable !== undefined) {
       state.strayVariable = undefined;
-      this.pin('set', suspect === undefined ? '' : digest(suspect));
+      this.pin('set', text);
     }
     if (state.isOtherwiseChanged) {
       state.isOtherwiseChanged = false;
-      if (reason === undefined) this.pin('unknown', suspect === undefined ? '' : digest(suspect));
+      if (reason === undefined) this.pin('unknown', text);
     }
   }
 

@@ -6,6 +6,7 @@ import type { Observer } from '../../observe/events.ts';
 import type { ClientCloseReason } from '../../observe/reasons.ts';
 import type { EngineSettings } from '../contract.ts';
 import type { Session } from './session.ts';
+import type { UserPool } from './user-pool.ts';
 
 export interface EndpointContext {
   readonly proxy: string;
@@ -17,6 +18,8 @@ export interface EndpointContext {
   readonly limits: EngineSettings;
   /** The session has ended and holds nothing any more. */
   sessionClosed(session: Session, reason: ClientCloseReason): void;
-  /** KILL of one of our own clients, by the number in its greeting; false when there is none. */
-  kill(threadId: number, isQueryOnly: boolean, done: () => void): boolean;
+  /** The session's pool is another from here on; `hasSchema`: of those that have one. */
+  changePool(userPool: UserPool, hasSchema: boolean): UserPool;
+  /** The client whose greeting had the number `threadId`. */
+  sessionFor(threadId: number): Session | undefined;
 }

@@ -80,11 +80,14 @@ export interface RelayHost {
   resetWithoutConnection(): void;
   /** `payload` is the whole COM_CHANGE_USER, `rest` what came behind it. */
   userChanged(payload: Buffer, rest: Buffer): void;
-  killed(kill: Kill): void;
+  /** KILL of the client whose greeting had the number `id`; false when there is none. */
+  knows(id: number): boolean;
+  kill(id: number, isQueryOnly: boolean): void;
+  /** What a text kills, if it is one of our clients. */
+  killIn(bytes: Buffer, from: number, to: number): Kill | undefined;
 }
 
 export interface Kill {
-  /** The number of a client's, or a database connection. */
   readonly id: number;
   readonly isQueryOnly: boolean;
 }
@@ -305,8 +308,7 @@ export class Relay {
         host.userChanged(Buffer.from(bytes.subarray(payload, next)), bytes.subarray(next));
         return GONE;
       case COM_PROCESS_KILL:
-        host.killed({ id: int32At(bytes, payload + 1), isQueryOnly: false });
-        return DEALT_WITH;
+        return this.processKill(command, bytes, at, next);
       case COM_RESET_CONNECTION:
         return this.send(command, OWES_OK | RESETS, bytes, at);
       case COM_PING:
@@ -340,7 +342,7 @@ export class Relay {
         return 0;
       default:
         if (this.connection?.ledger.isEmpty === false) return WAIT;
-        host.refuse(new BerthError('unknown_command'));
+        host.refuse(new BerthError('command_unknown'));
         return DEALT_WITH;
     }
   }
@@ -367,7 +369,7 @@ export class Relay {
         break;
       default:
         // Statements are prepared on a connection that the session has kept since.
-        host.refuse(new BerthError('unknown_statement'));
+        host.refuse(unknownStatement(bytes, payload, next));
     }
     return DEALT_WITH;
   }
@@ -386,6 +388,10 @@ export class Relay {
     const { host } = this;
     const textAt = at + HEADER_BYTES + 1;
     const effects = isWhole ? host.judge(bytes, textAt, next) : Effect.unknown;
+    if ((effects & Effect.kill) !== 0) {
+      const kill = host.killIn(bytes, textAt, next);
+      if (kill !== undefined) return this.kill(kill);
+    }
     if (this.connection === undefined && !host.acquire(at === 0 ? bytes : bytes.subarray(at))) {
       return GONE;
     }
@@ -394,6 +400,20 @@ export class Relay {
     const mayReadFile = (effects & Effect.loadLocal) !== 0;
     this.connection?.ledger.owe(mayReadFile ? OWES_RESULT | MAY_READ_FILE : OWES_RESULT);
     return 0;
+  }
+
+  private processKill(command: number, bytes: Buffer, at: number, next: number): number {
+    const idAt = at + HEADER_BYTES + 1;
+    const id = next >= idAt + 4 ? int32At(bytes, idAt) : 0;
+    if (this.host.knows(id)) return this.kill({ id, isQueryOnly: false });
+    return this.send(command, OWES_OK, bytes, at);
+  }
+
+  /** Of one of our own clients, maybe this one. */
+  private kill({ id, isQueryOnly }: Kill): number {
+    if (this.connection?.ledger.isEmpty === false) return WAIT;
+    this.host.kill(id, isQueryOnly);
+    return DEALT_WITH;
   }
 
   private flush(bytes: Buffer, from: number, to: number): void {
@@ -432,3 +452,18 @@ function isOfStatement(command: number): boolean {
     command === COM_STMT_RESET
   );
 }
+
+/** As a server answers a command about a statement that it does not have. */
+function unknownStatement(bytes: Buffer, payload: number, next: number): BerthError {
+  const id = next >= payload + 5 ? int32At(bytes, payload + 1) : 0;
+  const command = COMMAND_NAMES.get(bytes[payload]) ?? '';
+  return new BerthError('prepared_statement_unknown', { params: { id, command } });
+}
+
+/** What servers call the functions that look statements up. */
+const COMMAND_NAMES: ReadonlyMap<number, string> = new Map([
+  [COM_STMT_EXECUTE, 'mysqld_stmt_execute'],
+  [COM_STMT_BULK_EXECUTE, 'mysqld_stmt_bulk_execute'],
+  [COM_STMT_FETCH, 'mysqld_stmt_fetch'],
+  [COM_STMT_RESET, 'mysqld_stmt_reset'],
+]);

@@ -19,7 +19,6 @@ import {
   COM_SET_OPTION,
   SERVER_MORE_RESULTS_EXISTS,
   SERVER_SESSION_STATE_CHANGED,
-  SERVER_STATUS_AUTOCOMMIT,
 } from './wire/capabilities.ts';
 import { packet } from './wire/packets.ts';
 
@@ -42,6 +41,8 @@ export interface InitialState {
   readonly settings: SessionSettings;
   readonly schema: string;
   readonly allowsMultiStatements: boolean;
+  /** Status flags. */
+  readonly status: number;
   /** How the server reads texts, but for what the settings say. */
   readonly syntax: SyntaxOptions;
 }
@@ -50,14 +51,18 @@ export class SessionState {
   settings: SessionSettings;
   schema: string;
   allowsMultiStatements: boolean;
-  status = SERVER_STATUS_AUTOCOMMIT;
+  /** The status flags that the client saw last. */
+  status: number;
   syntax: Syntax;
   private readonly server: SyntaxOptions;
+  private readonly initialStatus: number;
 
-  constructor({ settings, schema, allowsMultiStatements, syntax }: InitialState) {
+  constructor({ settings, schema, allowsMultiStatements, status, syntax }: InitialState) {
     this.settings = settings;
     this.schema = schema;
     this.allowsMultiStatements = allowsMultiStatements;
+    this.status = status;
+    this.initialStatus = status;
     this.server = syntax;
     this.syntax = this.syntaxNow();
   }
@@ -103,7 +108,7 @@ export class SessionState {
   /** COM_RESET_CONNECTION: everything but the schema is as at the beginning, with the server's charset. */
   reset(base: SessionSettings): void {
     this.settings = base;
-    this.status = SERVER_STATUS_AUTOCOMMIT;
+    this.status = this.initialStatus;
     this.syntax = this.syntaxNow();
   }
 

@@ -6,6 +6,20 @@ import type { SessionDescription } from '../../observe/descriptions.ts';
 import type { ClientCloseReason } from '../../observe/reasons.ts';
 import type { UserPool } from './user-pool.ts';
 
+/**
+ * The numbers that clients are given begin here, far above those of a server's own threads: so that KILL
+ * with one of them hits nobody else, also not past the proxy.
+ */
+const THREAD_ID_FIRST = 2 ** 30;
+
+let lastThread = 0;
+
+/** What the next client is told to be its thread. */
+export function nextThreadId(): number {
+  lastThread = (lastThread + 1) % THREAD_ID_FIRST;
+  return THREAD_ID_FIRST + lastThread;
+}
+
 export interface Session {
   readonly id: ClientConnectionId;
   /** The number in its greeting, which KILL names. */

@@ -4,7 +4,6 @@
  * https://dev.mysql.com/doc/refman/en/session-state-tracking.html
  */
 
-import { isTracked } from '../../sql/mysql/session-variables.ts';
 import { SessionSettings } from './settings.ts';
 import {
   SESSION_TRACK_SCHEMA,
@@ -15,6 +14,19 @@ import {
 } from './wire/capabilities.ts';
 import { lenencAt, lenencBytes } from './wire/packets.ts';
 import { readStateText, readSystemVariables } from './wire/replies.ts';
+
+/** What is carried to whichever connection the session gets; the rest pins. */
+const TRACKED: ReadonlySet<string> = new Set([
+  'autocommit',
+  'character_set_client',
+  'character_set_connection',
+  'character_set_results',
+  'collation_connection',
+  'sql_mode',
+  'time_zone',
+  'transaction_isolation',
+  'tx_isolation',
+]);
 
 /** What SET NAMES and its kin change together, while the server reports only a part. */
 export const CHARSET_VARIABLES: ReadonlySet<string> = new Set([
@@ -108,7 +120,7 @@ export class StateChanges {
     for (const [nameBytes, valueBytes] of variables) {
       const name = nameBytes.toString('latin1').toLowerCase();
       if (CHARSET_VARIABLES.has(name)) this.isCharsetUnsure = true;
-      if (isTracked(name)) this.settings = this.settings.with(name, valueBytes.toString());
+      if (TRACKED.has(name)) this.settings = this.settings.with(name, valueBytes.toString());
       else this.strayVariable = name;
     }
     return true;

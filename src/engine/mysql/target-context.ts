@@ -5,6 +5,8 @@ import type { Address } from '../../net/address.ts';
 import type { TargetCounters } from '../../observe/counters.ts';
 import type { Observer } from '../../observe/events.ts';
 import type { DatabaseTls } from '../contract.ts';
+import type { Canceller } from './cancel.ts';
+import type { KnownServer } from './login/server-facts.ts';
 
 export interface TargetContext {
   readonly proxy: string;
@@ -13,6 +15,9 @@ export interface TargetContext {
   readonly wheel: TimerWheel;
   readonly observer: Observer;
   readonly counters: TargetCounters;
+  readonly canceller: Canceller;
+  /** Which server it is. */
+  readonly server: KnownServer;
   /** What is in force; replaced as a whole when the configuration changes. */
   readonly databaseTls: DatabaseTls;
 }

@@ -6,13 +6,19 @@
  */
 
 import { BerthError } from '../../base/errors.ts';
+import type { TimerWheel } from '../../base/timer-wheel.ts';
 import type { Borrower } from '../../pool/contract.ts';
 import type { Pool } from '../../pool/pool.ts';
-import { charsetFamily, quotingOf, type SyntaxOptions } from '../../sql/mysql/syntax.ts';
+import { charsetFamily, quotingOf, type SyntaxOptions, versionNumber } from '../../sql/mysql/syntax.ts';
 import type { ConnectionHolder, DatabaseConnection } from './database-connection.ts';
 import { OwnStatement, type Outcome, type Row } from './own-statement.ts';
 import { type InitialState, schemaReplay } from './session-state.ts';
 import { SessionSettings } from './settings.ts';
+import {
+  SERVER_STATUS_ANSI_QUOTES,
+  SERVER_STATUS_AUTOCOMMIT,
+  SERVER_STATUS_NO_BACKSLASH_ESCAPES,
+} from './wire/capabilities.ts';
 
 /** How long a schema that could be used is taken to be there for those who log in. */
 const SCHEMA_KNOWN_MS = 10_000;
@@ -25,6 +31,10 @@ const CONNECTIONS_LOST_MAX = 3;
 /** No statement can be read in these, and a server takes its own character set in their place. */
 const NOT_FOR_CLIENTS: ReadonlySet<string> = new Set(['ucs2', 'utf16', 'utf16le', 'utf32']);
 
+/** The status flags that say something of the session, not of one answer. */
+const LASTING =
+  SERVER_STATUS_AUTOCOMMIT | SERVER_STATUS_NO_BACKSLASH_ESCAPES | SERVER_STATUS_ANSI_QUOTES;
+
 /** What a client says of itself at its login. */
 export interface Arrival {
   /** The number of the collation in its greeting. */
@@ -35,6 +45,7 @@ export interface Arrival {
 }
 
 export type Welcome =
+  /** `state.status` is what the first OK tells. */
   | { readonly isOk: true; readonly state: InitialState }
   /** The pool had no connection to give, or the database did not take the schema. */
   | { readonly isOk: false; readonly error: BerthError };
@@ -48,10 +59,14 @@ export interface Guest {
 interface ServerFacts {
   readonly base: SessionSettings;
   readonly syntax: SyntaxOptions;
+  readonly status: number;
 }
 
 export class UserPool {
   readonly pool: Pool<DatabaseConnection>;
+  /** Its sessions have a schema; or none of them has. */
+  readonly hasSchema: boolean;
+  private readonly wheel: TimerWheel;
   private facts: ServerFacts | undefined = undefined;
   private readonly charsets = new Map<number, SessionSettings>();
   /** Until when each is taken to be usable, in the wheel's time. */
@@ -59,8 +74,10 @@ export class UserPool {
   private readonly proven = new Set<string>();
   private generation = 0;
 
-  constructor(pool: Pool<DatabaseConnection>) {
+  constructor(pool: Pool<DatabaseConnection>, wheel: TimerWheel, hasSchema: boolean) {
     this.pool = pool;
+    this.wheel = wheel;
+    this.hasSchema = hasSchema;
   }
 
   /** What a session has after COM_RESET_CONNECTION. */
@@ -68,9 +85,9 @@ export class UserPool {
     return this.facts?.base ?? SessionSettings.NONE;
   }
 
-  /** Tells `guest`, now or later, what its session begins with. `now`: the wheel's time. */
-  welcome(arrival: Arrival, priority: number, now: number, guest: Guest): void {
-    const known = this.known(arrival, now);
+  /** Tells `guest`, now or later, what its session begins with. */
+  welcome(arrival: Arrival, priority: number, guest: Guest): void {
+    const known = this.known(arrival, this.wheel.now);
     if (known !== undefined) guest.welcomed({ isOk: true, state: known });
     else new Visit(this, arrival, priority, guest).begin();
   }
@@ -115,18 +132,20 @@ export class UserPool {
   ): InitialState | undefined {
     const { facts } = this;
     if (facts === undefined) return undefined;
-    const { base, syntax } = facts;
-    return { settings: base.withAll(charset.values), schema, allowsMultiStatements, syntax };
+    const { base, status, syntax } = facts;
+    const settings = base.withAll(charset.values);
+    return { settings, schema, allowsMultiStatements, status, syntax };
   }
 
   learnCharset(connection: DatabaseConnection, collation: number, row: Row): void {
     const [version = '', sqlMode = '', charset = '', charsetOfCollation, name] = row;
     this.facts ??= {
       base: connection.base,
+      status: connection.ledger.status & LASTING,
       syntax: {
         ...quotingOf(sqlMode),
         isMariaDb: /mariadb/i.test(version),
-        version: versionOf(version),
+        version: versionNumber(version),
         charset: charsetFamily(charset),
       },
     };
@@ -139,11 +158,6 @@ export class UserPool {
     const { name } = schemaReplay(schema);
     if (name !== undefined) this.prove(name);
   }
-}
-
-function versionOf(text: string): number {
-  const [, major = '0', minor = '0', patch = '0'] = /^(\d+)\.(\d+)\.(\d+)/.exec(text) ?? [];
-  return Number(major) * 10_000 + Number(minor) * 100 + Number(patch);
 }
 
 /** What a server makes of the collation in a client's greeting; one that it does not know is ignored. */

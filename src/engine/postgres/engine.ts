@@ -4,11 +4,9 @@
  */
 
 import { timingSafeEqual } from 'node:crypto';
-import { BerthError } from '../../base/errors.ts';
-import { nextClientConnectionId } from '../../base/ids.ts';
+import type { BerthError } from '../../base/errors.ts';
 import type { TimerWheel } from '../../base/timer-wheel.ts';
 import type { Credentials, UserCredential } from '../../credential/credentials.ts';
-import { OPEN_SOCKETS } from '../../net/open-sockets.ts';
 import type { Stream } from '../../net/stream.ts';
 import type { EndpointCounters, TargetGauges } from '../../observe/counters.ts';
 import type {
@@ -24,7 +22,11 @@ import type { Pool } from '../../pool/pool.ts';
 import { PoolGroup } from '../../pool/pool-group.ts';
 import type { PoolKey } from '../../pool/pool-host.ts';
 import type { Observation } from '../../target/monitor.ts';
+import { Clients } from '../clients.ts';
 import type { DatabaseTls, Engine, EngineOptions, EngineSettings, Stopped } from '../contract.ts';
+import { Endpoint, type EndpointEngine } from '../endpoint.ts';
+import { EndpointLogin } from '../endpoint-login.ts';
+import { TargetPools } from '../target-pools.ts';
 import type { LoginFailure } from './auth/client-authenticator.ts';
 import { sharedVerifiers } from './auth/scram-verifiers.ts';
 import { Canceller } from './cancel.ts';
@@ -48,10 +50,7 @@ import type { TargetContext } from './target-context.ts';
 import { UserPool } from './user-pool.ts';
 import { errorResponse } from './wire/backend.ts';
 
-/** How long a client that cannot be served may take to read why. */
-const REFUSED_LINGER_MS = 1_000;
-
-export class PostgresEngine implements Engine {
+export class PostgresEngine implements Engine, EndpointEngine<Session> {
   readonly proxy: string;
   readonly wheel: TimerWheel;
   readonly observer: Observer;
@@ -64,13 +63,11 @@ export class PostgresEngine implements Engine {
   private readonly endpoints = new Map<string, PostgresEndpoint>();
   readonly hubs: NotificationHubs;
   private readonly userPools = new WeakMap<Pool<DatabaseConnection>, UserPool>();
-  private answersAtProbe = 0;
   /** Goes up when what clients are told at login may have changed. */
   private generation = 0;
-  /** By the process id that the client was given. */
-  private readonly sessions = new Map<number, Session>();
-  private readonly logins = new Set<ClientLogin>();
-  private drained: (() => void) | undefined = undefined;
+  /** By the process id that each was given. */
+  private readonly clients = new Clients<ClientLogin, Session>();
+  private readonly pools: TargetPools<DatabaseConnection>;
 
   constructor(options: EngineOptions) {
     this.proxy = options.proxy;
@@ -90,6 +87,7 @@ export class PostgresEngine implements Engine {
       doubted: options.doubted,
       connectorFor: (key, pool) => this.connectorFor(key, pool),
     });
+    this.pools = new TargetPools(this.proxy, this.group);
     this.hubs = new NotificationHubs(this.hubHost());
     this.warmCredentials();
   }
@@ -177,39 +175,16 @@ export class PostgresEngine implements Engine {
     };
   }
 
-  describeSessions({ isPinnedOnly, limit }: SessionQuery): Listing<SessionDescription> {
-    const items: SessionDescription[] = [];
-    let total = 0;
-    for (const session of this.sessions.values()) {
-      if (isPinnedOnly && !session.isPinned) continue;
-      total++;
-      if (items.length < limit) items.push(session.describe());
-    }
-    return { items, total };
+  describeSessions(query: SessionQuery): Listing<SessionDescription> {
+    return this.clients.describe(query);
   }
 
   describePools(): readonly PoolDescription[] {
-    const now = Date.now();
-    const { limits, inUse } = this.budget;
-    const targetLimits = { ...limits, inUse };
-    return Array.from(this.group.all, ({ key, users, stats, oldestWaitSince }) => {
-      const { waiting, ...connections } = stats;
-      return {
-        proxy: this.proxy,
-        target: this.target.target,
-        user: key.user,
-        database: key.database,
-        clients: users,
-        connections,
-        waiting,
-        waitingSince: waiting === 0 ? undefined : now - (this.wheel.now - oldestWaitSince),
-        targetLimits,
-      };
-    });
+    return this.pools.describe();
   }
 
   get clientCount(): number {
-    return this.sessions.size + this.logins.size;
+    return this.clients.count;
   }
 
   async probe(): Promise<Observation | undefined> {
@@ -218,46 +193,16 @@ export class PostgresEngine implements Engine {
       const detail = 'Proxy does not have any registered credentials';
       return { isOk: false, reason: 'AUTH_FAILURE', detail };
     }
-    // What this process lacks says nothing of the target.
-    if (!OPEN_SOCKETS.mayConnect) return undefined;
-    const answersBefore = this.answersAtProbe;
-    this.answersAtProbe = this.answers;
-    if (!this.budget.tryAcquire()) {
-      // An answer to anybody is proof enough; an idle connection makes room for the next look.
-      // Permits may also be with attempts that nobody answers, and those prove nothing.
-      const hasMadeRoom = this.group.makeRoomForOne();
-      if (hasMadeRoom || this.answers === answersBefore) return undefined;
-      return { isOk: true, facts: undefined };
-    }
-    try {
-      const { user, password } = credential;
-      return await probe(this.target, { user, password });
-    } finally {
-      this.budget.release();
-    }
-  }
-
-  /** How often the target has answered somebody. */
-  private get answers(): number {
-    const { queryDatabaseResponses, databaseConnectionsSetupSucceeded } = this.target.counters;
-    return queryDatabaseResponses + databaseConnectionsSetupSucceeded;
+    const { user, password } = credential;
+    return this.pools.probe(() => probe(this.target, { user, password }));
   }
 
   drain(): Promise<void> {
-    for (const login of [...this.logins]) login.stop();
-    for (const session of [...this.sessions.values()]) session.drain();
-    if (this.clientCount === 0) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.drained = resolve;
-    });
+    return this.clients.drain();
   }
 
   stop(): Stopped {
-    const clientsCut = this.clientCount;
-    for (const login of [...this.logins]) login.stop();
-    for (const session of [...this.sessions.values()]) {
-      session.close('shutdown', new BerthError('shutting_down'));
-    }
+    const clientsCut = this.clients.stop();
     const closed = Promise.all([this.group.close(), this.hubs.stop()]).then(() => {});
     return { clientsCut, closed };
   }
@@ -306,33 +251,32 @@ export class PostgresEngine implements Engine {
     });
   }
 
-  loginBegan(login: ClientLogin): void {
-    this.logins.add(login);
+  clientCame(stream: Stream, name: string): void {
+    const endpoint = this.endpoints.get(name);
+    if (endpoint !== undefined)
+      this.clients.loginBegan(new PostgresEndpointLogin(endpoint, this, stream).login);
+  }
+
+  refusal(error: BerthError): Uint8Array {
+    return errorResponse('FATAL', error);
   }
 
   loginEnded(login: ClientLogin): void {
-    this.logins.delete(login);
-    this.countdown();
+    this.clients.loginEnded(login);
   }
 
   sessionBegan(session: Session): void {
-    this.sessions.set(session.processId, session);
-    if (this.drained !== undefined) session.drain();
+    this.clients.sessionBegan(session.processId, session);
   }
 
   sessionEnded(session: Session): void {
-    this.sessions.delete(session.processId);
     if (session.userPool !== undefined) this.leavePool(session.userPool);
-    this.countdown();
-  }
-
-  private countdown(): void {
-    if (this.drained !== undefined && this.clientCount === 0) this.drained();
+    this.clients.sessionEnded(session.processId);
   }
 
   /** A wrong key is ignored, as a server does. */
   cancel(processId: number, key: string, done: () => void): void {
-    const session = this.sessions.get(processId);
+    const session = this.clients.session(processId);
     if (session === undefined || !isSameKey(session.cancelKey, key)) done();
     else session.cancel(done);
   }
@@ -348,112 +292,44 @@ function isSameKey(a: string, b: string): boolean {
   return left.length === right.length && timingSafeEqual(left, right);
 }
 
-/** One endpoint: the clients that came in through it, and their counters. */
-class PostgresEndpoint implements EndpointContext {
-  readonly proxy: string;
-  readonly name: string;
-  readonly wheel: TimerWheel;
-  readonly observer: Observer;
-  readonly counters: EndpointCounters;
-  private readonly engine: PostgresEngine;
+/** One endpoint, with what only PostgreSQL's clients need. */
+class PostgresEndpoint extends Endpoint<Session> implements EndpointContext {
+  private readonly hubs: NotificationHubs;
 
   constructor(engine: PostgresEngine, name: string, counters: EndpointCounters) {
-    this.engine = engine;
-    this.proxy = engine.proxy;
-    this.name = name;
-    this.wheel = engine.wheel;
-    this.observer = engine.observer;
-    this.counters = counters;
-  }
-
-  get limits(): EngineSettings {
-    return this.engine.settings;
+    super(engine, name, counters);
+    this.hubs = engine.hubs;
   }
 
   hubFor(database: string): NotificationHub {
-    return this.engine.hubs.hubFor(database);
-  }
-
-  accept(stream: Stream): void {
-    this.counters.clientConnectionsReceived++;
-    if (!OPEN_SOCKETS.mayServe) {
-      this.refuse(stream);
-      return;
-    }
-    this.counters.clientConnections++;
-    this.counters.clientConnectionsInSetup++;
-    this.engine.loginBegan(new EndpointLogin(this, this.engine, stream).login);
-  }
-
-  /** The system allows this process no more files than there are clients now. */
-  private refuse(stream: Stream): void {
-    const reason = 'too_many_connections';
-    this.counters.clientConnectionsClosed++;
-    this.counters.closes[reason]++;
-    const scope = this.scope(nextClientConnectionId());
-    this.observer.emit({ ...scope, event: 'client.closed', reason });
-    const params = { limit: OPEN_SOCKETS.clientsMax };
-    const detail = 'The system allows the proxy no more open files.';
-    const error = new BerthError('too_many_client_connections', { params, detail });
-    stream.write(errorResponse('FATAL', error));
-    if (OPEN_SOCKETS.mayLinger) stream.end(this.wheel, REFUSED_LINGER_MS);
-    else stream.destroy();
-  }
-
-  sessionClosed(session: Session, reason: ClientCloseReason): void {
-    this.clientClosed(reason, session.isEncrypted);
-    this.observer.emit({ ...this.scope(session.id), event: 'client.closed', reason });
-    this.engine.sessionEnded(session);
-  }
-
-  clientClosed(reason: ClientCloseReason, wasEncrypted: boolean): void {
-    this.counters.clientConnections--;
-    if (wasEncrypted) this.counters.clientConnectionsTls--;
-    this.counters.clientConnectionsClosed++;
-    this.counters.closes[reason]++;
-  }
-
-  scope(clientConnection: ClientSession['id']) {
-    return { proxy: this.proxy, endpoint: this.name, clientConnection };
+    return this.hubs.hubFor(database);
   }
 }
 
 /** One login on an endpoint, seen from the login. */
-class EndpointLogin implements LoginHost {
+class PostgresEndpointLogin implements LoginHost {
   readonly endpoint: PostgresEndpoint;
   readonly login: ClientLogin;
   private readonly engine: PostgresEngine;
+  private readonly told: EndpointLogin<Session>;
 
   constructor(endpoint: PostgresEndpoint, engine: PostgresEngine, stream: Stream) {
     this.endpoint = endpoint;
     this.engine = engine;
     this.login = new ClientLogin(stream, this);
-    const event = 'client.connected';
-    endpoint.observer.emit({
-      ...endpoint.scope(this.login.id),
-      event,
-      // The socket would keep the text for as long as it lives; ask only when somebody reads it.
-      get address() {
-        return stream.remoteAddress;
-      },
-    });
+    this.told = new EndpointLogin(endpoint, this.login, stream);
   }
 
   encrypted(): void {
-    this.endpoint.counters.clientConnectionsTls++;
+    this.told.encrypted();
   }
 
   tlsFailed(detail: string): void {
-    const { endpoint, login } = this;
-    const event = 'client.tls_failed';
-    endpoint.observer.emit({ ...endpoint.scope(login.id), event, detail });
+    this.told.tlsFailed(detail);
   }
 
   admit(): void {
-    const { maxClientConnections } = this.engine.settings;
-    if (this.engine.clientCount <= maxClientConnections) return;
-    const params = { limit: maxClientConnections };
-    throw new BerthError('too_many_client_connections', { params });
+    this.told.admit(this.engine.clientCount);
   }
 
   credentialFor(user: string) {
@@ -461,10 +337,7 @@ class EndpointLogin implements LoginHost {
   }
 
   authenticationFailed(user: string, why: LoginFailure): void {
-    const { endpoint, login } = this;
-    const event = 'client.authentication_failed';
-    endpoint.counters.clientConnectionsSetupFailedAuth++;
-    endpoint.observer.emit({ ...endpoint.scope(login.id), event, user, why });
+    this.told.authenticationFailed(user, why);
   }
 
   poolFor(user: string, database: string): UserPool {
@@ -476,14 +349,7 @@ class EndpointLogin implements LoginHost {
   }
 
   borrowFailed(error: BerthError, waitedMs: number): void {
-    const { endpoint, login } = this;
-    endpoint.observer.emit({
-      ...endpoint.scope(login.id),
-      event: 'borrow.failed',
-      why: error.code === 'borrow_timeout' ? 'timeout' : 'refused',
-      waitedMs: Math.round(waitedMs),
-      detail: error.detail ?? error.message,
-    });
+    this.told.borrowFailed(error, waitedMs);
   }
 
   priorityOf(settings: EngineSettings, user: string, session: SessionSettings): number {
@@ -501,13 +367,9 @@ class EndpointLogin implements LoginHost {
   }
 
   private sessionBegan(session: Session, user: string, database: string): void {
-    const { endpoint, engine, login } = this;
-    endpoint.counters.clientConnectionsInSetup--;
-    endpoint.counters.clientConnectionsSetupSucceeded++;
-    const event = 'client.authenticated';
-    endpoint.observer.emit({ ...endpoint.scope(login.id), event, user, database });
-    engine.sessionBegan(session);
-    engine.loginEnded(login);
+    this.told.succeeded(user, database);
+    this.engine.sessionBegan(session);
+    this.engine.loginEnded(this.login);
   }
 
   replicationPool(user: string, database: string, startup: ReplicationStartup): ReplicationPool {
@@ -534,10 +396,7 @@ class EndpointLogin implements LoginHost {
   }
 
   loginEnded(reason: ClientCloseReason): void {
-    const { endpoint, engine, login } = this;
-    endpoint.counters.clientConnectionsInSetup--;
-    endpoint.clientClosed(reason, login.isEncrypted);
-    endpoint.observer.emit({ ...endpoint.scope(login.id), event: 'client.closed', reason });
-    engine.loginEnded(login);
+    this.told.ended(reason);
+    this.engine.loginEnded(this.login);
   }
 }

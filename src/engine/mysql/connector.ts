@@ -1,0 +1,132 @@
+/**
+ * Opens database connections for one pool: the log-in, then the trackers and the InitQuery, without which
+ * nobody gets a connection. One deadline for what comes after the log-in.
+ */
+
+import { BerthError } from '../../base/errors.ts';
+import { Timer } from '../../base/timer-wheel.ts';
+import type { Connector, OpenFailure, OpeningHandle } from '../../pool/contract.ts';
+import type { Pool } from '../../pool/pool.ts';
+import { DatabaseConnection } from './database-connection.ts';
+import { DatabaseLogin, type LoginIdentity } from './login/database-login.ts';
+import type { Outcome } from './own-statement.ts';
+import type { TargetContext } from './target-context.ts';
+
+/** A statement that takes longer is not for the beginning of each connection. */
+const SET_UP_TIMEOUT_MS = 10_000;
+
+/** As whom connections are opened, and what is run on each of them. */
+export interface PoolIdentity {
+  /** Absent when the user is not known any more. */
+  readonly login: LoginIdentity | undefined;
+  readonly initQuery: string | undefined;
+}
+
+interface OpeningCallbacks {
+  opened(connection: DatabaseConnection): void;
+  failed(failure: OpenFailure): void;
+}
+
+export class DatabaseConnector implements Connector<DatabaseConnection> {
+  private readonly target: TargetContext;
+  private readonly pool: Pool<DatabaseConnection>;
+  private readonly identity: () => PoolIdentity;
+
+  /** `identity` is asked for each connection, so a changed password is used at once. */
+  constructor(
+    target: TargetContext,
+    pool: Pool<DatabaseConnection>,
+    identity: () => PoolIdentity,
+  ) {
+    this.target = target;
+    this.pool = pool;
+    this.identity = identity;
+  }
+
+  open(
+    opened: (connection: DatabaseConnection) => void,
+    failed: (failure: OpenFailure) => void,
+  ): OpeningHandle {
+    return new Opening(this.target, this.pool, this.identity(), {
+      failed: (failure) => {
+        this.tellFailure(failure);
+        failed(failure);
+      },
+      opened: (connection) => {
+        connection.tellOpened();
+        opened(connection);
+      },
+    });
+  }
+
+  private tellFailure({ isTemporary, detail }: OpenFailure): void {
+    const { proxy, target, observer } = this.target;
+    const { user, database } = this.pool.key;
+    const event = 'connection.open_failed';
+    observer.emit({ event, proxy, target, user, database, isTemporary, detail });
+  }
+}
+
+class Opening implements OpeningHandle {
+  private readonly target: TargetContext;
+  private readonly callbacks: OpeningCallbacks;
+  private readonly login: DatabaseLogin;
+  private readonly deadline: Timer;
+  private connection: DatabaseConnection | undefined = undefined;
+
+  constructor(
+    target: TargetContext,
+    pool: Pool<DatabaseConnection>,
+    { login, initQuery }: PoolIdentity,
+    callbacks: OpeningCallbacks,
+  ) {
+    this.target = target;
+    this.callbacks = callbacks;
+    this.deadline = new Timer(() =>
+      this.setUpFailed(`it took longer than ${SET_UP_TIMEOUT_MS} ms`, undefined),
+    );
+    this.login = new DatabaseLogin(target, login, {
+      failed: (failure) => callbacks.failed(failure),
+      tlsBegan: () => target.counters.databaseConnectionRequestsWithTls++,
+      opened: (stream, facts) => {
+        const connection = new DatabaseConnection(stream, target, pool, { ...facts, initQuery });
+        this.connection = connection;
+        target.wheel.arm(this.deadline, SET_UP_TIMEOUT_MS);
+        connection.setUp((outcome) => this.setUpEnded(connection, outcome));
+      },
+    });
+  }
+
+  abandon(): void {
+    this.login.abandon();
+    this.target.wheel.disarm(this.deadline);
+    const { connection } = this;
+    this.connection = undefined;
+    connection?.abandon();
+  }
+
+  private setUpEnded(connection: DatabaseConnection, outcome: Outcome): void {
+    if (this.connection === undefined) return;
+    if (!outcome.isOk) {
+      const said = outcome.error?.text ?? 'the database closed the connection';
+      this.setUpFailed(said, outcome.payload);
+    } else if (!connection.isSettled) {
+      this.setUpFailed('it left a transaction open or tables locked', undefined);
+    } else {
+      this.connection = undefined;
+      this.target.wheel.disarm(this.deadline);
+      this.callbacks.opened(connection);
+    }
+  }
+
+  private setUpFailed(detail: string, databaseMessage: Uint8Array | undefined): void {
+    this.abandon();
+    const options = databaseMessage === undefined ? { detail } : { databaseMessage };
+    this.callbacks.failed({
+      // Without a word of the database the connection is gone, and that may pass.
+      isTemporary: databaseMessage === undefined,
+      detail: `InitQuery: ${detail}`,
+      error: new BerthError('init_query_failed', options),
+    });
+  }
+}

@@ -1,0 +1,274 @@
+/**
+ * The MySQL and MariaDB engine of one proxy: its logins and sessions, and its pools on one target. The
+ * only thing outside this room knows it by is the `Engine` contract.
+ */
+
+import { generateKeyPairSync } from 'node:crypto';
+import type { BerthError } from '../../base/errors.ts';
+import type { TimerWheel } from '../../base/timer-wheel.ts';
+import type { Credentials, UserCredential } from '../../credential/credentials.ts';
+import { Secret } from '../../credential/secret.ts';
+import type { Stream } from '../../net/stream.ts';
+import type { EndpointCounters, TargetGauges } from '../../observe/counters.ts';
+import type {
+  Listing,
+  PoolDescription,
+  SessionDescription,
+  SessionQuery,
+} from '../../observe/descriptions.ts';
+import type { Observer } from '../../observe/events.ts';
+import { ConnectionBudget, type ConnectionLimits } from '../../pool/budget.ts';
+import type { Pool } from '../../pool/pool.ts';
+import { PoolGroup } from '../../pool/pool-group.ts';
+import type { PoolKey } from '../../pool/pool-host.ts';
+import type { Observation } from '../../target/monitor.ts';
+import { Clients } from '../clients.ts';
+import type { DatabaseTls, Engine, EngineOptions, EngineSettings, Stopped } from '../contract.ts';
+import { Endpoint, type EndpointEngine } from '../endpoint.ts';
+import { TargetPools } from '../target-pools.ts';
+import type { ClientPlugin } from './auth/client-authenticator.ts';
+import { PasswordKey } from './auth/password-key.ts';
+import { Canceller } from './cancel.ts';
+import { DatabaseConnector } from './connector.ts';
+import type { DatabaseConnection } from './database-connection.ts';
+import type { EndpointContext } from './endpoint-context.ts';
+import type { ClientLogin } from './login/client-login.ts';
+import { MySqlEndpointLogin } from './endpoint-login.ts';
+import { type Capabilities, readVariant, variantOf } from './login/negotiation.ts';
+import { KnownServer } from './login/server-facts.ts';
+import { probe } from './probe.ts';
+import type { Session } from './session.ts';
+import type { TargetContext } from './target-context.ts';
+import { UserPool } from './user-pool.ts';
+import { errorPacket } from './wire/replies.ts';
+
+/**
+ * Nothing takes the schema of a connection away again, so the sessions that have none have connections of
+ * their own, on which there never was one.
+ */
+const WITHOUT_SCHEMA = '.none';
+
+export class MySqlEngine implements Engine, EndpointEngine<Session> {
+  readonly proxy: string;
+  readonly wheel: TimerWheel;
+  readonly observer: Observer;
+  settings: EngineSettings;
+  readonly clients = new Clients<ClientLogin, Session>();
+  readonly passwordKey: PasswordKey;
+  private credentials: Credentials;
+  private readonly target: TargetContext;
+  private readonly budget: ConnectionBudget;
+  private readonly group: PoolGroup<DatabaseConnection>;
+  private readonly pools: TargetPools<DatabaseConnection>;
+  private readonly endpoints = new Map<string, MySqlEndpoint>();
+  private readonly userPools = new WeakMap<Pool<DatabaseConnection>, UserPool>();
+  /** Goes up when what clients are told at login may have changed. */
+  private generation = 0;
+
+  constructor(options: EngineOptions) {
+    this.proxy = options.proxy;
+    this.wheel = options.wheel;
+    this.observer = options.observer;
+    this.settings = options.settings;
+    this.credentials = options.credentials;
+    this.passwordKey = new PasswordKey(newKey());
+    this.target = this.targetContext(options);
+    this.budget = new ConnectionBudget(options.limits);
+    this.group = new PoolGroup<DatabaseConnection>({
+      target: options.target,
+      budget: this.budget,
+      wheel: options.wheel,
+      settings: options.settings.pool,
+      counters: options.targetCounters,
+      random: Math.random,
+      doubted: options.doubted,
+      connectorFor: (key, pool) => this.connectorFor(key, pool),
+    });
+    this.pools = new TargetPools(this.proxy, this.group);
+  }
+
+  private targetContext(options: EngineOptions): TargetContext {
+    const { proxy, target, address, wheel, observer, targetCounters: counters } = options;
+    const current = () => this.settings.databaseTls;
+    const place = {
+      address,
+      wheel,
+      server: new KnownServer(),
+      get databaseTls() {
+        return current();
+      },
+    };
+    return {
+      proxy,
+      target,
+      address,
+      wheel,
+      observer,
+      counters,
+      server: place.server,
+      canceller: new Canceller(place, (user) => this.credentials.find(user)?.password),
+      get databaseTls() {
+        return current();
+      },
+    };
+  }
+
+  accept(stream: Stream, name: string, counters: EndpointCounters): void {
+    let endpoint = this.endpoints.get(name);
+    if (endpoint === undefined) {
+      endpoint = new MySqlEndpoint(this, name, counters);
+      this.endpoints.set(name, endpoint);
+    }
+    endpoint.accept(stream);
+  }
+
+  configure(settings: EngineSettings, credentials: Credentials): void {
+    const before = this.settings;
+    this.settings = settings;
+    this.credentials = credentials;
+    this.group.configure(settings.pool);
+    // A changed password is for the next login; open connections stay.
+    const isInitChanged = before.initQuery !== settings.initQuery;
+    if (isInitChanged) this.generation++;
+    // What is open was opened as the configuration said then, and goes when its borrower is done.
+    const isTlsChanged = !isSameTls(before.databaseTls, settings.databaseTls);
+    this.group.configurationChanged(
+      (key) => isInitChanged || isTlsChanged || credentials.find(key.user) === undefined,
+    );
+  }
+
+  limit(limits: ConnectionLimits): void {
+    this.budget.configure(limits);
+  }
+
+  gauges(isAvailable: boolean): TargetGauges {
+    return { ...this.group.gauges(isAvailable), listeningConnections: 0, subscriptions: 0 };
+  }
+
+  describeSessions(query: SessionQuery): Listing<SessionDescription> {
+    return this.clients.describe(query);
+  }
+
+  describePools(): readonly PoolDescription[] {
+    return this.pools.describe();
+  }
+
+  get clientCount(): number {
+    return this.clients.count;
+  }
+
+  async probe(): Promise<Observation | undefined> {
+    const [credential] = this.credentials;
+    if (credential === undefined) {
+      const detail = 'Proxy does not have any registered credentials';
+      return { isOk: false, reason: 'AUTH_FAILURE', detail };
+    }
+    const { user, password } = credential;
+    return this.pools.probe(() => probe(this.target, { user, password }));
+  }
+
+  drain(): Promise<void> {
+    return this.clients.drain();
+  }
+
+  stop(): Stopped {
+    const clientsCut = this.clients.stop();
+    return { clientsCut, closed: this.group.close() };
+  }
+
+  // --- For endpoints and logins
+
+  clientCame(stream: Stream, name: string): void {
+    const endpoint = this.endpoints.get(name);
+    if (endpoint === undefined) return;
+    this.clients.loginBegan(new MySqlEndpointLogin(endpoint, this, stream).login);
+  }
+
+  refusal(error: BerthError): Uint8Array {
+    return errorPacket(0, error);
+  }
+
+  sessionEnded(session: Session): void {
+    this.leavePool(session.userPool);
+    this.clients.sessionEnded(session.threadId);
+  }
+
+  credentialFor(user: string): {
+    readonly credential: UserCredential | undefined;
+    readonly plugin: ClientPlugin;
+  } {
+    const credential = this.credentials.find(user);
+    return { credential, plugin: 'mysql_native_password' };
+  }
+
+  get server(): KnownServer {
+    return this.target.server;
+  }
+
+  /** The pool for clients that have agreed on `capabilities`; kept until `leavePool`. */
+  joinPool(user: string, capabilities: Capabilities, hasSchema: boolean): UserPool {
+    return this.join(user, variantOf(capabilities), hasSchema);
+  }
+
+  /** The pool for the same clients, with or without a schema, in place of `userPool`. */
+  changePool(userPool: UserPool, hasSchema: boolean): UserPool {
+    const { user, variant = '' } = userPool.pool.key;
+    const other = this.join(user, variant.replace(WITHOUT_SCHEMA, ''), hasSchema);
+    this.leavePool(userPool);
+    return other;
+  }
+
+  private join(user: string, shared: string, hasSchema: boolean): UserPool {
+    const variant = hasSchema ? shared : `${shared}${WITHOUT_SCHEMA}`;
+    const pool = this.group.join({ user, database: '', variant });
+    let userPool = this.userPools.get(pool);
+    if (userPool === undefined) {
+      userPool = new UserPool(pool, this.wheel, hasSchema);
+      this.userPools.set(pool, userPool);
+    }
+    userPool.useGeneration(this.generation);
+    return userPool;
+  }
+
+  leavePool(userPool: UserPool): void {
+    this.group.leave(userPool.pool);
+  }
+
+  private connectorFor(key: PoolKey, pool: Pool<DatabaseConnection>): DatabaseConnector {
+    return new DatabaseConnector(this.target, pool, () => {
+      const credential = this.credentials.find(key.user);
+      const { initQuery } = this.settings;
+      if (credential === undefined) return { login: undefined, initQuery };
+      const variant = readVariant(key.variant ?? '');
+      const { password } = credential;
+      return { login: { user: key.user, password, variant }, initQuery };
+    });
+  }
+}
+
+function isSameTls(a: DatabaseTls, b: DatabaseTls): boolean {
+  return a.connect === b.connect && a.isRequired === b.isRequired;
+}
+
+/** One endpoint, with what only these clients need. */
+export class MySqlEndpoint extends Endpoint<Session> implements EndpointContext {
+  private readonly owner: MySqlEngine;
+
+  constructor(engine: MySqlEngine, name: string, counters: EndpointCounters) {
+    super(engine, name, counters);
+    this.owner = engine;
+  }
+
+  changePool(userPool: UserPool, hasSchema: boolean): UserPool {
+    return this.owner.changePool(userPool, hasSchema);
+  }
+
+  sessionFor(threadId: number): Session | undefined {
+    return this.owner.clients.session(threadId);
+  }
+}
+
+function newKey(): Secret {
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  return new Secret(privateKey.export({ type: 'pkcs8', format: 'pem' }).toString());
+}
