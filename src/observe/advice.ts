@@ -20,7 +20,8 @@ export const PIN_ADVICE: Readonly<Record<PinReason, string>> = {
   snapshot: 'Nothing: a tool that exports a snapshot means to stay on its connection.',
   user_variable: 'Pass values as parameters, or compute them in the statement that uses them.',
   table_lock: 'Use a transaction and SELECT ... FOR UPDATE instead of LOCK TABLES.',
-  user_level_lock: 'Lock a row with SELECT ... FOR UPDATE instead of GET_LOCK, or release the lock.',
+  user_level_lock:
+    'Lock a row with SELECT ... FOR UPDATE instead of GET_LOCK, or release the lock.',
   handler: 'Use SELECT instead of HANDLER.',
   xa: 'Nothing: a transaction manager means to stay on its connection.',
   next_transaction: 'Use SET SESSION TRANSACTION, or START TRANSACTION with its characteristics.',

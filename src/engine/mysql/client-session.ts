@@ -621,7 +621,8 @@ export class ClientSession
   close(reason: ClientCloseReason, error?: BerthError): void {
     if (this.isClosed) return;
     const canBeTold = this.connection?.isMidAnswer !== true;
-    if (error !== undefined && canBeTold) this.stream.write(errorPacket(this.isAsked ? 1 : 0, error));
+    if (error !== undefined && canBeTold)
+      this.stream.write(errorPacket(this.isAsked ? 1 : 0, error));
     this.stream.handler = IGNORE;
     this.stream.end(this.endpoint.wheel, CLOSE_LINGER_MS);
     this.leave(reason);

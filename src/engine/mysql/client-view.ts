@@ -8,13 +8,13 @@
  * and only for the rest the chunk is cut to pieces.
  */
 
-import { CONTENT, COLUMNS_END, DESCRIPTION_END, ERROR, OK, type ReplyLedger, ROWS_END } from './ledger.ts';
+import { COLUMNS_END, DESCRIPTION_END, OK, type ReplyLedger, ROWS_END } from './ledger.ts';
 import {
   CLIENT_DEPRECATE_EOF,
   CLIENT_SESSION_TRACK,
   has,
-  SERVER_SESSION_STATE_CHANGED,
   SERVER_MORE_RESULTS_EXISTS,
+  SERVER_SESSION_STATE_CHANGED,
   SERVER_STATUS_CURSOR_EXISTS,
 } from './wire/capabilities.ts';
 import { HEADER_BYTES, int16At, sequenceAt } from './wire/packets.ts';
@@ -90,8 +90,6 @@ export class ClientView {
         return this.rowsEnd(bytes, from, at, next);
       case OK:
         return this.ok(bytes, from, at, next);
-      case ERROR:
-      case CONTENT:
       default:
         return from;
     }

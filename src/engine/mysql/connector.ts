@@ -33,11 +33,7 @@ export class DatabaseConnector implements Connector<DatabaseConnection> {
   private readonly identity: () => PoolIdentity;
 
   /** `identity` is asked for each connection, so a changed password is used at once. */
-  constructor(
-    target: TargetContext,
-    pool: Pool<DatabaseConnection>,
-    identity: () => PoolIdentity,
-  ) {
+  constructor(target: TargetContext, pool: Pool<DatabaseConnection>, identity: () => PoolIdentity) {
     this.target = target;
     this.pool = pool;
     this.identity = identity;

@@ -24,8 +24,8 @@ import {
   OWES_OK,
   OWES_RESULT,
   REPLAYS,
-  ReplyLedger,
   RESETS,
+  ReplyLedger,
   ROWS_END,
 } from './ledger.ts';
 import { type Outcome, OwnStatement } from './own-statement.ts';
@@ -243,7 +243,8 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
           else this.noteOurs(what, bytes, payload, next);
           if (hasEnded) this.ownEnded(head);
         } else {
-          if (view.isNeeded) from = view.translate(what, ledger, bytes, from, at, Math.min(next, end));
+          if (view.isNeeded)
+            from = view.translate(what, ledger, bytes, from, at, Math.min(next, end));
           if (what !== CONTENT) this.noteClients(what, head, isHeadUntouched, bytes, payload, next);
           if (ledger.isFileUnasked) throw new LedgerViolation('a request for a file', head, 0);
           if (hasEnded) view.answerEnded();

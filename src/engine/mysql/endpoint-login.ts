@@ -12,7 +12,7 @@ import type { MySqlEndpoint, MySqlEngine } from './engine.ts';
 import { ClientLogin } from './login/client-login.ts';
 import type { ClientIdentity, Guest, LoginHost, Place } from './login/login-host.ts';
 import type { ServerFacts } from './login/server-facts.ts';
-import { type Session, nextThreadId } from './session.ts';
+import { nextThreadId, type Session } from './session.ts';
 import type { InitialState } from './session-state.ts';
 import type { UserPool, Welcome } from './user-pool.ts';
 import { CLIENT_MULTI_STATEMENTS, has } from './wire/capabilities.ts';
@@ -96,12 +96,7 @@ class SessionPlace implements Place {
   private state: InitialState | undefined = undefined;
   private hasLeft = false;
 
-  constructor(
-    engine: MySqlEngine,
-    host: MySqlEndpointLogin,
-    client: ClientIdentity,
-    guest: Guest,
-  ) {
+  constructor(engine: MySqlEngine, host: MySqlEndpointLogin, client: ClientIdentity, guest: Guest) {
     this.engine = engine;
     this.host = host;
     this.client = client;

@@ -3,14 +3,10 @@
  * and what came of it.
  */
 
-import { NULL_COLUMN, PayloadReader } from './wire/packets.ts';
-import { readError, type ServerError } from './wire/replies.ts';
-
-/** The text of each column; `undefined` for NULL. */
-export type Row = readonly (string | undefined)[];
+import { readError, readTextRow, type ServerError, type TextRow } from './wire/replies.ts';
 
 export type Outcome =
-  | { readonly isOk: true; readonly rows: readonly Row[] }
+  | { readonly isOk: true; readonly rows: readonly TextRow[] }
   /** `payload` is the whole error; both are absent when the connection was lost. */
   | {
       readonly isOk: false;
@@ -21,7 +17,7 @@ export type Outcome =
 const LOST: Outcome = { isOk: false, payload: undefined, error: undefined };
 
 export class OwnStatement {
-  private readonly rows: Row[] = [];
+  private readonly rows: TextRow[] = [];
   private failure: Outcome | undefined = undefined;
   private done: ((outcome: Outcome) => void) | undefined;
 
@@ -30,7 +26,8 @@ export class OwnStatement {
   }
 
   row(payload: Uint8Array): void {
-    this.rows.push(readRow(payload));
+    const row = readTextRow(payload);
+    if (row !== undefined) this.rows.push(row);
   }
 
   failed(payload: Uint8Array): void {
@@ -51,19 +48,4 @@ export class OwnStatement {
     this.done = undefined;
     done?.(outcome);
   }
-}
-
-/** A row of the text protocol: a lenenc string for each column, or NULL. */
-export function readRow(payload: Uint8Array): Row {
-  const row: (string | undefined)[] = [];
-  let reader = new PayloadReader(payload);
-  while (reader.left > 0) {
-    if (payload[payload.length - reader.left] === NULL_COLUMN) {
-      row.push(undefined);
-      reader = new PayloadReader(payload, payload.length - reader.left + 1);
-    } else {
-      row.push(reader.lenencBytes().toString());
-    }
-  }
-  return row;
 }

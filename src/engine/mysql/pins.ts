@@ -1,10 +1,10 @@
 /** Why a session keeps its connection, and who is told. */
 
+import type { ClientConnectionId } from '../../base/ids.ts';
 import type { Pin } from '../../observe/descriptions.ts';
 import type { PinReason } from '../../observe/reasons.ts';
 import type { DatabaseConnection } from './database-connection.ts';
 import type { EndpointContext } from './endpoint-context.ts';
-import type { ClientConnectionId } from '../../base/ids.ts';
 
 export class Pins {
   private readonly endpoint: EndpointContext;

@@ -219,7 +219,13 @@ export class Relay {
           this.keepPiece(bytes, at, wanted);
           break;
         }
-        const done = this.command(bytes, from, at, Math.min(next, end), next <= end && length < PAYLOAD_MAX);
+        const done = this.command(
+          bytes,
+          from,
+          at,
+          Math.min(next, end),
+          next <= end && length < PAYLOAD_MAX,
+        );
         if (this.isOver) return;
         if (done === WAIT) {
           this.flush(bytes, from, at);
@@ -278,13 +284,7 @@ export class Relay {
    * A command goes to the database: what is owed is noted. Returns `from`, or `WAIT`, `GONE` or
    * `DEALT_WITH`, and then nothing of it has been sent.
    */
-  private command(
-    bytes: Buffer,
-    from: number,
-    at: number,
-    next: number,
-    isWhole: boolean,
-  ): number {
+  private command(bytes: Buffer, from: number, at: number, next: number, isWhole: boolean): number {
     const { host } = this;
     const payload = at + HEADER_BYTES;
     const command = next > payload ? bytes[payload] : -1;
@@ -347,12 +347,7 @@ export class Relay {
     }
   }
 
-  private withoutConnection(
-    command: number,
-    bytes: Buffer,
-    payload: number,
-    next: number,
-  ): number {
+  private withoutConnection(command: number, bytes: Buffer, payload: number, next: number): number {
     const { host } = this;
     switch (command) {
       case COM_PING:
@@ -375,7 +370,10 @@ export class Relay {
   }
 
   private send(command: number, owed: number, bytes: Buffer, at: number): number {
-    if (this.connection === undefined && !this.host.acquire(at === 0 ? bytes : bytes.subarray(at))) {
+    if (
+      this.connection === undefined &&
+      !this.host.acquire(at === 0 ? bytes : bytes.subarray(at))
+    ) {
       return GONE;
     }
     this.host.requested();
@@ -438,9 +436,7 @@ const GONE = -3;
 
 /** Commands that the proxy answers, when nothing else is owed. */
 function isForProxy(command: number): boolean {
-  return (
-    command === COM_CHANGE_USER || command === COM_PROCESS_KILL || command === COM_SET_OPTION
-  );
+  return command === COM_CHANGE_USER || command === COM_PROCESS_KILL || command === COM_SET_OPTION;
 }
 
 function isOfStatement(command: number): boolean {

@@ -9,9 +9,14 @@ import { BerthError } from '../../base/errors.ts';
 import type { TimerWheel } from '../../base/timer-wheel.ts';
 import type { Borrower } from '../../pool/contract.ts';
 import type { Pool } from '../../pool/pool.ts';
-import { charsetFamily, quotingOf, type SyntaxOptions, versionNumber } from '../../sql/mysql/syntax.ts';
+import {
+  charsetFamily,
+  quotingOf,
+  type SyntaxOptions,
+  versionNumber,
+} from '../../sql/mysql/syntax.ts';
 import type { ConnectionHolder, DatabaseConnection } from './database-connection.ts';
-import { OwnStatement, type Outcome, type Row } from './own-statement.ts';
+import { type Outcome, OwnStatement } from './own-statement.ts';
 import { type InitialState, schemaReplay } from './session-state.ts';
 import { SessionSettings } from './settings.ts';
 import {
@@ -19,6 +24,7 @@ import {
   SERVER_STATUS_AUTOCOMMIT,
   SERVER_STATUS_NO_BACKSLASH_ESCAPES,
 } from './wire/capabilities.ts';
+import type { TextRow } from './wire/replies.ts';
 
 /** How long a schema that could be used is taken to be there for those who log in. */
 const SCHEMA_KNOWN_MS = 10_000;
@@ -137,7 +143,7 @@ export class UserPool {
     return { settings, schema, allowsMultiStatements, status, syntax };
   }
 
-  learnCharset(connection: DatabaseConnection, collation: number, row: Row): void {
+  learnCharset(connection: DatabaseConnection, collation: number, row: TextRow): void {
     const [version = '', sqlMode = '', charset = '', charsetOfCollation, name] = row;
     this.facts ??= {
       base: connection.base,

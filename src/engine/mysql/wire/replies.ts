@@ -99,7 +99,7 @@ export function readOk(payload: Uint8Array, capabilities: number): Ok | undefine
   };
   const isTracking = has(capabilities, CLIENT_SESSION_TRACK);
   // A server that has nothing more to say leaves even the lengths out.
-  const info = isTracking && reader.left > 0 ? reader.lenencBytes() : reader.rest();
+  const info = reader.left > 0 ? reader.lenencBytes() : EMPTY;
   const hasState = isTracking && (numbers.status & SERVER_SESSION_STATE_CHANGED) !== 0;
   const state = hasState ? reader.lenencBytes() : EMPTY;
   return reader.isBroken ? undefined : { ...numbers, info, state };
@@ -127,7 +127,6 @@ export function okPacket(sequence: number, capabilities: number, fields: OkField
     ? status | SERVER_SESSION_STATE_CHANGED
     : status & ~SERVER_SESSION_STATE_CHANGED;
   const text = typeof info === 'string' ? Buffer.from(info) : info;
-  const isTextFramed = isTracking && (hasState || text.length > 0);
   return packet(
     sequence,
     Buffer.of(header),
@@ -135,7 +134,8 @@ export function okPacket(sequence: number, capabilities: number, fields: OkField
     lenenc(lastInsertId),
     int16(flags),
     int16(warnings),
-    isTextFramed ? lenencString(text) : text,
+    // The manual has a plain text for clients that do not track; servers give the length to everybody.
+    hasState || text.length > 0 ? lenencString(text) : EMPTY,
     hasState ? lenencString(state) : EMPTY,
   );
 }
