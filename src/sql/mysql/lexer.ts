@@ -254,6 +254,10 @@ export class Lexer {
           this.lose();
           return to;
         default:
+          if (byte === Byte.openBracket && this.syntax.bracketQuotes) {
+            this.beginName(Byte.closeBracket);
+            return at + 1;
+          }
           this.position = this.offset + at + 1;
           this.symbol(byte);
       }

@@ -1,6 +1,6 @@
 /**
- * What decides how a server reads a text: its version, the client's character set, and two of the
- * SQL modes. https://dev.mysql.com/doc/refman/9.4/en/sql-mode.html
+ * What decides how a server reads a text: its version, the client's character set, and three of
+ * the SQL modes. https://dev.mysql.com/doc/refman/9.4/en/sql-mode.html
  */
 
 /**
@@ -73,6 +73,8 @@ export interface SyntaxOptions {
   readonly charset: CharsetFamily;
   readonly ansiQuotes: boolean;
   readonly noBackslashEscapes: boolean;
+  /** `[name]`, in MariaDB's mode MSSQL. */
+  readonly bracketQuotes: boolean;
 }
 
 /** How a text is read. */
@@ -83,20 +85,22 @@ export interface Syntax extends SyntaxOptions {
 
 /** Make one for each session and each change of its modes, not for each text. */
 export function syntaxOf(options: SyntaxOptions): Syntax {
-  const { isMariaDb, version, charset, ansiQuotes, noBackslashEscapes } = options;
-  const flags = Number(isMariaDb) | (Number(ansiQuotes) << 1) | (Number(noBackslashEscapes) << 2);
-  const key = (version << 6) | (CHARSET_FAMILIES.indexOf(charset) << 3) | flags;
-  return { isMariaDb, version, charset, ansiQuotes, noBackslashEscapes, key };
+  const { isMariaDb, version, charset, ansiQuotes, noBackslashEscapes, bracketQuotes } = options;
+  const flags = [isMariaDb, ansiQuotes, noBackslashEscapes, bracketQuotes];
+  const bits = flags.reduce((all, flag) => (all << 1) | Number(flag), 0);
+  const key = (version << 7) | (CHARSET_FAMILIES.indexOf(charset) << 4) | bits;
+  return { isMariaDb, version, charset, ansiQuotes, noBackslashEscapes, bracketQuotes, key };
 }
 
-const ANSI_QUOTES = /(?:^|,)(?:ANSI_QUOTES|ANSI)(?:,|$)/;
-const NO_BACKSLASH_ESCAPES = /(?:^|,)NO_BACKSLASH_ESCAPES(?:,|$)/;
+export type Quoting = Pick<Syntax, 'ansiQuotes' | 'noBackslashEscapes' | 'bracketQuotes'>;
 
-/** The two modes that change how a text is read, from `sql_mode` as the server reports it. */
-export function quotingOf(sqlMode: string): Pick<Syntax, 'ansiQuotes' | 'noBackslashEscapes'> {
+/** The modes that change how a text is read, from `sql_mode` as the server reports it. */
+export function quotingOf(sqlMode: string): Quoting {
+  const modes = sqlMode.split(',');
   return {
-    ansiQuotes: ANSI_QUOTES.test(sqlMode),
-    noBackslashEscapes: NO_BACKSLASH_ESCAPES.test(sqlMode),
+    ansiQuotes: modes.includes('ANSI_QUOTES'),
+    noBackslashEscapes: modes.includes('NO_BACKSLASH_ESCAPES'),
+    bracketQuotes: modes.includes('MSSQL'),
   };
 }
 
@@ -115,4 +119,5 @@ export const UNKNOWN_SYNTAX = syntaxOf({
   charset: 'unknown',
   ansiQuotes: false,
   noBackslashEscapes: false,
+  bracketQuotes: false,
 });

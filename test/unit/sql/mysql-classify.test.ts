@@ -97,6 +97,9 @@ describe('modes and character sets (MY-32)', () => {
     expect(effectsIn('select "get_lock"(1, 1)', mariaDb({ ansiQuotes: true }))).toBe(
       'userLevelLock',
     );
+    expect(effectsIn("select 1 as [']]'], @a := 1", mariaDb({ bracketQuotes: true }))).toBe(
+      'userVariable',
+    );
     expect(effectsIn('select @"a" := 1', mariaDb({ ansiQuotes: true }))).toBe('userVariable');
   });
 
@@ -142,15 +145,18 @@ describe('modes and character sets (MY-32)', () => {
   });
 
   test('are read from sql_mode as the server reports it', () => {
+    const none = { ansiQuotes: false, noBackslashEscapes: false, bracketQuotes: false };
+    expect(quotingOf('')).toEqual(none);
     expect(quotingOf('REAL_AS_FLOAT,PIPES_AS_CONCAT,ANSI_QUOTES,IGNORE_SPACE,ANSI')).toEqual({
+      ...none,
       ansiQuotes: true,
-      noBackslashEscapes: false,
     });
-    expect(quotingOf('NO_BACKSLASH_ESCAPES')).toEqual({
-      ansiQuotes: false,
-      noBackslashEscapes: true,
+    expect(quotingOf('NO_BACKSLASH_ESCAPES')).toEqual({ ...none, noBackslashEscapes: true });
+    expect(quotingOf('ANSI_QUOTES,MSSQL')).toEqual({
+      ...none,
+      ansiQuotes: true,
+      bracketQuotes: true,
     });
-    expect(quotingOf('')).toEqual({ ansiQuotes: false, noBackslashEscapes: false });
   });
 
   test('versions are read from the greeting', () => {

@@ -11,6 +11,7 @@ const MARIADB: SyntaxOptions = {
   charset: 'safe',
   ansiQuotes: false,
   noBackslashEscapes: false,
+  bracketQuotes: false,
 };
 
 /** MariaDB 10.11 with the usual modes, but for what is given. */
