@@ -4,9 +4,12 @@ import { TimerWheel } from './base/timer-wheel.ts';
 import type { ProbeResult } from './cli/check.ts';
 import { type HttpApi, httpApi } from './control/http/api.ts';
 import type { EngineFactory } from './engine/contract.ts';
+import { MySqlEngine } from './engine/mysql/engine.ts';
+import { KnownServer } from './engine/mysql/login/server-facts.ts';
+import { probe as probeMySql } from './engine/mysql/probe.ts';
 import { PostgresEngine } from './engine/postgres/engine.ts';
 import { ServerProtocol } from './engine/postgres/login/server-protocol.ts';
-import { probe } from './engine/postgres/probe.ts';
+import { probe as probePostgres } from './engine/postgres/probe.ts';
 import type { Observer } from './observe/events.ts';
 import { createMetrics } from './observe/metrics.ts';
 import { ProxyRegistry } from './proxy/registry.ts';
@@ -16,6 +19,7 @@ import { databaseTls } from './proxy/tls.ts';
 
 const ENGINES: Readonly<Record<DBProxy['EngineFamily'], EngineFactory>> = {
   POSTGRESQL: (options) => new PostgresEngine(options),
+  MYSQL: (options) => new MySqlEngine(options),
 };
 
 export interface DataPlane {
@@ -53,14 +57,12 @@ export async function probeTarget(target: DBInstance, secret: SecretEntry): Prom
   const wheel = startedWheel();
   const startedAt = performance.now();
   const { username: user, password } = secret;
-  const address = targetAddress(target.Endpoint);
-  const place = {
-    address,
-    wheel,
-    databaseTls: databaseTls(target),
-    protocol: new ServerProtocol(),
-  };
-  const observation = await probe(place, { user, password });
+  const place = { address: targetAddress(target), wheel, databaseTls: databaseTls(target) };
+  const identity = { user, password };
+  const observation =
+    target.Engine === 'postgres'
+      ? await probePostgres({ ...place, protocol: new ServerProtocol() }, identity)
+      : await probeMySql({ ...place, server: new KnownServer() }, identity);
   wheel.stop();
   if (!observation.isOk) return { isReached: false, detail: observation.detail };
   return {

@@ -6,7 +6,12 @@
 import { isDeepStrictEqual } from 'node:util';
 import packageJson from '../../package.json' with { type: 'json' };
 import { dataPlane, managementApi } from '../compose.ts';
-import { type Configuration, loadConfiguration, withCertificate } from '../control/config-file.ts';
+import {
+  type Configuration,
+  loadConfiguration,
+  withCertificate,
+  withPasswordKey,
+} from '../control/config-file.ts';
 import { ConfigurationError } from '../control/configuration-error.ts';
 import { HttpListenError, type HttpServer, serveHttp } from '../control/http/server.ts';
 import { ListenError } from '../net/listener.ts';
@@ -43,7 +48,8 @@ export async function serve(options: ServeOptions): Promise<number> {
 
 /** Throws `ConfigurationError`. */
 async function load(file: string): Promise<Configuration> {
-  return await withCertificate(await loadConfiguration(file, process.env));
+  const configuration = await loadConfiguration(file, process.env);
+  return await withPasswordKey(await withCertificate(configuration));
 }
 
 class Service {

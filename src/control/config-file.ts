@@ -7,6 +7,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
+import type { ClientPasswordAuthType } from '../credential/credentials.ts';
 import { Secret } from '../credential/secret.ts';
 import type {
   ClientTls,
@@ -14,6 +15,7 @@ import type {
   DBInstance,
   DBProxy,
   Endpoint,
+  EngineName,
   SecretEntry,
   Snapshot,
   TcpAddress,
@@ -24,6 +26,7 @@ import { crossCheck } from './cross-check.ts';
 import { type Environment, substitute } from './environment.ts';
 import { type Explained, explain, explainConflict, typeAt } from './explain.ts';
 import { certificateNames, ownCertificate } from './own-certificate.ts';
+import { ownPasswordKey } from './own-password-key.ts';
 import { type File, fileSchema } from './schema.ts';
 import { matchesArn } from './secret-arn.ts';
 import { TlsFileReader, type TlsTexts } from './tls-files.ts';
@@ -44,6 +47,8 @@ export interface Configuration {
   readonly drainTimeoutMs: number;
   /** Set when the file names no certificate, and the snapshot has none: one is to be made. */
   readonly ownCertificate: OwnCertificateRequest | undefined;
+  /** The folder to keep the password key in; undefined when no proxy needs one. */
+  readonly ownPasswordKey: string | undefined;
   /** What is right, but worth telling. */
   readonly warnings: readonly string[];
 }
@@ -104,6 +109,19 @@ export async function withCertificate(configuration: Configuration): Promise<Con
     ownCertificate: undefined,
     snapshot: { ...snapshot, Tls },
     warnings: own.warning === undefined ? warnings : [...warnings, own.warning],
+  };
+}
+
+/** The configuration with the key that MySQL clients without TLS encrypt their passwords with. */
+export async function withPasswordKey(configuration: Configuration): Promise<Configuration> {
+  const { ownPasswordKey: directory, snapshot, warnings } = configuration;
+  if (directory === undefined) return configuration;
+  const { privateKey: PasswordKey, warning } = await ownPasswordKey(directory);
+  return {
+    ...configuration,
+    ownPasswordKey: undefined,
+    snapshot: { ...snapshot, PasswordKey },
+    warnings: warning === undefined ? warnings : [...warnings, warning],
   };
 }
 
@@ -227,10 +245,14 @@ function toConfiguration(file: File, folder: string, reader: TlsFileReader): Con
   return {
     snapshot: {
       Tls: isGiven ? { ...settings, Certificate, PrivateKey } : undefined,
+      PasswordKey: undefined,
       Secrets: file.Secrets.map(toSecret),
       DBProxies: proxies,
     },
     ownCertificate: isGiven ? undefined : { directory, names, settings },
+    ownPasswordKey: proxies.some(({ EngineFamily }) => EngineFamily === 'MYSQL')
+      ? directory
+      : undefined,
     warnings: reader.warnings,
     api: toApi(file.Api),
     drainTimeoutMs: file.DrainTimeout * 1000,
@@ -268,25 +290,35 @@ function toSecret({ Name, SecretString }: File['Secrets'][number]): SecretEntry 
 }
 
 function toProxy(proxy: FileProxy, file: File, instances: readonly DBInstance[]): DBProxy {
+  const target = findTarget(proxy, instances);
   return {
     DBProxyName: proxy.DBProxyName,
     EngineFamily: proxy.EngineFamily,
+    ServerVersion: proxy.ServerVersion,
     RequireTLS: proxy.RequireTLS,
     IdleClientTimeout: proxy.IdleClientTimeout,
     MaxClientConnections: proxy.MaxClientConnections,
-    Replication: proxy.Replication,
-    NotificationFanOut: proxy.NotificationFanOut,
-    Auth: proxy.Auth.map((auth) => toAuth(auth, file)),
-    Target: findTarget(proxy, instances),
+    Replication: proxy.Replication ?? 'passthrough',
+    NotificationFanOut: proxy.NotificationFanOut ?? true,
+    Auth: proxy.Auth.map((auth) => toAuth(auth, target, file)),
+    Target: target,
     ConnectionPoolConfig: toPoolConfig(proxy.TargetGroup.ConnectionPoolConfig),
     Endpoints: toEndpoints(proxy),
   };
 }
 
-function toAuth(auth: FileProxy['Auth'][number], file: File): UserAuth {
+/** MariaDB itself has no caching_sha2_password, and not all of its clients do. */
+const USUAL_AUTH_TYPES: Readonly<Record<EngineName, ClientPasswordAuthType>> = {
+  postgres: 'POSTGRES_SCRAM_SHA_256',
+  mysql: 'MYSQL_CACHING_SHA2_PASSWORD',
+  mariadb: 'MYSQL_NATIVE_PASSWORD',
+};
+
+function toAuth(auth: FileProxy['Auth'][number], target: DBInstance, file: File): UserAuth {
   const owner = { region: file.Region, accountId: file.AccountId };
   const secret = file.Secrets.find(({ Name }) => matchesArn(Name, auth.SecretArn, owner));
-  return { ...auth, SecretArn: checked(secret).Name };
+  const { ClientPasswordAuthType = USUAL_AUTH_TYPES[target.Engine] } = auth;
+  return { ...auth, ClientPasswordAuthType, SecretArn: checked(secret).Name };
 }
 
 function findTarget({ TargetGroup }: FileProxy, instances: readonly DBInstance[]): DBInstance {

@@ -4,9 +4,9 @@
  * one message lists these problems beside those of the schema. Pure.
  */
 
-import type { Address } from '../proxy/snapshot.ts';
+import type { Address, EngineFamily, EngineName } from '../proxy/snapshot.ts';
 import { formatPath, type Path } from './configuration-error.ts';
-import { isLoopback, overlaps } from './listen-address.ts';
+import { isLoopback, isPostgresSocket, overlaps } from './listen-address.ts';
 import { type Parts, type Placed, type PlacedProxy, type SecretParts, salvage } from './salvage.ts';
 import { matchesArn } from './secret-arn.ts';
 
@@ -29,6 +29,7 @@ export function crossCheck(input: unknown): readonly Conflict[] {
     ...endpoints.filter(({ value }) => value === 'default').map(reservedName),
     ...duplicateAddresses(parts.listeners),
     ...parts.proxies.flatMap((proxy) => [
+      ...checkFamily(proxy, parts),
       ...checkAuth(proxy, parts),
       ...checkTargets(proxy, parts),
       ...checkIdlePercent(proxy),
@@ -59,6 +60,65 @@ function duplicateAddresses(listeners: readonly Placed<Address>[]): readonly Con
     if (taken === undefined) return [];
     return [{ path, text: `must not be an address that ${formatPath(taken.path)} listens on` }];
   });
+}
+
+/** The engine family of each setting that not both have. */
+const FAMILY_OF: Readonly<Record<string, EngineFamily>> = {
+  Replication: 'POSTGRESQL',
+  NotificationFanOut: 'POSTGRESQL',
+  ServerVersion: 'MYSQL',
+};
+
+const ENGINES_OF: Readonly<Record<EngineFamily, readonly EngineName[]>> = {
+  POSTGRESQL: ['postgres'],
+  MYSQL: ['mysql', 'mariadb'],
+};
+
+const AUTH_TYPE_PREFIX: Readonly<Record<EngineFamily, string>> = {
+  POSTGRESQL: 'POSTGRES_',
+  MYSQL: 'MYSQL_',
+};
+
+const SOCKET_OF: Readonly<Record<EngineFamily, string>> = {
+  POSTGRESQL:
+    'must end with .s.PGSQL. and a port, where clients of POSTGRESQL look for a Unix socket',
+  MYSQL: 'must end with .sock: clients of MYSQL are told the path of a Unix socket',
+};
+
+/** Everything that is in a proxy must be of its own engine family. */
+function checkFamily(
+  { family, targets, authTypes, ofFamilies, listeners }: PlacedProxy,
+  { instanceEngines }: Parts,
+): readonly Conflict[] {
+  if (family === undefined) return [];
+  const engines = ENGINES_OF[family];
+  const strangers = targets.filter(({ value }) => {
+    const engine = instanceEngines.get(value);
+    return engine !== undefined && !engines.includes(engine);
+  });
+  const prefix = AUTH_TYPE_PREFIX[family];
+  const wrongTypes = authTypes.filter(({ value }) => !value.startsWith(prefix));
+  const wrongSettings = ofFamilies.filter(({ name }) => FAMILY_OF[name] !== family);
+  const wrongSockets = listeners.filter(
+    ({ value }) =>
+      'socketPath' in value && isPostgresSocket(value.socketPath) !== (family === 'POSTGRESQL'),
+  );
+  return [
+    ...strangers.map(({ path }) => ({
+      path,
+      text: `must be a DB instance with Engine ${engines.join(' or ')}, as EngineFamily is ${family}`,
+    })),
+    ...wrongTypes.map(({ path }) => ({
+      path,
+      text: `must begin with ${prefix}, as EngineFamily is ${family}`,
+    })),
+    ...wrongSettings.map(({ name, path }) => ({
+      path,
+      text: `is for EngineFamily ${FAMILY_OF[name]} only`,
+      isComplete: true,
+    })),
+    ...wrongSockets.map(({ path }) => ({ path, text: SOCKET_OF[family] })),
+  ];
 }
 
 function checkAuth({ secretArns }: PlacedProxy, parts: Parts): readonly Conflict[] {

@@ -30,15 +30,20 @@ export function formatTcpAddress({ host, port }: TcpAddress): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
+/** MySQL's clients are given the name of the socket; by it nobody takes a folder for one. */
+function parseSocketPath(text: string): UnixAddress | undefined {
+  const isMySqlSocket = /^\/[^\0]*[^/\0]\.sock$/.test(text);
+  return isMySqlSocket || isPostgresSocket(text) ? { socketPath: normalize(text) } : undefined;
+}
+
 /**
  * A Unix socket is found by libpq, and by nearly every other client, under this name only, in the folder
  * that it takes for the host.
  * https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-HOST
  */
-function parseSocketPath(text: string): UnixAddress | undefined {
-  const port = /^\/[^\0]*(?<=\/)\.s\.PGSQL\.(?<port>[1-9]\d{0,4})$/.exec(text)?.groups?.port;
-  if (port === undefined || Number(port) > PORT_MAX) return undefined;
-  return { socketPath: normalize(text) };
+export function isPostgresSocket(path: string): boolean {
+  const port = /^\/[^\0]*(?<=\/)\.s\.PGSQL\.(?<port>[1-9]\d{0,4})$/.exec(path)?.groups?.port;
+  return port !== undefined && Number(port) <= PORT_MAX;
 }
 
 export function isTooLong({ socketPath }: UnixAddress): boolean {

@@ -5,12 +5,13 @@
  */
 
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { Secret } from '../credential/secret.ts';
 import type { Endpoint, Snapshot } from '../proxy/snapshot.ts';
+import { keepFiles } from './kept-file.ts';
 import { isHost } from './listen-address.ts';
 import type { CertificateAndKey } from './make-certificate.ts';
 
@@ -102,26 +103,14 @@ function isGood(
 }
 
 /** Returns what went wrong. */
-function keep(directory: string, made: CertificateAndKey): string | undefined {
-  try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
-    chmodSync(directory, 0o700);
-    replace(join(directory, PAIR_FILE), made.certificate + made.privateKey);
-    replace(join(directory, CERTIFICATE_FILE), made.certificate);
-    return undefined;
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'failed';
-    return `StateDirectory: the self-signed certificate cannot be kept in ${JSON.stringify(directory)} (${code}), so clients will see another one after the next start.`;
-  }
-}
-
-/** At no time is there half a file, or one that others may read. */
-function replace(file: string, text: string): void {
-  const temporary = `${file}.${process.pid}`;
-  try {
-    writeFileSync(temporary, text, { mode: 0o600 });
-    renameSync(temporary, file);
-  } finally {
-    rmSync(temporary, { force: true });
-  }
+function keep(
+  directory: string,
+  { certificate, privateKey }: CertificateAndKey,
+): string | undefined {
+  const failure = keepFiles(directory, {
+    [PAIR_FILE]: certificate + privateKey,
+    [CERTIFICATE_FILE]: certificate,
+  });
+  if (failure === undefined) return undefined;
+  return `StateDirectory: the self-signed certificate cannot be kept in ${JSON.stringify(directory)} (${failure}), so clients will see another one after the next start.`;
 }

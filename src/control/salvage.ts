@@ -4,14 +4,17 @@
  */
 
 import { z } from 'zod';
+import type { ClientPasswordAuthType } from '../credential/credentials.ts';
 import { targetAddress } from '../proxy/settings.ts';
-import type { Address } from '../proxy/snapshot.ts';
+import type { Address, EngineFamily, EngineName } from '../proxy/snapshot.ts';
 import type { Path } from './configuration-error.ts';
 import {
   connectionPoolConfigSchema,
   dbInstanceSchema,
   dbProxySchema,
+  engineSchema,
   fileSchema,
+  passwordAuthTypeSchema,
   prioritySchema,
   secretSchema,
 } from './schema.ts';
@@ -29,6 +32,13 @@ export interface SecretParts {
 }
 
 export interface PlacedProxy {
+  /** Undefined when it is none, or missing. */
+  readonly family: EngineFamily | undefined;
+  readonly authTypes: readonly Placed<ClientPasswordAuthType>[];
+  /** What the file has of settings that only one engine family has, by their names. */
+  readonly ofFamilies: readonly { readonly name: string; readonly path: Path }[];
+  /** Its own and those of its endpoints. */
+  readonly listeners: readonly Placed<Address>[];
   /** None or one. */
   readonly name: readonly Placed<string>[];
   readonly secretArns: readonly Placed<string>[];
@@ -45,6 +55,7 @@ export interface PlacedProxy {
 export interface Parts {
   readonly owner: SecretOwner;
   readonly instanceNames: readonly Placed<string>[];
+  readonly instanceEngines: ReadonlyMap<string, EngineName>;
   readonly instanceAddresses: ReadonlyMap<string, Address>;
   readonly secrets: readonly SecretParts[];
   readonly proxies: readonly PlacedProxy[];
@@ -64,6 +75,7 @@ export function salvage(input: unknown): Parts {
       accountId: sound(fileSchema.shape.AccountId, child(file, 'AccountId'))[0]?.value ?? '',
     },
     instanceNames: instances.flatMap((each) => sound(text, child(each, 'DBInstanceIdentifier'))),
+    instanceEngines: new Map(instances.flatMap(engineOf)),
     instanceAddresses: new Map(instances.flatMap(addressOf)),
     secrets: items(child(file, 'Secrets')).flatMap(secretParts),
     proxies: proxies.map(proxyParts),
@@ -77,7 +89,13 @@ export function salvage(input: unknown): Parts {
 function addressOf({ value }: Placed<unknown>): readonly (readonly [string, Address])[] {
   const instance = dbInstanceSchema.safeParse(value).data;
   if (instance === undefined) return [];
-  return [[instance.DBInstanceIdentifier, targetAddress(instance.Endpoint)]];
+  return [[instance.DBInstanceIdentifier, targetAddress(instance)]];
+}
+
+function engineOf(instance: Placed<unknown>): readonly (readonly [string, EngineName])[] {
+  const [name] = sound(text, child(instance, 'DBInstanceIdentifier'));
+  const [engine] = sound(engineSchema, child(instance, 'Engine'));
+  return name === undefined || engine === undefined ? [] : [[name.value, engine.value]];
 }
 
 function secretParts(secret: Placed<unknown>): readonly SecretParts[] {
@@ -90,7 +108,19 @@ function proxyParts(proxy: Placed<unknown>): PlacedProxy {
   const group = child(proxy, 'TargetGroup');
   const config = child(group, 'ConnectionPoolConfig');
   const { MaxConnectionsPercent, MaxIdleConnectionsPercent } = pool;
+  const { EngineFamily, Listen } = dbProxySchema.shape;
   return {
+    family: sound(EngineFamily, child(proxy, 'EngineFamily'))[0]?.value,
+    authTypes: items(child(proxy, 'Auth')).flatMap((auth) =>
+      sound(passwordAuthTypeSchema, child(auth, 'ClientPasswordAuthType')),
+    ),
+    ofFamilies: ['Replication', 'NotificationFanOut', 'ServerVersion'].flatMap((name) => {
+      const { value, path } = child(proxy, name);
+      return value === undefined ? [] : [{ name, path }];
+    }),
+    listeners: [proxy, ...endpointsOf(proxy)].flatMap((each) =>
+      sound(Listen, child(each, 'Listen')),
+    ),
     name: sound(text, child(proxy, 'DBProxyName')),
     secretArns: items(child(proxy, 'Auth')).flatMap((auth) =>
       sound(text, child(auth, 'SecretArn')),

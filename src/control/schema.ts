@@ -9,7 +9,7 @@
 import { isIPv6 } from 'node:net';
 import { z } from 'zod';
 import { targetAddress } from '../proxy/settings.ts';
-import type { Address } from '../proxy/snapshot.ts';
+import type { Address, EngineName } from '../proxy/snapshot.ts';
 import {
   isHost,
   isLoopback,
@@ -21,7 +21,6 @@ import {
 
 /** The RDS API's own rule for the names of proxies, endpoints and target groups. */
 const NAME = /^[a-zA-Z](?:-?[a-zA-Z0-9]+)*$/;
-const POSTGRES_PORT = 5432;
 const DAY_S = 86_400;
 
 function integer(min: number, max: number) {
@@ -80,7 +79,7 @@ function flag() {
 }
 
 const LISTEN =
-  'must be host:port or the path of a Unix socket, for example 127.0.0.1:6432, "[::1]:6432" or /run/berth/.s.PGSQL.6432';
+  'must be host:port or the path of a Unix socket, for example 127.0.0.1:6432, "[::1]:6432", /run/berth/.s.PGSQL.6432 or, for MYSQL, /run/berth/mysql.sock';
 const LISTEN_API =
   'must be host:port, for example 127.0.0.1:6432 or "[::1]:6432"; the API listens on no Unix socket';
 const SOCKET_PATH_TOO_LONG = `must be shorter: a Unix socket's path has at most ${SOCKET_PATH_MAX} bytes`;
@@ -103,24 +102,15 @@ const listen = listenOn(parseListenAddress, LISTEN).refine(
   { error: SOCKET_PATH_TOO_LONG },
 );
 
-const address = text('a host name, an IP address or the folder of a Unix socket', 253).refine(
-  (value) => value.startsWith('/') || isHost(value) || isIPv6(value),
-  {
-    error:
-      'must be a host name, an IP address without brackets or the folder of a Unix socket; the port is a setting of its own',
-  },
-);
+const address = text(
+  'a host name, an IP address or, for a Unix socket, its folder or (MySQL) its path',
+  253,
+).refine((value) => value.startsWith('/') || isHost(value) || isIPv6(value), {
+  error:
+    'must be a host name, an IP address without brackets or, for a Unix socket, its folder or (MySQL) its path; the port is a setting of its own',
+});
 
-const endpointAddress = mapping({
-  Address: address,
-  Port: integer(1, 65_535).default(POSTGRES_PORT),
-}).refine(
-  (endpoint) => {
-    const target = targetAddress(endpoint);
-    return !('socketPath' in target) || !isTooLong(target);
-  },
-  { path: ['Address'], error: SOCKET_PATH_TOO_LONG },
-);
+const endpointAddress = mapping({ Address: address, Port: integer(1, 65_535).optional() });
 
 const api = mapping({
   Listen: listenOn(parseTcpAddress, LISTEN_API),
@@ -161,11 +151,26 @@ const clientTls = mapping({
     error: 'may be REQUIRED only with a ClientCAFile',
   });
 
+const TLS_MODE = oneOf(['disable', 'prefer', 'require', 'verify-ca', 'verify-full'], {
+  allow: 'what begins in plain text may as well stay so: use prefer',
+});
+
+/** The same modes by the names that MySQL's clients have for them. */
+const MYSQL_MODES: Readonly<Record<string, z.output<typeof TLS_MODE>>> = {
+  DISABLED: 'disable',
+  PREFERRED: 'prefer',
+  REQUIRED: 'require',
+  VERIFY_CA: 'verify-ca',
+  VERIFY_IDENTITY: 'verify-full',
+};
+
+function postgresMode(mode: unknown): unknown {
+  return (typeof mode === 'string' ? MYSQL_MODES[mode] : undefined) ?? mode;
+}
+
 /** An extension. */
 const databaseTls = mapping({
-  Mode: oneOf(['disable', 'prefer', 'require', 'verify-ca', 'verify-full'], {
-    allow: 'what begins in plain text may as well stay so: use prefer',
-  }).default('prefer'),
+  Mode: z.preprocess(postgresMode, TLS_MODE).default('prefer'),
   CAFile: file().optional(),
   CertificateFile: file().optional(),
   PrivateKeyFile: file().optional(),
@@ -185,15 +190,27 @@ const databaseTls = mapping({
     error: 'has no effect when Mode is disable',
   });
 
+const PORTS: Readonly<Record<EngineName, number>> = { postgres: 5432, mysql: 3306, mariadb: 3306 };
+
+export const engineSchema = oneOf(['postgres', 'mysql', 'mariadb']);
+
 export const dbInstanceSchema = mapping({
   DBInstanceIdentifier: name(),
-  Engine: oneOf(['postgres'], {
-    mysql: 'MySQL is not supported yet',
-    mariadb: 'MariaDB is not supported yet',
-  }),
+  Engine: engineSchema,
   Endpoint: endpointAddress,
   Tls: databaseTls.prefault({}),
-});
+})
+  .transform(({ Endpoint: { Address, Port }, ...instance }) => ({
+    ...instance,
+    Endpoint: { Address, Port: Port ?? PORTS[instance.Engine] },
+  }))
+  .refine(
+    (instance) => {
+      const target = targetAddress(instance);
+      return !('socketPath' in target) || !isTooLong(target);
+    },
+    { path: ['Endpoint', 'Address'], error: SOCKET_PATH_TOO_LONG },
+  );
 
 const SECRET_STRING = 'must be a mapping, or JSON, with username and password';
 
@@ -212,6 +229,13 @@ export const secretSchema = mapping({
   ),
 });
 
+export const passwordAuthTypeSchema = oneOf([
+  'POSTGRES_SCRAM_SHA_256',
+  'POSTGRES_MD5',
+  'MYSQL_CACHING_SHA2_PASSWORD',
+  'MYSQL_NATIVE_PASSWORD',
+]);
+
 export const authSchema = mapping({
   AuthScheme: oneOf(['SECRETS']).default('SECRETS'),
   SecretArn: text('the Name or the ARN of a secret', 2048),
@@ -219,9 +243,8 @@ export const authSchema = mapping({
     REQUIRED: 'IAM authentication is not supported yet',
     ENABLED: 'RDS Proxy has it for SQL Server only',
   }).default('DISABLED'),
-  ClientPasswordAuthType: oneOf(['POSTGRES_SCRAM_SHA_256', 'POSTGRES_MD5']).default(
-    'POSTGRES_SCRAM_SHA_256',
-  ),
+  /** By default the strongest that the engine itself has. */
+  ClientPasswordAuthType: passwordAuthTypeSchema.optional(),
 });
 
 /** An extension. */
@@ -259,16 +282,20 @@ export const endpointSchema = mapping({
 
 export const dbProxySchema = mapping({
   DBProxyName: name(),
-  EngineFamily: oneOf(['POSTGRESQL'], { MYSQL: 'MYSQL is not supported yet' }),
+  EngineFamily: oneOf(['POSTGRESQL', 'MYSQL']),
   Listen: listen,
   RequireTLS: flag().default(false),
   IdleClientTimeout: integer(1, 28_800).default(1800),
   /** An extension. */
   MaxClientConnections: integer(1, 1_000_000).default(10_000),
   /** An extension. */
-  Replication: oneOf(['passthrough', 'refuse']).default('passthrough'),
+  Replication: oneOf(['passthrough', 'refuse']).optional(),
   /** An extension. */
-  NotificationFanOut: flag().default(true),
+  NotificationFanOut: flag().optional(),
+  /** An extension. */
+  ServerVersion: text('the version that clients are told', 64)
+    .regex(/^\d+\.\d+[!-~]*$/, { error: 'must begin like 8.4.0, without spaces' })
+    .optional(),
   Auth: listOf(authSchema, 1, 200),
   TargetGroup: mapping({
     DBInstanceIdentifiers: listOf(name(), 1, 1),
@@ -314,5 +341,5 @@ export const UNSUPPORTED_KEYS: Readonly<Record<string, string>> = {
   'DBProxies.Tags': 'tags are not supported yet',
   'DBProxies.TargetGroup.DBClusterIdentifiers': 'DB clusters are not supported yet',
   'DBProxies.TargetGroup.ConnectionPoolConfig.SessionPinningFilters':
-    'as in RDS Proxy, the filters are for MYSQL, and MYSQL is not supported yet',
+    'the filters are not supported yet',
 };

@@ -11,7 +11,17 @@ import { identityOf, type SecretIdentity } from './secret-identity.ts';
 /** The quota of RDS Proxy, "secrets per proxy". */
 export const SECRETS_PER_PROXY_MAX = 200;
 
-export type ClientPasswordAuthType = 'POSTGRES_SCRAM_SHA_256' | 'POSTGRES_MD5';
+export type PostgresPasswordAuthType = 'POSTGRES_SCRAM_SHA_256' | 'POSTGRES_MD5';
+export type MySqlPasswordAuthType = 'MYSQL_CACHING_SHA2_PASSWORD' | 'MYSQL_NATIVE_PASSWORD';
+/** Of one engine family in all entries of a proxy, as the configuration has made sure. */
+export type ClientPasswordAuthType = PostgresPasswordAuthType | MySqlPasswordAuthType;
+
+const STRONGEST_FIRST: readonly ClientPasswordAuthType[] = [
+  'POSTGRES_SCRAM_SHA_256',
+  'MYSQL_CACHING_SHA2_PASSWORD',
+  'POSTGRES_MD5',
+  'MYSQL_NATIVE_PASSWORD',
+];
 
 /** What is needed of an entry of `Secrets`. */
 export interface SecretSource {
@@ -86,8 +96,8 @@ export class Credentials {
   }
 
   /**
-   * How to ask `user` for a password. A user that is not known is asked as most users are (SCRAM
-   * when in doubt), so that the question does not tell which users exist.
+   * How to ask `user` for a password. A user that is not known is asked as most users are (in the
+   * stronger way when in doubt), so that the question does not tell which users exist.
    */
   authTypeFor(user: string): ClientPasswordAuthType {
     const credential = this.#byUser.get(user);
@@ -103,11 +113,15 @@ export class Credentials {
   }
 
   get #mostCommonAuthType(): ClientPasswordAuthType {
-    let md5Count = 0;
-    for (const credential of this.#byUser.values()) {
-      if (credential.clientPasswordAuthType === 'POSTGRES_MD5') md5Count++;
+    const counts = new Map<ClientPasswordAuthType, number>();
+    for (const { clientPasswordAuthType: type } of this.#byUser.values()) {
+      counts.set(type, (counts.get(type) ?? 0) + 1);
     }
-    return md5Count * 2 > this.#byUser.size ? 'POSTGRES_MD5' : 'POSTGRES_SCRAM_SHA_256';
+    let most: ClientPasswordAuthType = 'POSTGRES_SCRAM_SHA_256';
+    for (const type of STRONGEST_FIRST) {
+      if ((counts.get(type) ?? 0) > (counts.get(most) ?? 0)) most = type;
+    }
+    return most;
   }
 }
 

@@ -5,6 +5,7 @@
 
 import type { TimerWheel } from '../base/timer-wheel.ts';
 import type { Credentials } from '../credential/credentials.ts';
+import type { Secret } from '../credential/secret.ts';
 import type { Address } from '../net/address.ts';
 import type { Stream } from '../net/stream.ts';
 import type { AcceptTls, ConnectTls } from '../net/tls.ts';
@@ -37,6 +38,10 @@ export interface EngineSettings {
   readonly isReplicationRefused: boolean;
   /** Run once on each new database connection. */
   readonly initQuery: string | undefined;
+  /** In place of the target's own; MySQL only. */
+  readonly serverVersion: string | undefined;
+  /** RSA, PEM: what MySQL clients without TLS encrypt their passwords with. Undefined: a new one. */
+  readonly passwordKey: Secret | undefined;
   /** Who is served first when the pool is full; higher is earlier. */
   readonly priorityOf: (client: {
     readonly user: string;

@@ -6,6 +6,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { TimerWheel } from '../base/timer-wheel.ts';
 import { Credentials } from '../credential/credentials.ts';
+import type { Secret } from '../credential/secret.ts';
 import type { DatabaseTls, Engine, EngineFactory, Stopped } from '../engine/contract.ts';
 import { type Address, formatAddress } from '../net/address.ts';
 import { ListenError, type Listener, listen } from '../net/listener.ts';
@@ -21,7 +22,7 @@ import type { Observer } from '../observe/events.ts';
 import { Monitor, type TargetFacts } from '../target/monitor.ts';
 import { connectionLimits, engineSettings, targetAddress } from './settings.ts';
 import type { DBProxy, Endpoint, SecretEntry } from './snapshot.ts';
-import { type AcceptedTls, databaseTls, isSameTls } from './tls.ts';
+import { type AcceptedTlsByFamily, databaseTls, isSameTls } from './tls.ts';
 
 /** The endpoint that every proxy has. */
 const DEFAULT_ENDPOINT = 'default';
@@ -35,7 +36,8 @@ export interface ProxyDependencies {
 /** What a proxy is told beside its own part of the desired state. */
 export interface Surroundings {
   readonly secrets: readonly SecretEntry[];
-  readonly tls: AcceptedTls;
+  readonly tls: AcceptedTlsByFamily;
+  readonly passwordKey: Secret | undefined;
 }
 
 interface OpenEndpoint {
@@ -54,7 +56,11 @@ export class DatabaseProxy {
   private facts: TargetFacts | undefined = undefined;
   private readonly endpoints = new Map<string, OpenEndpoint>();
 
-  constructor(spec: DBProxy, { secrets, tls }: Surroundings, dependencies: ProxyDependencies) {
+  constructor(
+    spec: DBProxy,
+    { secrets, tls, passwordKey }: Surroundings,
+    dependencies: ProxyDependencies,
+  ) {
     const { wheel, observer, engines } = dependencies;
     this.dependencies = dependencies;
     this.spec = spec;
@@ -64,11 +70,11 @@ export class DatabaseProxy {
     this.engine = engines[spec.EngineFamily]({
       proxy,
       target,
-      address: targetAddress(spec.Target.Endpoint),
+      address: targetAddress(spec.Target),
       wheel,
       observer,
       limits: connectionLimits(spec.ConnectionPoolConfig, undefined),
-      settings: engineSettings(spec, tls, this.databaseTls),
+      settings: engineSettings(spec, tls[spec.EngineFamily], this.databaseTls, passwordKey),
       credentials: Credentials.resolve(spec.Auth, secrets).credentials,
       targetCounters: this.targetCounters,
       doubted: () => this.monitor.doubt(),
@@ -137,14 +143,14 @@ export class DatabaseProxy {
   }
 
   /** Takes effect at once. Throws `ListenError` when a new address cannot be listened on. */
-  configure(spec: DBProxy, { secrets, tls }: Surroundings): void {
+  configure(spec: DBProxy, { secrets, tls, passwordKey }: Surroundings): void {
     // The same object as before tells the engine that nothing has changed.
     if (!isSameTls(spec.Target.Tls, this.spec.Target.Tls)) {
       this.databaseTls = databaseTls(spec.Target);
     }
     this.spec = spec;
     this.engine.configure(
-      engineSettings(spec, tls, this.databaseTls),
+      engineSettings(spec, tls[spec.EngineFamily], this.databaseTls, passwordKey),
       Credentials.resolve(spec.Auth, secrets).credentials,
     );
     this.engine.limit(connectionLimits(spec.ConnectionPoolConfig, this.facts));

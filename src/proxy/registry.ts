@@ -13,14 +13,14 @@ import type {
 } from '../observe/descriptions.ts';
 import { DatabaseProxy, type ProxyDependencies, type Surroundings } from './proxy.ts';
 import type { DBProxy, Snapshot } from './snapshot.ts';
-import { type AcceptedTls, acceptedTls, isSameTls } from './tls.ts';
+import { type AcceptedTlsByFamily, acceptedTls, isSameTls } from './tls.ts';
 
 export class ProxyRegistry implements MetricsSource {
   private readonly dependencies: ProxyDependencies;
   private readonly proxies = new Map<string, DatabaseProxy>();
   /** No longer wanted; their last clients are finishing. */
   private readonly retiring = new Set<DatabaseProxy>();
-  private tls: AcceptedTls = acceptedTls(undefined);
+  private tls: AcceptedTlsByFamily = acceptedTls(undefined);
   private tlsSpec: Snapshot['Tls'] = undefined;
 
   constructor(dependencies: ProxyDependencies) {
@@ -57,7 +57,8 @@ export class ProxyRegistry implements MetricsSource {
    */
   reconcile(snapshot: Snapshot, drainTimeoutMs: number): void {
     const errors: unknown[] = [];
-    const surroundings = { secrets: snapshot.Secrets, tls: this.tlsFor(snapshot.Tls) };
+    const { Secrets: secrets, PasswordKey: passwordKey } = snapshot;
+    const surroundings = { secrets, passwordKey, tls: this.tlsFor(snapshot.Tls) };
     for (const [name, proxy] of this.proxies) {
       const wanted = snapshot.DBProxies.find((each) => each.DBProxyName === name);
       if (wanted === undefined || !proxy.canBecome(wanted)) {
@@ -141,7 +142,7 @@ export class ProxyRegistry implements MetricsSource {
   }
 
   /** Who is connected keeps the certificate that it has seen; who comes sees the new one. */
-  private tlsFor(spec: Snapshot['Tls']): AcceptedTls {
+  private tlsFor(spec: Snapshot['Tls']): AcceptedTlsByFamily {
     if (!isSameTls(spec, this.tlsSpec)) {
       this.tls = acceptedTls(spec);
       this.tlsSpec = spec;

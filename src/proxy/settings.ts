@@ -1,6 +1,7 @@
 /** From desired state, in the units of the RDS API, to what the engine and the pools work with. */
 
 import { join } from 'node:path';
+import type { Secret } from '../credential/secret.ts';
 import type { ClientTls, DatabaseTls, EngineSettings } from '../engine/contract.ts';
 import type { Address } from '../net/address.ts';
 import type { ConnectionLimits } from '../pool/budget.ts';
@@ -16,6 +17,7 @@ export function engineSettings(
   proxy: DBProxy,
   clientTls: Pick<ClientTls, 'accept' | 'isCertificateRequired'>,
   databaseTls: DatabaseTls,
+  passwordKey: Secret | undefined,
 ): EngineSettings {
   const config = proxy.ConnectionPoolConfig;
   // Who must show a certificate cannot do so in plain text.
@@ -30,6 +32,8 @@ export function engineSettings(
     hasNotificationFanOut: proxy.NotificationFanOut,
     isSessionMode: config.PoolMode === 'SESSION',
     initQuery: config.InitQuery,
+    serverVersion: proxy.ServerVersion,
+    passwordKey,
     priorityOf: priorityOf(config.Priorities),
     clientTls: { ...clientTls, isRequired: isTlsRequired },
     databaseTls,
@@ -95,8 +99,11 @@ function percent(whole: number, share: number): number {
   return Math.floor((whole * share) / 100);
 }
 
-export function targetAddress({ Address, Port }: DBInstance['Endpoint']): Address {
-  return Address.startsWith('/')
-    ? { socketPath: join(Address, `.s.PGSQL.${Port}`) }
-    : { host: Address, port: Port };
+export function targetAddress({
+  Endpoint: { Address, Port },
+  Engine,
+}: Pick<DBInstance, 'Endpoint' | 'Engine'>): Address {
+  if (!Address.startsWith('/')) return { host: Address, port: Port };
+  // PostgreSQL's sockets are known by their folder and port, those of MySQL by their own name.
+  return { socketPath: Engine === 'postgres' ? join(Address, `.s.PGSQL.${Port}`) : Address };
 }

@@ -4,6 +4,7 @@
  * docs/configuration.md. The control plane makes it, `registry.ts` reconciles towards it.
  */
 
+import type { ClientPasswordAuthType } from '../credential/credentials.ts';
 import type { Secret } from '../credential/secret.ts';
 import type { Address } from '../net/address.ts';
 
@@ -32,10 +33,16 @@ export interface ClientTls {
   readonly MinProtocolVersion: 'TLSv1.2' | 'TLSv1.3';
 }
 
+export type EngineFamily = 'POSTGRESQL' | 'MYSQL';
+export type EngineName = 'postgres' | 'mysql' | 'mariadb';
+
 export interface DBInstance {
   readonly DBInstanceIdentifier: string;
-  readonly Engine: 'postgres';
-  /** An `Address` that begins with `/` is the folder of a Unix socket. */
+  readonly Engine: EngineName;
+  /**
+   * An `Address` that begins with `/` is that of a Unix socket: its folder for PostgreSQL, the socket
+   * itself for MySQL and MariaDB.
+   */
   readonly Endpoint: { readonly Address: string; readonly Port: number };
   readonly Tls: DatabaseTls;
 }
@@ -45,8 +52,6 @@ export interface SecretEntry {
   readonly username: string;
   readonly password: Secret;
 }
-
-export type ClientPasswordAuthType = 'POSTGRES_SCRAM_SHA_256' | 'POSTGRES_MD5';
 
 export interface UserAuth {
   readonly AuthScheme: 'SECRETS';
@@ -86,7 +91,9 @@ export interface Endpoint {
 
 export interface DBProxy {
   readonly DBProxyName: string;
-  readonly EngineFamily: 'POSTGRESQL';
+  readonly EngineFamily: EngineFamily;
+  /** What MySQL clients are told; undefined: the version of the target. */
+  readonly ServerVersion: string | undefined;
   readonly RequireTLS: boolean;
   readonly IdleClientTimeout: number;
   readonly MaxClientConnections: number;
@@ -102,6 +109,11 @@ export interface DBProxy {
 export interface Snapshot {
   /** Undefined: clients cannot have TLS. */
   readonly Tls: ClientTls | undefined;
+  /**
+   * An RSA key, PEM, that MySQL clients without TLS encrypt their passwords with; undefined: one is made
+   * at each start.
+   */
+  readonly PasswordKey: Secret | undefined;
   readonly Secrets: readonly SecretEntry[];
   readonly DBProxies: readonly DBProxy[];
 }

@@ -6,21 +6,26 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ClientTls, DatabaseTls } from '../engine/contract.ts';
 import { AcceptTls, ConnectTls } from '../net/tls.ts';
-import type { DBInstance, DBProxy, Snapshot } from './snapshot.ts';
+import type { DBInstance, EngineFamily, Snapshot } from './snapshot.ts';
 
 /** What a client may name with ALPN, and what we name to a database. */
-const PROTOCOLS: Readonly<Record<DBProxy['EngineFamily'], readonly string[]>> = {
+const PROTOCOLS: Readonly<Record<EngineFamily, readonly string[]>> = {
   // https://www.iana.org/assignments/tls-extensiontype-values
   POSTGRESQL: ['postgresql'],
+  // MySQL has no name there, and its clients name none.
+  MYSQL: [],
 };
 
 export type AcceptedTls = Pick<ClientTls, 'accept' | 'isCertificateRequired'>;
 
+export type AcceptedTlsByFamily = Readonly<Record<EngineFamily, AcceptedTls>>;
+
 /** Throws when the key is not that of the certificate. */
-export function acceptedTls(
-  tls: Snapshot['Tls'],
-  family: DBProxy['EngineFamily'] = 'POSTGRESQL',
-): AcceptedTls {
+export function acceptedTls(tls: Snapshot['Tls']): AcceptedTlsByFamily {
+  return { POSTGRESQL: acceptedTlsOf(tls, 'POSTGRESQL'), MYSQL: acceptedTlsOf(tls, 'MYSQL') };
+}
+
+function acceptedTlsOf(tls: Snapshot['Tls'], family: EngineFamily): AcceptedTls {
   if (tls === undefined) return { accept: undefined, isCertificateRequired: false };
   const accept = new AcceptTls({
     certificate: tls.Certificate,
@@ -33,7 +38,7 @@ export function acceptedTls(
 }
 
 /** Throws when the key is not that of the certificate. */
-export function databaseTls({ Endpoint, Tls }: DBInstance): DatabaseTls {
+export function databaseTls({ Endpoint, Engine, Tls }: DBInstance): DatabaseTls {
   if (Tls.Mode === 'disable') return { connect: undefined, isRequired: false };
   const connect = new ConnectTls({
     verify: verificationOf(Tls),
@@ -42,7 +47,7 @@ export function databaseTls({ Endpoint, Tls }: DBInstance): DatabaseTls {
     certificate: Tls.Certificate,
     privateKey: Tls.PrivateKey?.reveal(),
     minVersion: Tls.MinProtocolVersion,
-    protocols: PROTOCOLS.POSTGRESQL,
+    protocols: PROTOCOLS[Engine === 'postgres' ? 'POSTGRESQL' : 'MYSQL'],
   });
   return { connect, isRequired: Tls.Mode !== 'prefer' };
 }

@@ -43,6 +43,8 @@ const SETTINGS: EngineSettings = {
   hasNotificationFanOut: true,
   isSessionMode: false,
   initQuery: undefined,
+  serverVersion: undefined,
+  passwordKey: undefined,
   priorityOf: () => 0,
   pool: POOL,
   clientTls: { accept: undefined, isRequired: false, isCertificateRequired: false },

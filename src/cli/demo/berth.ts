@@ -109,11 +109,13 @@ const NO_TLS = {
 function snapshotFor(postgres: EmbeddedPostgres, password: string): Snapshot {
   return {
     Tls: undefined,
+    PasswordKey: undefined,
     Secrets: [{ Name: 'app', username: BANK.user, password: new Secret(password) }],
     DBProxies: [
       {
         DBProxyName: 'demo',
         EngineFamily: 'POSTGRESQL',
+        ServerVersion: undefined,
         RequireTLS: false,
         IdleClientTimeout: 1800,
         MaxClientConnections: 10_000,

@@ -36,7 +36,7 @@ export class MySqlEndpointLogin implements LoginHost {
   }
 
   get serverVersion(): string | undefined {
-    return undefined;
+    return this.engine.settings.serverVersion;
   }
 
   whenServerKnown(told: (server: ServerFacts) => void): () => void {

@@ -3,11 +3,9 @@
  * only thing outside this room knows it by is the `Engine` contract.
  */
 
-import { generateKeyPairSync } from 'node:crypto';
 import type { BerthError } from '../../base/errors.ts';
 import type { TimerWheel } from '../../base/timer-wheel.ts';
 import type { Credentials, UserCredential } from '../../credential/credentials.ts';
-import { Secret } from '../../credential/secret.ts';
 import type { Stream } from '../../net/stream.ts';
 import type { EndpointCounters, TargetGauges } from '../../observe/counters.ts';
 import type {
@@ -26,8 +24,8 @@ import { Clients } from '../clients.ts';
 import type { DatabaseTls, Engine, EngineOptions, EngineSettings, Stopped } from '../contract.ts';
 import { Endpoint, type EndpointEngine } from '../endpoint.ts';
 import { TargetPools } from '../target-pools.ts';
-import type { ClientPlugin } from './auth/client-authenticator.ts';
-import { PasswordKey } from './auth/password-key.ts';
+import { type ClientPlugin, pluginFor } from './auth/client-authenticator.ts';
+import { type PasswordKey, passwordKeyOf } from './auth/password-key.ts';
 import { Canceller } from './cancel.ts';
 import { DatabaseConnector } from './connector.ts';
 import type { DatabaseConnection } from './database-connection.ts';
@@ -71,7 +69,7 @@ export class MySqlEngine implements Engine, EndpointEngine<Session> {
     this.observer = options.observer;
     this.settings = options.settings;
     this.credentials = options.credentials;
-    this.passwordKey = new PasswordKey(newKey());
+    this.passwordKey = passwordKeyOf(options.settings.passwordKey);
     this.target = this.targetContext(options);
     this.budget = new ConnectionBudget(options.limits);
     this.group = new PoolGroup<DatabaseConnection>({
@@ -198,7 +196,7 @@ export class MySqlEngine implements Engine, EndpointEngine<Session> {
     readonly plugin: ClientPlugin;
   } {
     const credential = this.credentials.find(user);
-    return { credential, plugin: 'mysql_native_password' };
+    return { credential, plugin: pluginFor(this.credentials.authTypeFor(user)) };
   }
 
   get server(): KnownServer {
@@ -266,9 +264,4 @@ export class MySqlEndpoint extends Endpoint<Session> implements EndpointContext 
   sessionFor(threadId: number): Session | undefined {
     return this.owner.clients.session(threadId);
   }
-}
-
-function newKey(): Secret {
-  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
-  return new Secret(privateKey.export({ type: 'pkcs8', format: 'pem' }).toString());
 }

@@ -49,6 +49,98 @@ function but(from: string, to: string): string {
   return GOOD.replace(from, () => to);
 }
 
+/** The same file for MySQL, with one text replaced by another. */
+function mysql(from = '', to = ''): string {
+  const text = GOOD.replace('Engine: postgres', 'Engine: mysql').replace('POSTGRESQL', 'MYSQL');
+  expect(text).toContain(from);
+  return text.replace(from, () => to);
+}
+
+describe('a file for MySQL and MariaDB', () => {
+  const target = (text: string) => parse(text).snapshot.DBProxies[0]?.Target;
+  const auth = (text: string) => parse(text).snapshot.DBProxies[0]?.Auth[0];
+
+  test('has their port where it names none', () => {
+    const text = mysql(', Port: 5432', '');
+    expect(target(text)?.Endpoint).toEqual({ Address: '127.0.0.1', Port: 3306 });
+    expect(target(text.replace('Engine: mysql', 'Engine: mariadb'))?.Endpoint.Port).toBe(3306);
+    expect(target(GOOD.replace(', Port: 5432', ''))?.Endpoint.Port).toBe(5432);
+  });
+
+  test('MY-03 MY-04 asks for passwords in the way that the engine itself has, or the one it says', () => {
+    const text = mysql();
+    expect(auth(text)?.ClientPasswordAuthType).toBe('MYSQL_CACHING_SHA2_PASSWORD');
+    const mariadb = text.replace('Engine: mysql', 'Engine: mariadb');
+    expect(auth(mariadb)?.ClientPasswordAuthType).toBe('MYSQL_NATIVE_PASSWORD');
+    const both = 'SecretArn: app, ClientPasswordAuthType: MYSQL_CACHING_SHA2_PASSWORD';
+    expect(auth(mariadb.replace('SecretArn: app', both))?.ClientPasswordAuthType).toBe(
+      'MYSQL_CACHING_SHA2_PASSWORD',
+    );
+  });
+
+  test('MY-01 may say what clients are told of the version', () => {
+    const text = mysql('    Auth:', '    ServerVersion: 8.0.41-berth\n    Auth:');
+    expect(parse(text).snapshot.DBProxies[0]?.ServerVersion).toBe('8.0.41-berth');
+    expect(parse(mysql()).snapshot.DBProxies[0]?.ServerVersion).toBeUndefined();
+  });
+
+  test.each([
+    ['DISABLED', 'disable'],
+    ['PREFERRED', 'prefer'],
+    ['REQUIRED', 'require'],
+    ['VERIFY_IDENTITY', 'verify-full'],
+  ] as const)("MY-50 has its clients' names for the modes of TLS too: %s is %s", (name, mode) => {
+    const text = mysql('Engine: mysql', `Engine: mysql\n    Tls: { Mode: ${name} }`);
+    expect(target(text)?.Tls.Mode).toBe(mode);
+  });
+
+  test('has Unix sockets by their own names', () => {
+    const text = mysql('Listen: 127.0.0.1:6432', 'Listen: /run/berth/mysql.sock');
+    const socket = text.replace('Address: 127.0.0.1', 'Address: /run/mysqld/mysqld.sock');
+    const [proxy] = parse(socket).snapshot.DBProxies;
+    expect(proxy?.Endpoints[0]?.Listen).toEqual({ socketPath: '/run/berth/mysql.sock' });
+    expect(proxy?.Target.Endpoint.Address).toBe('/run/mysqld/mysqld.sock');
+    const loop = socket.replace('/run/mysqld/mysqld.sock', '/run/berth/mysql.sock');
+    expect(refusal(loop)).toContain('must not have an address that DBProxies[0].Listen listens on');
+  });
+
+  test.each([
+    [
+      'Listen: 127.0.0.1:6432',
+      'Listen: /run/berth/.s.PGSQL.6432',
+      'DBProxies[0].Listen: must end with .sock: clients of MYSQL are told the path of a Unix socket, got "/run/berth/.s.PGSQL.6432"',
+    ],
+    [
+      'SecretArn: app',
+      'SecretArn: app, ClientPasswordAuthType: POSTGRES_MD5',
+      'DBProxies[0].Auth[0].ClientPasswordAuthType: must begin with MYSQL_, as EngineFamily is MYSQL, got "POSTGRES_MD5"',
+    ],
+    [
+      '    Auth:',
+      '    Replication: refuse\n    Auth:',
+      'DBProxies[0].Replication: is for EngineFamily POSTGRESQL only',
+    ],
+    [
+      '    Auth:',
+      '    NotificationFanOut: true\n    Auth:',
+      'DBProxies[0].NotificationFanOut: is for EngineFamily POSTGRESQL only',
+    ],
+    [
+      '    Auth:',
+      '    ServerVersion: new\n    Auth:',
+      'DBProxies[0].ServerVersion: must begin like 8.4.0, without spaces, got "new"',
+    ],
+    [
+      'Engine: mysql',
+      'Engine: mysql\n    Tls: { Mode: VERIFY_CA }',
+      'DBInstances[0].Tls.Mode: may be verify-ca only with a CAFile, got "VERIFY_CA"',
+    ],
+  ])('with %p -> %p is refused', (from, to, text) => {
+    const [, message] = /^berth\.yaml:\d+ {2}(.*)$/s.exec(refusal(mysql(from, to))) ?? [];
+    expect(message).toBe(text);
+  });
+});
+
 describe('a good file', () => {
   test('becomes a snapshot, with every default', () => {
     expect(parse(GOOD)).toMatchObject({
@@ -255,7 +347,7 @@ describe('the environment', () => {
       'Listen: 127.0.0.1:6432',
       'Listen: ${WHERE}',
       { WHERE: 'hunter2' },
-      'berth.yaml:11  DBProxies[0].Listen: must be host:port or the path of a Unix socket, for example 127.0.0.1:6432, "[::1]:6432" or /run/berth/.s.PGSQL.6432',
+      'berth.yaml:11  DBProxies[0].Listen: must be host:port or the path of a Unix socket, for example 127.0.0.1:6432, "[::1]:6432", /run/berth/.s.PGSQL.6432 or, for MYSQL, /run/berth/mysql.sock',
     ],
     [
       'SecretArn: app',
@@ -352,7 +444,7 @@ const BAD: readonly (readonly [string, string, string])[] = [
   [
     'MaxConnections: 16',
     'SessionPinningFilters: [EXCLUDE_VARIABLE_SETS]',
-    '16  DBProxies[0].TargetGroup.ConnectionPoolConfig.SessionPinningFilters: is not supported: as in RDS Proxy, the filters are for MYSQL, and MYSQL is not supported yet',
+    '16  DBProxies[0].TargetGroup.ConnectionPoolConfig.SessionPinningFilters: is not supported: the filters are not supported yet',
   ],
   [
     'MaxConnections: 16',
@@ -396,34 +488,54 @@ const BAD: readonly (readonly [string, string, string])[] = [
   ],
   [
     'EngineFamily: POSTGRESQL',
+    'EngineFamily: SQLSERVER',
+    '10  DBProxies[0].EngineFamily: must be one of POSTGRESQL, MYSQL, got "SQLSERVER"',
+  ],
+  [
+    'EngineFamily: POSTGRESQL',
     'EngineFamily: MYSQL',
-    '10  DBProxies[0].EngineFamily: must be POSTGRESQL (MYSQL is not supported yet), got "MYSQL"',
+    '14  DBProxies[0].TargetGroup.DBInstanceIdentifiers[0]: must be a DB instance with Engine mysql or mariadb, as EngineFamily is MYSQL, got "orders-db"',
   ],
   ['    EngineFamily: POSTGRESQL\n', '', '9  DBProxies[0].EngineFamily: is required'],
   [
     'Engine: postgres',
     'Engine: mysql',
-    '3  DBInstances[0].Engine: must be postgres (MySQL is not supported yet), got "mysql"',
+    '14  DBProxies[0].TargetGroup.DBInstanceIdentifiers[0]: must be a DB instance with Engine postgres, as EngineFamily is POSTGRESQL, got "orders-db"',
+  ],
+  [
+    'Auth: [{ SecretArn: app }]',
+    'Auth: [{ SecretArn: app, ClientPasswordAuthType: MYSQL_NATIVE_PASSWORD }]',
+    '12  DBProxies[0].Auth[0].ClientPasswordAuthType: must begin with POSTGRES_, as EngineFamily is POSTGRESQL, got "MYSQL_NATIVE_PASSWORD"',
+  ],
+  [
+    'Auth: [{ SecretArn: app }]',
+    'ServerVersion: 8.4.0\n    Auth: [{ SecretArn: app }]',
+    '12  DBProxies[0].ServerVersion: is for EngineFamily MYSQL only',
+  ],
+  [
+    'Listen: 127.0.0.1:6432',
+    'Listen: /run/berth/mysql.sock',
+    '11  DBProxies[0].Listen: must end with .s.PGSQL. and a port, where clients of POSTGRESQL look for a Unix socket, got "/run/berth/mysql.sock"',
   ],
   [
     'Listen: 127.0.0.1:6432',
     'Listen: 6432',
-    '11  DBProxies[0].Listen: must be host:port or the path of a Unix socket, for example 127.0.0.1:6432, "[::1]:6432" or /run/berth/.s.PGSQL.6432, got 6432',
+    '11  DBProxies[0].Listen: must be host:port or the path of a Unix socket, for example 127.0.0.1:6432, "[::1]:6432", /run/berth/.s.PGSQL.6432 or, for MYSQL, /run/berth/mysql.sock, got 6432',
   ],
   [
     'Listen: 127.0.0.1:6432',
     'Listen: ":6432"',
-    '11  DBProxies[0].Listen: must be host:port or the path of a Unix socket, for example 127.0.0.1:6432, "[::1]:6432" or /run/berth/.s.PGSQL.6432, got ":6432"',
+    '11  DBProxies[0].Listen: must be host:port or the path of a Unix socket, for example 127.0.0.1:6432, "[::1]:6432", /run/berth/.s.PGSQL.6432 or, for MYSQL, /run/berth/mysql.sock, got ":6432"',
   ],
   [
     'Listen: 127.0.0.1:6432',
     'Listen: 127.0.0.1:65536',
-    '11  DBProxies[0].Listen: must be host:port or the path of a Unix socket, for example 127.0.0.1:6432, "[::1]:6432" or /run/berth/.s.PGSQL.6432, got "127.0.0.1:65536"',
+    '11  DBProxies[0].Listen: must be host:port or the path of a Unix socket, for example 127.0.0.1:6432, "[::1]:6432", /run/berth/.s.PGSQL.6432 or, for MYSQL, /run/berth/mysql.sock, got "127.0.0.1:65536"',
   ],
   [
     'Listen: 127.0.0.1:6432',
     'Listen: 127.0.0.256:1',
-    '11  DBProxies[0].Listen: must be host:port or the path of a Unix socket, for example 127.0.0.1:6432, "[::1]:6432" or /run/berth/.s.PGSQL.6432, got "127.0.0.256:1"',
+    '11  DBProxies[0].Listen: must be host:port or the path of a Unix socket, for example 127.0.0.1:6432, "[::1]:6432", /run/berth/.s.PGSQL.6432 or, for MYSQL, /run/berth/mysql.sock, got "127.0.0.256:1"',
   ],
   ...[
     '/run/berth',
@@ -440,7 +552,7 @@ const BAD: readonly (readonly [string, string, string])[] = [
       [
         'Listen: 127.0.0.1:6432',
         `Listen: ${path}`,
-        `11  DBProxies[0].Listen: must be host:port or the path of a Unix socket, for example 127.0.0.1:6432, "[::1]:6432" or /run/berth/.s.PGSQL.6432, got "${path}"`,
+        `11  DBProxies[0].Listen: must be host:port or the path of a Unix socket, for example 127.0.0.1:6432, "[::1]:6432", /run/berth/.s.PGSQL.6432 or, for MYSQL, /run/berth/mysql.sock, got "${path}"`,
       ] as const,
   ),
   [
@@ -471,7 +583,7 @@ const BAD: readonly (readonly [string, string, string])[] = [
   [
     'Address: 127.0.0.1',
     'Address: db:5432',
-    '4  DBInstances[0].Endpoint.Address: must be a host name, an IP address without brackets or the folder of a Unix socket; the port is a setting of its own, got "db:5432"',
+    '4  DBInstances[0].Endpoint.Address: must be a host name, an IP address without brackets or, for a Unix socket, its folder or (MySQL) its path; the port is a setting of its own, got "db:5432"',
   ],
   ['Port: 5432', 'Port: 65536', '4  DBInstances[0].Endpoint.Port: must be 1 to 65535, got 65536'],
   [
@@ -636,7 +748,7 @@ describe('a bad file', () => {
       .replace('SecretArn: app', 'SecretArn: nobody')
       .replace('MaxConnections: 16', 'MaxConections: 16');
     expect(refusal(text).split('\n')).toEqual([
-      'berth.yaml:3  DBInstances[0].Engine: must be postgres, got "oracle"',
+      'berth.yaml:3  DBInstances[0].Engine: must be one of postgres, mysql, mariadb, got "oracle"',
       'berth.yaml:7  Secrets[0].SecretString.password: the environment variable PW is not set',
       'berth.yaml:12  DBProxies[0].Auth[0].SecretArn: must be the Name or the ARN of a secret in Secrets, got "nobody"',
       'berth.yaml:16  DBProxies[0].TargetGroup.ConnectionPoolConfig.MaxConections: unknown key; did you mean MaxConnections?',

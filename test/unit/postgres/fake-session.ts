@@ -171,6 +171,8 @@ export async function startFakeSession(): Promise<FakeSession> {
         hasNotificationFanOut: false,
         isSessionMode: false,
         initQuery: undefined,
+        serverVersion: undefined,
+        passwordKey: undefined,
         priorityOf: () => 0,
         pool: POOL_SETTINGS,
         clientTls: { accept: undefined, isRequired: false, isCertificateRequired: false },

@@ -6,6 +6,7 @@
  */
 
 import { randomInt } from 'node:crypto';
+import type { ClientPasswordAuthType } from '../../../credential/credentials.ts';
 import type { Secret } from '../../../credential/secret.ts';
 import { SCRAMBLE_BYTES } from '../wire/handshake.ts';
 import { ClientCachingSha2Exchange } from './client-caching-sha2-exchange.ts';
@@ -19,6 +20,18 @@ export type { LoginFailure, Step };
 
 /** The plugins that `ClientPasswordAuthType` can ask for. */
 export type ClientPlugin = typeof NATIVE | typeof CACHING_SHA2;
+
+export function pluginFor(type: ClientPasswordAuthType): ClientPlugin {
+  switch (type) {
+    case 'MYSQL_NATIVE_PASSWORD':
+      return NATIVE;
+    // The configuration keeps the types of the other engine family out.
+    case 'POSTGRES_MD5':
+    case 'POSTGRES_SCRAM_SHA_256':
+    case 'MYSQL_CACHING_SHA2_PASSWORD':
+      return CACHING_SHA2;
+  }
+}
 
 export interface ClientAuthenticatorOptions {
   readonly password: Secret | undefined;

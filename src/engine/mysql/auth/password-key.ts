@@ -8,11 +8,12 @@ import {
   constants,
   createPrivateKey,
   createPublicKey,
+  generateKeyPairSync,
   type KeyObject,
   privateDecrypt,
   publicEncrypt,
 } from 'node:crypto';
-import type { Secret } from '../../../credential/secret.ts';
+import { Secret } from '../../../credential/secret.ts';
 import { xor } from './plugins.ts';
 
 const { RSA_PKCS1_OAEP_PADDING: padding } = constants;
@@ -41,6 +42,15 @@ export class PasswordKey {
       return undefined;
     }
   }
+}
+
+/** For a proxy that was given no key. */
+const MODULUS_BITS = 2048;
+
+export function passwordKeyOf(pem: Secret | undefined): PasswordKey {
+  if (pem !== undefined) return new PasswordKey(pem);
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: MODULUS_BITS });
+  return new PasswordKey(new Secret(String(privateKey.export({ type: 'pkcs8', format: 'pem' }))));
 }
 
 /** Undefined when `pem` is no public key, or one too short for the password. */

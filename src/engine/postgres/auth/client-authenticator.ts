@@ -59,6 +59,9 @@ function exchangeFor(options: ClientAuthenticatorOptions): ClientExchange {
   const { user, serverEndPoint, verifiers = sharedVerifiers } = options;
   const password = options.credential?.password;
   switch (options.method) {
+    // The configuration keeps the types of the other engine family out.
+    case 'MYSQL_CACHING_SHA2_PASSWORD':
+    case 'MYSQL_NATIVE_PASSWORD':
     case 'POSTGRES_SCRAM_SHA_256':
       return new ClientScramExchange({ user, password, verifiers, serverEndPoint });
     case 'POSTGRES_MD5':
