@@ -6,7 +6,7 @@
 
 import pg from 'pg';
 import { EmbeddedPostgres } from '../src/embedded/postgres.ts';
-import type { Address, Credentials } from './wire/raw-client.ts';
+import type { DatabaseBehind } from './subject/subject.ts';
 
 export const FLOOR_USER = 'floor';
 /** The name of Berth's own connection to a target, which is not part of the pool. */
@@ -26,12 +26,7 @@ export interface DatabaseOptions {
   readonly binDirectory: string | undefined;
 }
 
-export interface Database {
-  readonly version: string;
-  readonly address: Address;
-  readonly credentials: Credentials;
-  /** The account of the operating system it runs as, when that is not ours. */
-  readonly account: string | undefined;
+export interface Database extends DatabaseBehind {
   /** A direct connection as superuser. */
   readonly admin: pg.Client;
   stop(): Promise<void>;
@@ -57,6 +52,7 @@ export async function startDatabase(options: DatabaseOptions): Promise<Database>
   await admin.connect();
   return {
     version: postgres.version,
+    engine: 'postgres',
     address: { host: '127.0.0.1', port: postgres.port },
     credentials: { user: USER, password: PASSWORD, database: USER },
     account: postgres.installation.account?.name,

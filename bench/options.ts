@@ -11,12 +11,17 @@ export const SCENARIO_NAMES = [
   'connect',
   'idle-memory',
   'large-result',
+  'mysql-select1',
 ] as const;
 export type ScenarioName = (typeof SCENARIO_NAMES)[number];
 
-/** Who connects in the scenario `connect`. */
-export const LOGIN_CLIENTS = ['own', 'pgbench'] as const;
+/** Who connects in the scenario `connect`, and who asks in those of MySQL. */
+export const LOGIN_CLIENTS = ['own', 'pgbench', 'sysbench'] as const;
 export type LoginClient = (typeof LOGIN_CLIENTS)[number];
+
+/** Which server the scenarios of MySQL are about. */
+export const MYSQL_SERVERS = ['mariadb', 'mysql'] as const;
+export type MysqlServerName = (typeof MYSQL_SERVERS)[number];
 
 /** Undefined means the scenario's own default. */
 export interface Options {
@@ -35,6 +40,7 @@ export interface Options {
   readonly mebibytes: number;
   readonly pgbouncer: string;
   readonly postgresBin: string | undefined;
+  readonly server: MysqlServerName;
   readonly save: string | true | undefined;
 }
 
@@ -62,10 +68,16 @@ export function parseOptions(argv: readonly string[]): Options {
     .addOption(new Option('--mode <mode>', "pgbench's -M").choices(QUERY_MODES))
     .option('--clients <n>', 'concurrent clients', positiveInteger)
     .addOption(
-      new Option('--client <kind>', 'who logs in: connect').choices(LOGIN_CLIENTS).default('own'),
+      new Option('--client <kind>', 'who asks: connect and mysql-select1')
+        .choices(LOGIN_CLIENTS)
+        .default('own'),
     )
     .option('--threads <n>', "pgbench's -j", positiveInteger, 2)
-    .option('--tls', 'clients use TLS: select1, select-only, connect and idle-memory', false)
+    .option(
+      '--tls',
+      'clients use TLS: select1, select-only, connect, idle-memory and mysql-select1',
+      false,
+    )
     .option('--pool <n>', 'database connections of a proxy', positiveInteger)
     .option('--seconds <n>', 'length of one round', positiveInteger)
     .option('--rounds <n>', 'interleaved rounds', positiveInteger, 3)
@@ -74,6 +86,11 @@ export function parseOptions(argv: readonly string[]): Options {
     .option('--mebibytes <n>', 'size of a large result', positiveInteger, 1024)
     .option('--pgbouncer <command>', 'PgBouncer to compare with', process.env.PGBOUNCER)
     .option('--postgres-bin <folder>', 'PostgreSQL to use', process.env.POSTGRES_BIN)
+    .addOption(
+      new Option('--server <name>', 'what mysql-select1 asks')
+        .choices(MYSQL_SERVERS)
+        .default('mariadb'),
+    )
     .option('--save [name]', 'write the result to bench/results/');
   command.parse([...argv], { from: 'user' });
   return {

@@ -1,11 +1,13 @@
 /**
- * `npm run bench`: one scenario, all subjects in front of one throwaway PostgreSQL, one report.
+ * `npm run bench`: one scenario, all subjects in front of one throwaway database, one report.
  * Exit code 0 when every bar that could be judged passes, 1 otherwise. It only stops what it
  * started. `npm run bench -- --help` lists scenarios and flags.
  */
 
 import { startDatabase } from './database.ts';
 import { describeMachine } from './machine.ts';
+import { startMysqlDatabase } from './mysql/database.ts';
+import { mysqlSelect1 } from './mysql/select1.ts';
 import { type Options, parseOptions, type ScenarioName } from './options.ts';
 import { pgbenchVersion } from './pgbench.ts';
 import { type Report, render, save } from './report.ts';
@@ -18,7 +20,9 @@ import { tpcb } from './scenario/tpcb.ts';
 import { makeBenchTls } from './tls.ts';
 import { makeWorkDirectory } from './work-directory.ts';
 
-const SCENARIOS: Readonly<Record<ScenarioName, (bench: Bench) => Promise<Report>>> = {
+type PostgresScenario = Exclude<ScenarioName, 'mysql-select1'>;
+
+const SCENARIOS: Readonly<Record<PostgresScenario, (bench: Bench) => Promise<Report>>> = {
   select1,
   'select-only': selectOnly,
   tpcb,
@@ -27,7 +31,13 @@ const SCENARIOS: Readonly<Record<ScenarioName, (bench: Bench) => Promise<Report>
   'large-result': largeResult,
 };
 
-const KNOWS_TLS: readonly ScenarioName[] = ['select1', 'select-only', 'connect', 'idle-memory'];
+const KNOWS_TLS: readonly ScenarioName[] = [
+  'select1',
+  'select-only',
+  'connect',
+  'idle-memory',
+  'mysql-select1',
+];
 const NEEDS_PGBENCH: readonly ScenarioName[] = ['select1', 'select-only', 'tpcb'];
 
 function needsPgbench({ scenario, client }: Options): boolean {
@@ -38,12 +48,30 @@ function say(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
-async function measure(options: Options): Promise<Report> {
+function measure(options: Options): Promise<Report> {
+  const { scenario } = options;
+  return scenario === 'mysql-select1'
+    ? measureMysql(options)
+    : measurePostgres(options, SCENARIOS[scenario]);
+}
+
+async function measureMysql(options: Options): Promise<Report> {
+  const { path: directory } = makeWorkDirectory();
+  await using database = await startMysqlDatabase(options.server);
+  const tls = options.tls ? await makeBenchTls(directory) : undefined;
+  const report = await mysqlSelect1({ options, database, directory, tls, say });
+  return { ...report, conditions: [...report.conditions, database.version, describeMachine()] };
+}
+
+async function measurePostgres(
+  options: Options,
+  scenario: (bench: Bench) => Promise<Report>,
+): Promise<Report> {
   const { path: directory } = makeWorkDirectory();
   const database = await startDatabase({ binDirectory: options.postgresBin });
   try {
     const tls = options.tls ? await makeBenchTls(directory) : undefined;
-    const report = await SCENARIOS[options.scenario]({ options, database, directory, tls, say });
+    const report = await scenario({ options, database, directory, tls, say });
     const general = [`PostgreSQL ${database.version}`, describeMachine()];
     const pgbench = pgbenchVersion();
     if (pgbench !== undefined && needsPgbench(options)) general.push(pgbench);

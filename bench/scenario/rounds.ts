@@ -11,7 +11,7 @@ import { cpuMicrosOf, peakResidentBytesOf } from '../process-usage.ts';
 import { type Bar, figure, mebibytes } from '../report.ts';
 import { median, percentile, type Spread, spreadOf } from '../statistics.ts';
 import type { Subject, SubjectName } from '../subject/subject.ts';
-import type { Bench } from './scenario.ts';
+import type { AnyBench, Bench } from './scenario.ts';
 
 /** A round in which others used more of the machine than this is measured again, */
 const OTHERS_SHARE_MAX = 0.05;
@@ -70,7 +70,7 @@ export function pgbenchWorkload(bench: Bench, load: PgbenchLoad): Workload {
 }
 
 export async function measureRounds(
-  bench: Bench,
+  bench: AnyBench,
   subjects: readonly Subject[],
   seconds: number,
   workload: Workload,

@@ -5,12 +5,13 @@ import { join } from 'node:path';
 import type { Database } from '../database.ts';
 import type { Options } from '../options.ts';
 import { startSubject, whyAbsent } from '../subject/start.ts';
-import type { Subject, SubjectName } from '../subject/subject.ts';
+import type { DatabaseBehind, Subject, SubjectName } from '../subject/subject.ts';
 import type { BenchTls } from '../tls.ts';
 
-export interface Bench {
+/** What does not depend on the kind of database. */
+export interface AnyBench {
   readonly options: Options;
-  readonly database: Database;
+  readonly database: DatabaseBehind;
   readonly directory: string;
   /** Given, clients use TLS. */
   readonly tls: BenchTls | undefined;
@@ -18,13 +19,20 @@ export interface Bench {
   say(line: string): void;
 }
 
+export interface Bench extends AnyBench {
+  readonly database: Database;
+}
+
 export interface SubjectsRequest {
-  readonly bench: Bench;
+  readonly bench: AnyBench;
   /** When the command line names none. */
   readonly names: readonly SubjectName[];
   readonly poolSize: number;
   readonly clientsMax: number;
 }
+
+/** Those that can be asked to speak TLS with their clients. */
+const HAVE_TLS: readonly SubjectName[] = ['pgbouncer', 'mysqlrouter', 'proxysql', 'berth'];
 
 /** Room for the clients of one scenario and for those that are just leaving. */
 export const CLIENTS_MAX = 12_000;
@@ -34,7 +42,7 @@ export async function startSubjects(request: SubjectsRequest): Promise<Subject[]
   const { bench, names, poolSize, clientsMax } = request;
   const subjects: Subject[] = [];
   for (const name of bench.options.subjects ?? names) {
-    const hasTls = name === 'pgbouncer' || name === 'berth';
+    const hasTls = HAVE_TLS.includes(name);
     const absent =
       bench.tls !== undefined && !hasTls ? 'it has no TLS' : whyAbsent(name, bench.options);
     if (absent !== undefined) {

@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { freePort, LOOPBACK, startChild } from './child.ts';
-import type { Subject, SubjectRequest } from './subject.ts';
+import type { DatabaseBehind, Subject, SubjectRequest } from './subject.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 /** Berth's defaults. */
@@ -13,6 +13,15 @@ const BORROW_S = 120;
 const BORROWED_IDLE_S = 300;
 const IDLE_CONNECTION_S = 1_800;
 const LAUNCHER = join(ROOT, 'bin', 'berth');
+
+/** How clients log in: as the engine's own clients do. */
+const FAMILIES: Readonly<
+  Record<DatabaseBehind['engine'], { readonly family: string; readonly password: string }>
+> = {
+  postgres: { family: 'POSTGRESQL', password: 'POSTGRES_SCRAM_SHA_256' },
+  mysql: { family: 'MYSQL', password: 'MYSQL_CACHING_SHA2_PASSWORD' },
+  mariadb: { family: 'MYSQL', password: 'MYSQL_NATIVE_PASSWORD' },
+};
 
 export function hasBerth(): boolean {
   return existsSync(LAUNCHER);
@@ -43,7 +52,8 @@ export async function startBerth(request: SubjectRequest): Promise<Subject> {
 }
 
 function configuration(request: SubjectRequest, port: number, apiPort: number): string {
-  const { address, credentials } = request.database;
+  const { address, credentials, engine } = request.database;
+  const { family, password } = FAMILIES[engine];
   const { tls, haste = 1 } = request;
   const seconds = (usual: number) => Math.max(Math.round(usual / haste), 1);
   const files =
@@ -52,14 +62,14 @@ function configuration(request: SubjectRequest, port: number, apiPort: number): 
 Api: { Listen: "${LOOPBACK}:${apiPort}", AllowAnonymous: true }
 DBInstances:
   - DBInstanceIdentifier: bench-db
-    Engine: postgres
+    Engine: ${engine}
     Endpoint: { Address: ${address.host}, Port: ${address.port} }
 Secrets:
   - Name: bench
     SecretString: { username: ${credentials.user}, password: ${credentials.password} }
 DBProxies:
   - DBProxyName: bench
-    EngineFamily: POSTGRESQL
+    EngineFamily: ${family}
     Listen: "${LOOPBACK}:${port}"
     RequireTLS: ${tls !== undefined}
     MaxClientConnections: ${request.clientsMax}
@@ -68,7 +78,7 @@ DBProxies:
       - AuthScheme: SECRETS
         SecretArn: bench
         IAMAuth: DISABLED
-        ClientPasswordAuthType: POSTGRES_SCRAM_SHA_256
+        ClientPasswordAuthType: ${password}
     TargetGroup:
       DBInstanceIdentifiers: [bench-db]
       ConnectionPoolConfig:

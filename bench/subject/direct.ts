@@ -5,7 +5,7 @@ import type { Subject, SubjectRequest } from './subject.ts';
 export async function startDirect({ database }: SubjectRequest): Promise<Subject> {
   return {
     name: 'direct',
-    version: `PostgreSQL ${database.version}`,
+    version: database.version,
     address: database.address,
     pid: undefined,
     metricsUrl: undefined,

@@ -3,7 +3,9 @@
 import { hasBerth, startBerth } from './berth.ts';
 import { startDirect } from './direct.ts';
 import { startFloor } from './floor.ts';
+import { mysqlrouterVersion, startMysqlrouter } from './mysqlrouter.ts';
 import { pgbouncerVersion, startPgbouncer } from './pgbouncer.ts';
+import { proxysqlVersion, startProxysql } from './proxysql.ts';
 import type { Subject, SubjectName, SubjectRequest } from './subject.ts';
 
 export interface Programs {
@@ -20,6 +22,10 @@ export function startSubject(
       return startDirect(request);
     case 'pgbouncer':
       return startPgbouncer(request, programs.pgbouncer);
+    case 'mysqlrouter':
+      return startMysqlrouter(request);
+    case 'proxysql':
+      return startProxysql(request);
     case 'floor':
       return startFloor(request);
     case 'berth':
@@ -32,6 +38,10 @@ export function whyAbsent(name: SubjectName, programs: Programs): string | undef
   if (name === 'pgbouncer' && pgbouncerVersion(programs.pgbouncer) === undefined) {
     return `${programs.pgbouncer} does not run`;
   }
+  if (name === 'mysqlrouter' && mysqlrouterVersion() === undefined) {
+    return 'there is none; npm run servers installs it';
+  }
+  if (name === 'proxysql' && proxysqlVersion() === undefined) return 'proxysql does not run';
   if (name === 'berth' && !hasBerth()) return 'bin/berth does not exist';
   return undefined;
 }

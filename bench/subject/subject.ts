@@ -1,17 +1,32 @@
 /**
- * A subject is something that answers PostgreSQL clients: a proxy, or the database itself. The
+ * A subject is something that answers clients of a database: a proxy, or the database itself. The
  * scenarios treat all of them alike; what is different about each is in the file of its name.
  */
 
-import type { Database } from '../database.ts';
 import type { BenchTls } from '../tls.ts';
-import type { Address } from '../wire/raw-client.ts';
+import type { Address, Credentials } from '../wire/raw-client.ts';
 
-export const SUBJECT_NAMES = ['direct', 'pgbouncer', 'floor', 'berth'] as const;
-export type SubjectName = (typeof SUBJECT_NAMES)[number];
+/** In front of PostgreSQL, and in front of MySQL or MariaDB. */
+export const POSTGRES_SUBJECTS = ['direct', 'pgbouncer', 'floor', 'berth'] as const;
+export const MYSQL_SUBJECTS = ['direct', 'mysqlrouter', 'proxysql', 'berth'] as const;
+export const SUBJECT_NAMES = [...new Set([...POSTGRES_SUBJECTS, ...MYSQL_SUBJECTS])];
+export type PostgresSubject = (typeof POSTGRES_SUBJECTS)[number];
+export type MysqlSubject = (typeof MYSQL_SUBJECTS)[number];
+export type SubjectName = PostgresSubject | MysqlSubject;
+
+/** What a proxy must know of the database behind it. */
+export interface DatabaseBehind {
+  readonly version: string;
+  readonly address: Address;
+  readonly credentials: Credentials;
+  /** The account of the operating system it runs as, when that is not ours. */
+  readonly account: string | undefined;
+  /** As Berth's configuration says it. */
+  readonly engine: 'postgres' | 'mysql' | 'mariadb';
+}
 
 export interface SubjectRequest {
-  readonly database: Database;
+  readonly database: DatabaseBehind;
   /** A folder of its own, for configuration and logs. */
   readonly directory: string;
   readonly poolSize: number;

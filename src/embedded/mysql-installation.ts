@@ -65,6 +65,9 @@ export function findUnpacked(folder: string): MysqlInstallation | undefined {
   return describe(command, baseDirectory, plugins.find(existsSync));
 }
 
+/** Where packages keep libraries that only their own programs use. */
+const OWN_LIBRARIES = ['usr/lib/mysql-router'];
+
 /** How to run a program of a folder into which packages were unpacked. */
 export function commandIn(
   folder: string,
@@ -75,9 +78,8 @@ export function commandIn(
     .find((path) => existsSync(path));
   const loader = findLoader(join(folder, 'usr/lib'));
   if (file === undefined || loader === undefined) return undefined;
-  const own = dirname(loader);
-  const libraries = [own, join(own, program), join(own, program, 'private')].join(':');
-  return [loader, '--library-path', libraries, file];
+  const libraries = [dirname(loader), ...OWN_LIBRARIES.map((part) => join(folder, part))];
+  return [loader, '--library-path', libraries.join(':'), file];
 }
 
 /** `usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2`, or what it is on another processor. */
