@@ -44,6 +44,7 @@ export class AnswerReader {
   #parametersDue = 0;
   #columns: Column[] = [];
   #columnCount = 0;
+  #areOutParameters = false;
 
   constructor(
     form: AnswerForm,
@@ -145,6 +146,7 @@ export class AnswerReader {
 
   #definitionsEnd(payload: Buffer) {
     const eof = parseEof(payload);
+    this.#areOutParameters = (eof.status & STATUS.PS_OUT_PARAMS) !== 0;
     const hasCursor = this.#form === 'execute' && (eof.status & STATUS.CURSOR_EXISTS) !== 0;
     if (this.#state === 'parameters end') this.#state = this.#afterPrepared();
     else if (this.#form === 'prepare' || hasCursor) this.#state = 'done';
@@ -168,7 +170,9 @@ export class AnswerReader {
   }
 
   #end<T extends { readonly status: number }>(part: T): T {
-    const hasMore = (part.status & STATUS.MORE_RESULTS_EXISTS) !== 0;
+    // MySQL does not say so at the end of OUT parameters to a client without DEPRECATE_EOF.
+    const hasMore = (part.status & STATUS.MORE_RESULTS_EXISTS) !== 0 || this.#areOutParameters;
+    this.#areOutParameters = false;
     this.#state = hasMore && this.#form !== 'ok' ? 'first' : 'done';
     return part;
   }

@@ -132,7 +132,9 @@ function parseChanges(payload: Buffer): SessionChange[] {
       const name = String(data.integer(1));
       changes.push({ what, name, value: data.lengthEncoded().toString() });
     } else {
-      const value = CHANGES.includes(what) ? data.lengthEncoded() : data.rest();
+      // That of the state is one bare character.
+      const isBare = what === 'state' || !CHANGES.includes(what);
+      const value = isBare ? data.rest() : data.lengthEncoded();
       changes.push({ what, name: '', value: value.toString() });
     }
   }

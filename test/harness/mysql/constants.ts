@@ -33,8 +33,6 @@ export const CAPABILITY = {
   MULTI_FACTOR_AUTHENTICATION: 1 << 28,
 } as const;
 
-export type CapabilityName = keyof typeof CAPABILITY;
-
 /** https://mariadb.com/docs/server/reference/clientserver-protocol/1-connecting/connection#capabilities */
 export const MARIADB_CAPABILITY = {
   PROGRESS: 1,
@@ -44,8 +42,6 @@ export const MARIADB_CAPABILITY = {
   CACHE_METADATA: 1 << 4,
   BULK_UNIT_RESULTS: 1 << 5,
 } as const;
-
-export type MariadbCapabilityName = keyof typeof MARIADB_CAPABILITY;
 
 /** What the server says with OK and EOF about the session. */
 export const STATUS = {

@@ -23,7 +23,7 @@ import {
   type ServerError,
 } from './answers.ts';
 import * as commands from './commands.ts';
-import { CAPABILITY, COMMAND, MARIADB_CAPABILITY } from './constants.ts';
+import { CAPABILITY, COMMAND } from './constants.ts';
 import { PayloadReader } from './fields.ts';
 import {
   changeUser,
@@ -549,7 +549,3 @@ export function statementOf(parts: readonly Part[]): number {
 export function formatAnswer(parts: readonly Part[]): string {
   return parts.map((part) => `${part.sequence} ${formatPart(part)}`).join('\n');
 }
-
-/** MariaDB's capabilities that its own connectors ask for. */
-export const MARIADB_USUAL =
-  MARIADB_CAPABILITY.STMT_BULK_OPERATIONS | MARIADB_CAPABILITY.EXTENDED_METADATA;

@@ -15,6 +15,7 @@ import {
   statementOf,
 } from '../../harness/mysql/raw-client.ts';
 import {
+  availableServers,
   describeServers,
   loginTo,
   mysqlAddressOf,
@@ -32,12 +33,17 @@ describeServers(
     const database = useMysql(server);
     const traits = TRAITS[server.product];
 
+    test('is among those that are there', () => {
+      expect(availableServers(true)).toContain(server);
+    });
+
     test('is a real one, with our settings', async () => {
       const [row] = await mysqlAdmin(
         database(),
         'select version(), @@max_connections, @@time_zone, @@autocommit',
       );
-      expect(row).toEqual([database().version, '151', '+00:00', '1']);
+      expect(row?.[0]).toStartWith(database().version);
+      expect(row?.slice(1)).toEqual(['151', '+00:00', '1']);
     });
 
     for (const [plugin, user] of Object.entries(traits.pluginUsers)) {
@@ -127,7 +133,7 @@ describeServers(
       using client = await loginTo(database(), { database: 'second' });
       mustSucceed(await client.query('create table letters (a varchar(20))'));
       const load = await client.query(
-        "load data local infile 'x' into table lines",
+        "load data local infile 'x' into table letters",
         Buffer.from('a\nb\n'),
       );
       expect(formatAnswer(load)).toContain('rows=2');
