@@ -6,8 +6,45 @@
  * https://dev.mysql.com/doc/refman/en/session-state-tracking.html
  * https://mariadb.com/docs/server/server-management/variables-and-modes/session-tracking/session-state-tracking
  */
-export const BASE_SETTINGS =
-  "SET SESSION session_track_system_variables='*', session_track_schema=ON, " +
-  "session_track_state_change=ON, session_track_transaction_info='CHARACTERISTICS', " +
-  'character_set_client=DEFAULT, character_set_results=DEFAULT, ' +
-  'character_set_connection=DEFAULT, collation_connection=DEFAULT';
+
+import type { Flavour } from './login/server-facts.ts';
+import type { TextRow } from './wire/replies.ts';
+
+const EVERYTHING = '*';
+/** Another value for each statement, so that no answer would be without a session state. */
+const UNWANTED: ReadonlySet<string> = new Set(['statement_id']);
+const NAME = /^\w+$/;
+
+/** Whether `*` is too much of a server, and the names have to be asked for. */
+const ARE_NAMES_NEEDED: Readonly<Record<Flavour, boolean>> = { mysql: true, mariadb: false };
+
+/** One for each target. */
+export class BaseSettings {
+  /** By the server's version: another one has other variables. */
+  private readonly names = new Map<string, string>();
+
+  /** What to ask before `textFor` can say anything; `undefined` when it can. */
+  questionFor(flavour: Flavour, version: string): string | undefined {
+    if (!ARE_NAMES_NEEDED[flavour] || this.names.has(version)) return undefined;
+    return 'SELECT VARIABLE_NAME FROM performance_schema.session_variables';
+  }
+
+  /** Without rows, because there is no performance schema, everything is tracked. */
+  learn(version: string, rows: readonly TextRow[]): void {
+    const names: string[] = [];
+    for (const [name = ''] of rows) {
+      if (NAME.test(name) && !UNWANTED.has(name)) names.push(name);
+    }
+    this.names.set(version, names.length === 0 ? EVERYTHING : names.join(','));
+  }
+
+  textFor(version: string): string {
+    const names = this.names.get(version) ?? EVERYTHING;
+    return (
+      `SET SESSION session_track_system_variables='${names}', session_track_schema=ON, ` +
+      "session_track_state_change=ON, session_track_transaction_info='CHARACTERISTICS', " +
+      'character_set_client=DEFAULT, character_set_results=DEFAULT, ' +
+      'character_set_connection=DEFAULT, collation_connection=DEFAULT'
+    );
+  }
+}

@@ -22,10 +22,11 @@ import type { ClientCloseReason, PinReason } from '../../observe/reasons.ts';
 import type { Borrower, Waiter } from '../../pool/contract.ts';
 import { classify, killTargetsIn } from '../../sql/mysql/classify.ts';
 import { digest } from '../../sql/mysql/digest.ts';
-import { type EffectSet, PINNING, pinReasonOf } from '../../sql/mysql/effects.ts';
+import { Effect, type EffectSet, PINNING, pinReasonOf } from '../../sql/mysql/effects.ts';
 import { type Overdue, overdueBorrower, overdueIdler } from '../overdue.ts';
 import type { ConnectionHolder, DatabaseConnection } from './database-connection.ts';
 import type { EndpointContext } from './endpoint-context.ts';
+import { OwnStatement } from './own-statement.ts';
 import { Pins } from './pins.ts';
 import { type Kill, PIPELINE_MAX, Relay, type RelayHost } from './relay.ts';
 import type { Session } from './session.ts';
@@ -42,6 +43,10 @@ const TEXT_MAX = 4 * 1024;
 const CLOSE_LINGER_MS = 5_000;
 /** While a statement runs for long, the clock is looked at this often at least. */
 const LOOK_AGAIN_MS = 1_000;
+/** What a text may do of which the server tells whether it did, and when it is over. */
+const TOLD_BY_SERVER = Effect.nextTransaction | Effect.trackers;
+/** What is worth a line in the log, if the server tells that it has left something. */
+const TELLING = Effect.setting | Effect.role | Effect.call | Effect.setStatement;
 /** Between KILL and the number, other words but HARD and SOFT. */
 const KILL_QUERY = /\bquery\b/i;
 /** The sequence number of what a client is told first in answer to a command. */
@@ -65,7 +70,7 @@ export class ClientSession
 {
   readonly id: ClientConnectionId;
   readonly threadId: number;
-  readonly userPool: UserPool;
+  userPool: UserPool;
   readonly capabilities: number;
   private readonly endpoint: EndpointContext;
   private readonly stream: Stream;
@@ -91,6 +96,8 @@ export class ClientSession
   private replaysOwed = 0;
   /** Their names, when they are not known to go well and what is held waits for them. */
   private unproven: string[] | undefined = undefined;
+  /** The database is being asked about the session's own variables. */
+  private isAsking = false;
   /** When the request that is under way began, in milliseconds of `performance.now()`; 0 for none. */
   private requestedAt = 0;
   /** Wheel time of the last byte from or to the client. */
@@ -219,12 +226,22 @@ export class ClientSession
 
   running(effects: EffectSet, bytes: Buffer, from: number, to: number): void {
     this.effects |= effects;
-    if ((effects & PINNING) === 0) return;
+    if ((effects & (PINNING | TELLING)) === 0) return;
     this.suspect ??= Buffer.from(bytes.subarray(from, Math.min(to, from + TEXT_MAX)));
   }
 
   statementUsed(): void {
     this.pin('prepared_statement', '');
+  }
+
+  schemaWanted(): void {
+    this.usePool(true);
+  }
+
+  /** Sessions without a schema borrow from a pool of their own; see `MySqlEngine`. */
+  private usePool(hasSchema: boolean): void {
+    if (this.userPool.hasSchema === hasSchema) return;
+    this.userPool = this.endpoint.changePool(this.userPool, hasSchema);
   }
 
   /** Returns whether there is a connection now; otherwise `rest` waits. */
@@ -494,6 +511,25 @@ export class ClientSession
     if (connection !== undefined) this.pins.add(connection, reason, text);
   }
 
+  /**
+   * Some variables have been set that the server did not report: asks for what they are. The session keeps
+   * its connection until then, whatever the client does meanwhile.
+   */
+  private askVariables(connection: DatabaseConnection, names: readonly string[]): void {
+    this.isAsking = true;
+    const statement = new OwnStatement((outcome) => {
+      this.isAsking = false;
+      if (!outcome.isOk) {
+        // Without a word of the database the connection is gone.
+        if (outcome.payload !== undefined) this.pin('set', '');
+        return;
+      }
+      const [row = []] = outcome.rows;
+      connection.state.learn(names.map((name, at) => [name, row[at] ?? '']));
+    });
+    connection.run(`SELECT ${names.map((name) => `@@SESSION.${name}`).join(',')}`, statement);
+  }
+
   /** Everything is answered and no transaction is open: does anything tie the session to its connection? */
   private investigate(connection: DatabaseConnection): void {
     const { effects, failures, requests, suspect } = this;
@@ -502,29 +538,38 @@ export class ClientSession
     this.suspect = undefined;
     this.requests = 0;
     this.failures = 0;
+    if (effects === 0 && !state.isSuspect) return;
     // What failed before it did anything has left nothing.
     const isGroundless = requests === failures;
-    const reason = isGroundless ? undefined : pinReasonOf(effects);
+    const reason = isGroundless ? undefined : pinReasonOf(effects & ~TOLD_BY_SERVER);
+    const isClearing = requests === 1 && effects === Effect.mayClear;
     const text = suspect === undefined ? '' : digest(suspect, this.own.syntax);
     if (reason !== undefined) this.pin(reason, text);
-    if (state.strayVariable !== undefined) {
-      state.strayVariable = undefined;
+    const isRoleSet = !isGroundless && (effects & Effect.role) !== 0;
+    if (isRoleSet || state.strayVariable !== undefined || state.areTrackersChanged) {
       this.pin('set', text);
     }
-    if (state.isOtherwiseChanged) {
-      state.isOtherwiseChanged = false;
-      if (reason === undefined) this.pin('unknown', text);
-    }
+    // There was nothing of this session's that it could have taken away.
+    if (state.isOtherwiseChanged && !this.isPinned && !isClearing) this.pin('unknown', text);
+    state.investigated();
   }
 
   private giveBackIfSettled(): void {
     const { connection } = this;
     if (connection === undefined || !connection.ledger.isQuiet || this.relay.isMidCommand) return;
-    if (this.unproven !== undefined) return;
+    if (this.unproven !== undefined || this.isAsking) return;
+    const { state } = connection;
     if (connection.ledger.isStatusUnsure) {
       connection.askStatus();
       return;
     }
+    if (state.unsure !== undefined) {
+      const names = [...state.unsure];
+      state.unsure = undefined;
+      this.askVariables(connection, names);
+      return;
+    }
+    this.undoSetStatement(connection);
     this.own.adopt(connection);
     if (!connection.isSettled) return;
     this.requestedAt = 0;
@@ -533,13 +578,27 @@ export class ClientSession
       if (this.isDraining) this.close('shutdown', new BerthError('shutting_down'));
       return;
     }
-    this.detach(connection);
-    const { cancelsInFlight, unfitBy } = connection;
-    const { pool } = this.userPool;
-    const isClean = cancelsInFlight === 0 && !connection.isDirty;
-    if (unfitBy !== undefined) pool.release(connection, 'destroy', unfitBy);
-    else pool.release(connection, isClean ? 'clean' : 'cleanable');
+    this.giveBack(connection);
+    this.usePool(this.own.schema !== '');
     if (this.isDraining) this.close('shutdown', new BerthError('shutting_down'));
+  }
+
+  /** MariaDB reports what SET STATEMENT ... FOR has set, although it is gone with that statement. */
+  private undoSetStatement({ state }: DatabaseConnection): void {
+    if ((this.effects & Effect.setStatement) === 0) return;
+    if (this.requests === 1) state.settings = this.own.settings;
+    else state.strayVariable = 'set statement';
+  }
+
+  private giveBack(connection: DatabaseConnection): void {
+    const { userPool } = this;
+    // Nothing takes it away again, and whoever comes there has none.
+    if (!userPool.hasSchema && connection.state.schema !== '') connection.unfitBy = 'state_left';
+    this.detach(connection);
+    const { cancelsInFlight, isDirty, unfitBy } = connection;
+    if (unfitBy !== undefined) userPool.pool.release(connection, 'destroy', unfitBy);
+    else
+      userPool.pool.release(connection, cancelsInFlight === 0 && !isDirty ? 'clean' : 'cleanable');
   }
 
   private detach(connection: DatabaseConnection): void {
@@ -651,7 +710,10 @@ export class ClientSession
     const { ledger } = connection;
     // A request of which the database saw only a part cannot be finished or taken back.
     const isCut = this.relay.isMidCommand || ledger.isReadingFile;
-    if (this.effects !== 0 || ledger.isStatusUnsure) connection.isDirty = true;
+    if (!this.userPool.hasSchema && connection.state.schema !== '')
+      connection.unfitBy = 'state_left';
+    if ((this.effects & PINNING) !== 0 || ledger.isStatusUnsure || connection.state.isSuspect)
+      connection.isDirty = true;
     this.detach(connection);
     const { cancelsInFlight, isDirty, unfitBy } = connection;
     const { pool } = this.userPool;

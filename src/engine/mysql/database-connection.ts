@@ -13,7 +13,6 @@ import { HOLD_PEER_CONGESTED, IGNORE, type Stream, type StreamHandler } from '..
 import type { DatabaseCloseReason } from '../../observe/reasons.ts';
 import type { Placement, PooledConnection } from '../../pool/contract.ts';
 import type { Pool } from '../../pool/pool.ts';
-import { BASE_SETTINGS } from './base-settings.ts';
 import { ClientView } from './client-view.ts';
 import {
   CONTENT,
@@ -28,6 +27,7 @@ import {
   ReplyLedger,
   ROWS_END,
 } from './ledger.ts';
+import type { ServerFacts } from './login/server-facts.ts';
 import { type Outcome, OwnStatement } from './own-statement.ts';
 import { Reset } from './reset.ts';
 import { SessionSettings } from './settings.ts';
@@ -86,6 +86,7 @@ export interface ConnectionFacts {
   /** The database's number for it, for KILL. */
   readonly threadId: number;
   readonly capabilities: number;
+  readonly server: ServerFacts;
   readonly initQuery: string | undefined;
 }
 
@@ -97,6 +98,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   readonly pool: Pool<DatabaseConnection>;
   readonly threadId: number;
   readonly capabilities: number;
+  readonly server: ServerFacts;
   /** Has been run on it, and is run again after a reset. */
   readonly initQuery: string | undefined;
   /** What the server's trackers have told, and the proxy has set. */
@@ -144,6 +146,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     this.pool = pool;
     this.threadId = facts.threadId;
     this.capabilities = facts.capabilities;
+    this.server = facts.server;
     this.initQuery = facts.initQuery;
     this.ledger = new ReplyLedger(has(facts.capabilities, CLIENT_DEPRECATE_EOF));
     stream.handler = this;
@@ -240,7 +243,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
         if (isOurs) {
           from = view.skip(bytes, from, at, next);
           if (isRow && what === CONTENT) this.own?.row(bytes.subarray(payload, next));
-          else this.noteOurs(what, bytes, payload, next);
+          else this.noteOurs(what, head, bytes, payload, next);
           if (hasEnded) this.ownEnded(head);
         } else {
           if (view.isNeeded)
@@ -290,13 +293,18 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     if (this.holder === undefined) this.fail('database_closed');
   }
 
-  private noteOurs(what: number, bytes: Buffer, payload: number, next: number): void {
+  /**
+   * Of what the proxy has set it knows. But an answer to a question of ours may tell of what a client's
+   * failed statement has changed, because errors tell nothing.
+   */
+  private noteOurs(what: number, head: number, bytes: Buffer, payload: number, next: number): void {
     if (what === ERROR) {
       const error = bytes.subarray(payload, next);
       if (this.own !== undefined) this.own.failed(error);
       else this.replayError ??= Buffer.from(error);
     } else if (what === OK || what === ROWS_END) {
-      this.readState(bytes, payload, next, !this.isLearning);
+      const isKnown = (head & REPLAYS) !== 0 || (this.holder === undefined && !this.isLearning);
+      this.readState(bytes, payload, next, isKnown);
     }
   }
 
@@ -390,6 +398,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   lentTo(holder: ConnectionHolder): void {
     this.holder = holder;
     this.view.begin(holder.capabilities, this.capabilities);
+    this.state.isSchemaTold = false;
   }
 
   /** The session is done with it; `Pool.release` follows. */
@@ -461,12 +470,36 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
 
   /** Makes a connection that has just logged in what `Reset` would: the trackers, then the InitQuery. */
   setUp(done: (outcome: Outcome) => void): void {
+    const { server, target } = this;
+    const question = target.baseSettings.questionFor(server.flavour, server.version);
+    if (question === undefined) {
+      this.runBaseSettings(done);
+      return;
+    }
+    const statement = new OwnStatement((outcome) => {
+      const isLost = !outcome.isOk && outcome.payload === undefined;
+      if (isLost) {
+        done(outcome);
+        return;
+      }
+      target.baseSettings.learn(server.version, outcome.isOk ? outcome.rows : []);
+      this.runBaseSettings(done);
+    });
+    this.run(question, statement);
+  }
+
+  private runBaseSettings(done: (outcome: Outcome) => void): void {
     const { initQuery } = this;
     const base = new OwnStatement((outcome) => {
       if (!outcome.isOk || initQuery === undefined) done(outcome);
       else this.runInitQuery(initQuery, done);
     });
-    this.run(BASE_SETTINGS, base);
+    this.run(this.baseSettings, base);
+  }
+
+  /** See `BaseSettings`. */
+  get baseSettings(): string {
+    return this.target.baseSettings.textFor(this.server.version);
   }
 
   private runInitQuery(initQuery: string, done: (outcome: Outcome) => void): void {

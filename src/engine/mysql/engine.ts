@@ -26,6 +26,7 @@ import { Endpoint, type EndpointEngine } from '../endpoint.ts';
 import { TargetPools } from '../target-pools.ts';
 import { type ClientPlugin, pluginFor } from './auth/client-authenticator.ts';
 import { type PasswordKey, passwordKeyOf } from './auth/password-key.ts';
+import { BaseSettings } from './base-settings.ts';
 import { Canceller } from './cancel.ts';
 import { DatabaseConnector } from './connector.ts';
 import type { DatabaseConnection } from './database-connection.ts';
@@ -104,6 +105,7 @@ export class MySqlEngine implements Engine, EndpointEngine<Session> {
       observer,
       counters,
       server: place.server,
+      baseSettings: new BaseSettings(),
       canceller: new Canceller(place, (user) => this.credentials.find(user)?.password),
       get databaseTls() {
         return current();

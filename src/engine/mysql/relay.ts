@@ -59,6 +59,8 @@ export const PIPELINE_MAX = 32 * 1024;
 
 /** The session, as the relay sees it. */
 export interface RelayHost {
+  /** A schema is about to be chosen, and that alone; only called without a connection. */
+  schemaWanted(): void;
   /** Borrows a connection and calls `Relay.attach`; or keeps `rest` for later and returns false. */
   acquire(rest: Buffer): boolean;
   /** Keeps `rest` until the database has answered more. */
@@ -311,8 +313,10 @@ export class Relay {
         return this.processKill(command, bytes, at, next);
       case COM_RESET_CONNECTION:
         return this.send(command, OWES_OK | RESETS, bytes, at);
-      case COM_PING:
       case COM_INIT_DB:
+        if (this.connection === undefined) host.schemaWanted();
+        return this.send(command, OWES_OK, bytes, at);
+      case COM_PING:
       case COM_CREATE_DB:
       case COM_DROP_DB:
       case COM_DEBUG:
@@ -390,6 +394,7 @@ export class Relay {
       const kill = host.killIn(bytes, textAt, next);
       if (kill !== undefined) return this.kill(kill);
     }
+    if (this.connection === undefined && effects === Effect.schema) host.schemaWanted();
     if (this.connection === undefined && !host.acquire(at === 0 ? bytes : bytes.subarray(at))) {
       return GONE;
     }

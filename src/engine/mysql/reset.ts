@@ -8,7 +8,6 @@
  */
 
 import { Timer } from '../../base/timer-wheel.ts';
-import { BASE_SETTINGS } from './base-settings.ts';
 import type { DatabaseConnection } from './database-connection.ts';
 import { OwnStatement } from './own-statement.ts';
 import { COM_PING, COM_RESET_CONNECTION } from './wire/capabilities.ts';
@@ -88,7 +87,7 @@ export class Reset {
         connection.command(RESET_MESSAGE, statement);
         return;
       case 'base':
-        connection.run(BASE_SETTINGS, statement);
+        connection.run(connection.baseSettings, statement);
         return;
       case 'init':
         connection.run(connection.initQuery ?? '', statement);

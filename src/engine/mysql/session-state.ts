@@ -99,7 +99,10 @@ export class SessionState {
   /** Takes over what the session's statements have made of `connection`. */
   adopt({ ledger, state }: DatabaseConnection): void {
     this.status = ledger.status & ~PASSING;
-    this.schema = state.schema;
+    if (state.isSchemaTold) {
+      state.isSchemaTold = false;
+      this.schema = state.schema;
+    }
     if (state.settings === this.settings) return;
     this.settings = state.settings;
     this.syntax = this.syntaxNow();

@@ -4,6 +4,7 @@
  * https://dev.mysql.com/doc/refman/en/session-state-tracking.html
  */
 
+import { assignmentOf, pairOf, treatmentOf } from '../../sql/mysql/session-variables.ts';
 import { SessionSettings } from './settings.ts';
 import {
   SESSION_TRACK_SCHEMA,
@@ -15,26 +16,13 @@ import {
 import { lenencAt, lenencBytes } from './wire/packets.ts';
 import { readStateText, readSystemVariables } from './wire/replies.ts';
 
-/** What is carried to whichever connection the session gets; the rest pins. */
-const TRACKED: ReadonlySet<string> = new Set([
-  'autocommit',
-  'character_set_client',
-  'character_set_connection',
-  'character_set_results',
-  'collation_connection',
-  'sql_mode',
-  'time_zone',
-  'transaction_isolation',
-  'tx_isolation',
-]);
-
 /** What SET NAMES and its kin change together, while the server reports only a part. */
-export const CHARSET_VARIABLES: ReadonlySet<string> = new Set([
+const OF_CHARSET: readonly string[] = [
   'character_set_client',
   'character_set_connection',
   'character_set_results',
   'collation_connection',
-]);
+];
 
 /** In the state of a transaction, behind its length: the eighth letter, `L` while tables are locked. */
 const LOCKED_AT = 8;
@@ -45,14 +33,18 @@ export class StateChanges {
   settings = SessionSettings.NONE;
   /** The connection's schema; empty for none. */
   schema = '';
+  /** A statement has chosen it, or dropped it. */
+  isSchemaTold = false;
   /** LOCK TABLES. */
   isLocked = false;
   /** SET TRANSACTION, for a transaction that has not begun. */
   hasCharacteristics = false;
   /** The last variable that somebody has changed and nobody keeps track of. */
   strayVariable: string | undefined = undefined;
-  /** SET NAMES or its kin: what the server says of it is not all. */
-  isCharsetUnsure = false;
+  /** Variables that may have changed without a report, because another one did. */
+  unsure: Set<string> | undefined = undefined;
+  /** The trackers themselves were changed. */
+  areTrackersChanged = false;
   /** Something else has changed: a user variable, a temporary table, a prepared statement. */
   isOtherwiseChanged = false;
 
@@ -89,7 +81,9 @@ export class StateChanges {
           break;
         case SESSION_TRACK_SCHEMA:
           isExplained = true;
-          if (!isOurs) this.schema = readStateText(bytes.subarray(data, next))?.toString() ?? '';
+          if (isOurs) break;
+          this.schema = readStateText(bytes.subarray(data, next))?.toString() ?? '';
+          this.isSchemaTold = true;
           break;
         case SESSION_TRACK_STATE_CHANGE:
           isChanged = true;
@@ -104,25 +98,68 @@ export class StateChanges {
     return true;
   }
 
+  /** Something has happened that may tie a session to the connection. */
+  get isSuspect(): boolean {
+    return this.strayVariable !== undefined || this.areTrackersChanged || this.isOtherwiseChanged;
+  }
+
+  /** The session knows of all that. */
+  investigated(): void {
+    this.strayVariable = undefined;
+    this.areTrackersChanged = false;
+    this.isOtherwiseChanged = false;
+  }
+
+  /** What `unsure` variables turned out to be. */
+  learn(values: readonly (readonly [name: string, value: string])[]): void {
+    for (const [name, value] of values) {
+      if (assignmentOf(name, value) === undefined) this.strayVariable = name;
+      else this.settings = this.settings.with(name, value);
+    }
+  }
+
   /** COM_RESET_CONNECTION has taken all of it away but the schema. */
   reset(): void {
     this.settings = SessionSettings.NONE;
     this.isLocked = false;
     this.hasCharacteristics = false;
-    this.strayVariable = undefined;
-    this.isCharsetUnsure = false;
-    this.isOtherwiseChanged = false;
+    this.unsure = undefined;
+    this.investigated();
   }
 
   private readVariables(data: Uint8Array): boolean {
     const variables = readSystemVariables(data);
     if (variables === undefined) return false;
     for (const [nameBytes, valueBytes] of variables) {
-      const name = nameBytes.toString('latin1').toLowerCase();
-      if (CHARSET_VARIABLES.has(name)) this.isCharsetUnsure = true;
-      if (TRACKED.has(name)) this.settings = this.settings.with(name, valueBytes.toString());
-      else this.strayVariable = name;
+      this.variableChanged(nameBytes.toString('latin1'), valueBytes.toString());
     }
     return true;
+  }
+
+  private variableChanged(name: string, value: string): void {
+    switch (treatmentOf(name)) {
+      case 'tracker':
+        this.areTrackersChanged = true;
+        return;
+      case 'pins':
+        this.strayVariable = name;
+        return;
+      case 'replayed':
+        this.variableSet(name, value);
+        return;
+    }
+  }
+
+  private variableSet(name: string, value: string): void {
+    if (assignmentOf(name, value) === undefined) {
+      this.strayVariable = name;
+      return;
+    }
+    this.settings = this.settings.with(name, value);
+    const pair = pairOf(name);
+    if (pair === undefined && !OF_CHARSET.includes(name)) return;
+    this.unsure ??= new Set();
+    if (OF_CHARSET.includes(name)) for (const each of OF_CHARSET) this.unsure.add(each);
+    else this.unsure.add(name).add(pair ?? name);
   }
 }

@@ -5,6 +5,7 @@ import type { Address } from '../../net/address.ts';
 import type { TargetCounters } from '../../observe/counters.ts';
 import type { Observer } from '../../observe/events.ts';
 import type { DatabaseTls } from '../contract.ts';
+import type { BaseSettings } from './base-settings.ts';
 import type { Canceller } from './cancel.ts';
 import type { KnownServer } from './login/server-facts.ts';
 
@@ -18,6 +19,8 @@ export interface TargetContext {
   readonly canceller: Canceller;
   /** Which server it is. */
   readonly server: KnownServer;
+  /** What is run first on its connections. */
+  readonly baseSettings: BaseSettings;
   /** What is in force; replaced as a whole when the configuration changes. */
   readonly databaseTls: DatabaseTls;
 }

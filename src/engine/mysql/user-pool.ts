@@ -139,7 +139,7 @@ export class UserPool {
     const { facts } = this;
     if (facts === undefined) return undefined;
     const { base, status, syntax } = facts;
-    const settings = base.withAll(charset.values);
+    const settings = charset.over(base);
     return { settings, schema, allowsMultiStatements, status, syntax };
   }
 
@@ -170,14 +170,12 @@ export class UserPool {
 function settingsOf(charset: string | undefined, collation: string | undefined): SessionSettings {
   const isUsable = charset !== undefined && collation !== undefined;
   if (!isUsable || NOT_FOR_CLIENTS.has(charset)) return SessionSettings.NONE;
-  return SessionSettings.of(
-    new Map([
-      ['character_set_client', charset],
-      ['character_set_results', charset],
-      ['character_set_connection', charset],
-      ['collation_connection', collation],
-    ]),
-  );
+  return SessionSettings.NONE.withAll([
+    ['character_set_client', charset],
+    ['character_set_results', charset],
+    ['character_set_connection', charset],
+    ['collation_connection', collation],
+  ]);
 }
 
 /** Borrows a connection and asks what is not known yet. */
