@@ -36,26 +36,18 @@ import type { TargetContext } from './target-context.ts';
 import {
   CLIENT_DEPRECATE_EOF,
   COM_PING,
-  COM_QUERY,
-  COM_QUIT,
   ERR_HEADER,
   has,
   SERVER_SESSION_STATE_CHANGED,
 } from './wire/capabilities.ts';
+import { QUIT_MESSAGE, queryMessage } from './wire/commands.ts';
 import { HEADER_BYTES, PAYLOAD_MAX, packet, payloadLengthAt } from './wire/packets.ts';
 import { okStateAt } from './wire/replies.ts';
 
 const PING_MESSAGE = packet(0, Buffer.of(COM_PING));
-const QUIT_MESSAGE = packet(0, Buffer.of(COM_QUIT));
-const QUERY_COMMAND = Buffer.of(COM_QUERY);
 
 /** How long the database may take to close its end. */
 const CLOSE_LINGER_MS = 10_000;
-
-/** COM_QUERY with the text `sql`. */
-export function queryMessage(sql: string): Buffer {
-  return packet(0, QUERY_COMMAND, Buffer.from(sql));
-}
 
 /** The session that holds a connection, as the connection sees it. */
 export interface ConnectionHolder {
@@ -452,7 +444,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   run(sql: string, statement: OwnStatement): void {
     this.own = statement;
     this.ledger.owe(OWES_RESULT | OURS);
-    this.stream.write(queryMessage(sql));
+    this.stream.write(queryMessage(sql, this.capabilities));
   }
 
   /** Sends a command of one byte that is answered with OK, as the proxy's own. */

@@ -1,25 +1,23 @@
 /**
- * One statement of the proxy's own on a connection that is nobody else's yet, from sending it to the last
- * packet of its answer: what a log-in and a probe ask, and KILL. The answer is kept whole, so it is short.
+ * One statement of the proxy's own on a connection that is nobody else's, from sending it to the last
+ * packet of its answer: what a probe asks, and KILL. The answer is kept whole, so it is short.
  */
 
 import { Timer, type TimerWheel } from '../../base/timer-wheel.ts';
-import { IGNORE, type Stream, type StreamHandler } from '../../net/stream.ts';
+import type { Stream, StreamHandler } from '../../net/stream.ts';
 import {
   CLIENT_DEPRECATE_EOF,
-  COM_QUERY,
-  COM_QUIT,
   EOF_HEADER,
   ERR_HEADER,
   has,
   OK_HEADER,
 } from './wire/capabilities.ts';
-import { lenencAt, PacketAssembler, packet } from './wire/packets.ts';
+import { QUIT_MESSAGE, queryMessage } from './wire/commands.ts';
+import { lenencAt, PacketAssembler } from './wire/packets.ts';
 import { readError, readTextRow, type ServerError, type TextRow } from './wire/replies.ts';
 
 /** All that a question may bring back. */
 const ANSWER_BYTES_MAX = 1024 * 1024;
-const QUIT_MESSAGE = packet(0, Buffer.of(COM_QUIT));
 const CLOSE_LINGER_MS = 5_000;
 
 export type Answer =
@@ -34,11 +32,9 @@ export interface QuestionOptions {
   readonly sql: string;
   readonly wheel: TimerWheel;
   readonly timeoutMs: number;
-  /** Whoever asked goes on with the connection. Default: it is closed, and then the answer is told. */
-  readonly keepsOpen?: boolean;
 }
 
-/** Asks, and calls `answered` once. */
+/** Asks, leaves, and calls `answered` when the connection is gone. */
 export class Question implements StreamHandler {
   private readonly options: QuestionOptions;
   private readonly answered: (answer: Answer) => void;
@@ -59,7 +55,7 @@ export class Question implements StreamHandler {
     });
     wheel.arm(this.timer, timeoutMs);
     stream.handler = this;
-    stream.write(packet(0, Buffer.of(COM_QUERY), Buffer.from(sql)));
+    stream.write(queryMessage(sql, options.capabilities));
   }
 
   received(bytes: Buffer): void {
@@ -77,11 +73,6 @@ export class Question implements StreamHandler {
   closed(): void {
     this.options.wheel.disarm(this.timer);
     this.answered(this.answer);
-  }
-
-  /** Gives up without an answer. */
-  abandon(): void {
-    this.options.wheel.disarm(this.timer);
   }
 
   private read(payload: Buffer): void {
@@ -119,13 +110,8 @@ export class Question implements StreamHandler {
   }
 
   private end(answer: Answer): void {
-    const { stream, wheel, keepsOpen = false } = this.options;
+    const { stream, wheel } = this.options;
     this.answer = answer;
-    if (keepsOpen) {
-      stream.handler = IGNORE;
-      this.closed();
-      return;
-    }
     stream.write(QUIT_MESSAGE);
     stream.end(wheel, CLOSE_LINGER_MS);
   }

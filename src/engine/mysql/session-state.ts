@@ -11,7 +11,7 @@ import {
   type SyntaxOptions,
   syntaxOf,
 } from '../../sql/mysql/syntax.ts';
-import { type DatabaseConnection, queryMessage } from './database-connection.ts';
+import type { DatabaseConnection } from './database-connection.ts';
 import { OWES_OK, OWES_RESULT } from './ledger.ts';
 import type { SessionSettings } from './settings.ts';
 import {
@@ -20,6 +20,7 @@ import {
   SERVER_MORE_RESULTS_EXISTS,
   SERVER_SESSION_STATE_CHANGED,
 } from './wire/capabilities.ts';
+import { queryMessage } from './wire/commands.ts';
 import { packet } from './wire/packets.ts';
 
 const MULTI_STATEMENTS_MESSAGES = {
@@ -80,7 +81,11 @@ export class SessionState {
       state.settings = this.settings;
       if (text !== undefined) {
         replays ??= [];
-        replays.push({ message: queryMessage(text), owes: OWES_RESULT, name: text });
+        replays.push({
+          message: queryMessage(text, connection.capabilities),
+          owes: OWES_RESULT,
+          name: text,
+        });
       }
     }
     if (state.schema !== this.schema && this.schema !== '') {

@@ -168,8 +168,7 @@ export class UserPool {
 
 /** What a server makes of the collation in a client's greeting; one that it does not know is ignored. */
 function settingsOf(charset: string | undefined, collation: string | undefined): SessionSettings {
-  const isUsable = charset !== undefined && collation !== undefined;
-  if (!isUsable || NOT_FOR_CLIENTS.has(charset)) return SessionSettings.NONE;
+  if (charset === undefined || collation === undefined) return SessionSettings.NONE;
   return SessionSettings.NONE.withAll([
     ['character_set_client', charset],
     ['character_set_results', charset],
@@ -228,7 +227,14 @@ class Visit implements Borrower<DatabaseConnection>, ConnectionHolder {
         this.failed(outcome);
         return;
       }
-      this.userPool.learnCharset(connection, this.arrival.collation, outcome.rows[0] ?? []);
+      const row = outcome.rows[0] ?? [];
+      const value = row[3];
+      if (value !== undefined && NOT_FOR_CLIENTS.has(value)) {
+        const error = new BerthError('character_set_unusable', { params: { value } });
+        this.end({ isOk: false, error });
+        return;
+      }
+      this.userPool.learnCharset(connection, this.arrival.collation, row);
       this.next(connection);
     });
     connection.run(sql, statement);

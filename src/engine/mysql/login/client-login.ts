@@ -20,7 +20,12 @@ import {
   newScramble,
   type Step,
 } from '../auth/client-authenticator.ts';
-import { CLIENT_PLUGIN_AUTH, has, SERVER_STATUS_AUTOCOMMIT } from '../wire/capabilities.ts';
+import {
+  CLIENT_PLUGIN_AUTH,
+  has,
+  SERVER_STATUS_AUTOCOMMIT,
+  SESSION_TRACK_SCHEMA,
+} from '../wire/capabilities.ts';
 import {
   authMorePacket,
   authSwitchPacket,
@@ -29,8 +34,8 @@ import {
   isTlsRequest,
   readLogin,
 } from '../wire/handshake.ts';
-import { PacketAssembler, type Received, sequenceAfter } from '../wire/packets.ts';
-import { errorInsteadOfGreeting, errorPacket, okPacket } from '../wire/replies.ts';
+import { lenencString, PacketAssembler, type Received, sequenceAfter } from '../wire/packets.ts';
+import { errorInsteadOfGreeting, errorPacket, okPacket, sessionState } from '../wire/replies.ts';
 import type { ClientIdentity, Guest, LoginHost, Place, Welcome } from './login-host.ts';
 import { agreedWith, type Capabilities, offeredTo } from './negotiation.ts';
 import type { ServerFacts } from './server-facts.ts';
@@ -40,6 +45,7 @@ const LOGIN_PACKET_MAX = 2 * 64 * 1024 + 4 * 1024;
 /** Who gives a wrong password waits this long for the answer, without holding up anybody else. */
 const WRONG_PASSWORD_DELAY_MS = 500;
 const CLOSE_LINGER_MS = 5_000;
+const EMPTY = Buffer.alloc(0);
 const NOTHING_AGREED: Capabilities = { capabilities: 0, mariadbCapabilities: 0 };
 
 /**
@@ -326,7 +332,9 @@ export class ClientLogin implements StreamHandler, Guest {
       return;
     }
     this.state = 'closed';
-    this.write(okPacket(this.sequence, identity.capabilities, welcome));
+    const { capabilities, database } = identity;
+    const state = database === undefined ? EMPTY : schemaState(database);
+    this.write(okPacket(this.sequence, capabilities, { status: welcome.status, state }));
     // Whatever the client sent ahead of the answer.
     const rest = this.assembler.takeRest();
     const session = place.begin(stream);
@@ -393,6 +401,11 @@ export class ClientLogin implements StreamHandler, Guest {
     this.place?.leave();
     this.host.loginEnded(reason);
   }
+}
+
+/** With session trackers, a server's first OK says which schema the client has. */
+function schemaState(database: string): Buffer {
+  return sessionState([{ type: SESSION_TRACK_SCHEMA, data: lenencString(database) }]);
 }
 
 function malformedLogin(what: string): BerthError {

@@ -14,20 +14,13 @@ import {
   type DatabaseLoginFailure,
   type DatabaseLoginStep,
 } from '../auth/database-authenticator.ts';
-import { Question } from '../question.ts';
 import { ERR_HEADER, OK_HEADER } from '../wire/capabilities.ts';
 import { loginPacket, readAuthMore, readAuthSwitch } from '../wire/handshake.ts';
 import { PacketAssembler, packet, type Received, sequenceAfter } from '../wire/packets.ts';
 import { errorPayload, readError, readOk, type ServerError } from '../wire/replies.ts';
 import { isAboutAuthentication, isTemporary } from './login-errors.ts';
 import type { Capabilities } from './negotiation.ts';
-import {
-  COLLATIONS_QUESTION,
-  factsOf,
-  type KnownServer,
-  readCollations,
-  type ServerFacts,
-} from './server-facts.ts';
+import { factsOf, type KnownServer, type ServerFacts } from './server-facts.ts';
 import {
   type ConnectFailure,
   type ConnectTarget,
@@ -82,7 +75,6 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
   private readonly assembler = new PacketAssembler(LOGIN_PACKET_MAX);
   private opened: Opened | undefined = undefined;
   private authenticator: DatabaseAuthenticator | undefined = undefined;
-  private question: Question | undefined = undefined;
   private isOver = false;
 
   constructor(target: LoginTarget, identity: LoginIdentity | undefined, callbacks: LoginCallbacks) {
@@ -104,7 +96,6 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
     this.isOver = true;
     this.connect.abandon();
     this.target.wheel.disarm(this.deadline);
-    this.question?.abandon();
     this.opened?.stream.destroy();
   }
 
@@ -213,35 +204,11 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
       status: ok.status,
     };
     const rest = this.assembler.takeRest();
-    // The database's last word may be right behind its welcome.
-    if (rest === undefined && this.target.server.collations === undefined) {
-      this.askForCollations(stream, facts);
-      return;
-    }
-    this.done(stream, facts);
-    if (rest !== undefined) stream.handler.received(rest);
-  }
-
-  private askForCollations(stream: Stream, facts: LoggedInFacts): void {
-    const { wheel, server } = this.target;
-    const { capabilities } = facts;
-    const options = { stream, capabilities, wheel, sql: COLLATIONS_QUESTION, keepsOpen: true };
-    this.question = new Question({ ...options, timeoutMs: LOGIN_TIMEOUT_MS }, (answer) => {
-      if (this.isOver) return;
-      if (!answer.isOk && answer.said === undefined) {
-        this.fail('CONNECTION_FAILED', true, answer.detail);
-        return;
-      }
-      // A server that does not say cannot be asked again by every log-in.
-      server.collations = answer.isOk ? readCollations(answer.rows) : new Map();
-      this.done(stream, facts);
-    });
-  }
-
-  private done(stream: Stream, facts: LoggedInFacts): void {
     this.isOver = true;
     this.target.wheel.disarm(this.deadline);
     this.callbacks.opened(stream, facts);
+    // The database's last word may be right behind its welcome.
+    if (rest !== undefined) stream.handler.received(rest);
   }
 
   private connectFailed({ reason, isTemporary, detail, said }: ConnectFailure): void {

@@ -26,8 +26,6 @@ export interface ClientIdentity extends Capabilities {
 export interface Welcome {
   /** SERVER_STATUS_*. */
   readonly status: number;
-  /** The session state, as `sessionState` makes it. */
-  readonly state?: Uint8Array;
 }
 
 /** Somebody who waits to be let in. */

@@ -4,28 +4,9 @@
  */
 
 import type { Greeting } from '../wire/handshake.ts';
-import type { TextRow } from '../wire/replies.ts';
 
 /** Whose server it is; what follows from that is looked up, never asked for on the way. */
 export type Flavour = 'mysql' | 'mariadb';
-
-export interface Collation {
-  readonly charset: string;
-  readonly name: string;
-}
-
-/** By their ids, of which a log-in packet has one byte. */
-export type Collations = ReadonlyMap<number, Collation>;
-
-/** Servers know other collations in each version, so they are asked. */
-export const COLLATIONS_QUESTION =
-  'SELECT ID, CHARACTER_SET_NAME, COLLATION_NAME FROM information_schema.COLLATIONS WHERE ID < 256';
-
-export function readCollations(rows: readonly TextRow[]): Collations {
-  return new Map(
-    rows.map(([id = '', charset = '', name = '']) => [Number(id), { charset, name }] as const),
-  );
-}
 
 export interface ServerFacts {
   readonly flavour: Flavour;
@@ -81,8 +62,6 @@ type Waiter = (facts: ServerFacts) => void;
 /** One for each target, shared by all its log-ins. */
 export class KnownServer {
   private known: ServerFacts | undefined = undefined;
-  /** Asked by the first log-in that succeeds, so whoever has a connection knows them. */
-  collations: Collations | undefined = undefined;
   /** Each is a client that is logging in, so there are no more than those. */
   private readonly waiters = new Set<Waiter>();
 
@@ -94,7 +73,6 @@ export class KnownServer {
   learn(facts: ServerFacts): void {
     if (this.known !== undefined && isSame(this.known, facts)) return;
     this.known = facts;
-    this.collations = undefined;
     const waiters = [...this.waiters];
     this.waiters.clear();
     for (const waiter of waiters) waiter(facts);
