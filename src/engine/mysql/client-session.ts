@@ -31,6 +31,7 @@ import { Pins } from './pins.ts';
 import { type Kill, PIPELINE_MAX, Relay, type RelayHost } from './relay.ts';
 import type { Session } from './session.ts';
 import { type InitialState, type Replay, SessionState } from './session-state.ts';
+import type { Tracking } from './tracking.ts';
 import type { UserPool } from './user-pool.ts';
 import { CLIENT_DEPRECATE_EOF, EOF_HEADER, has } from './wire/capabilities.ts';
 import { eofPacket, errorPacket, okPacket } from './wire/replies.ts';
@@ -123,6 +124,10 @@ export class ClientSession
     this.activeAt = wheel.now;
     this.timer = new SessionTimer(this);
     wheel.arm(this.timer, this.nextLook());
+  }
+
+  get tracking(): Tracking {
+    return this.own.tracking;
   }
 
   get isEncrypted(): boolean {

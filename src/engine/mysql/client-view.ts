@@ -9,16 +9,43 @@
  */
 
 import { COLUMNS_END, DESCRIPTION_END, OK, type ReplyLedger, ROWS_END } from './ledger.ts';
+import type { Tracking } from './tracking.ts';
 import {
   CLIENT_DEPRECATE_EOF,
   CLIENT_SESSION_TRACK,
+  EOF_HEADER,
+  ERR_HEADER,
   has,
-  SERVER_MORE_RESULTS_EXISTS,
+  OK_HEADER,
   SERVER_SESSION_STATE_CHANGED,
+  SERVER_STATUS_ANSI_QUOTES,
+  SERVER_STATUS_AUTOCOMMIT,
   SERVER_STATUS_CURSOR_EXISTS,
+  SERVER_STATUS_IN_TRANS,
+  SERVER_STATUS_IN_TRANS_READONLY,
+  SERVER_STATUS_LAST_ROW_SENT,
+  SERVER_STATUS_NO_BACKSLASH_ESCAPES,
 } from './wire/capabilities.ts';
-import { HEADER_BYTES, int16At, sequenceAt } from './wire/packets.ts';
+import { HEADER_BYTES, int16At, PAYLOAD_MAX, payloadLengthAt, sequenceAt } from './wire/packets.ts';
 import { eofPacket, okPacket, okStatusAt, readOk } from './wire/replies.ts';
+
+const EMPTY = Buffer.alloc(0);
+/** Flags that hold for the session, not for one result. */
+const LASTING =
+  SERVER_STATUS_IN_TRANS |
+  SERVER_STATUS_AUTOCOMMIT |
+  SERVER_STATUS_NO_BACKSLASH_ESCAPES |
+  SERVER_STATUS_IN_TRANS_READONLY |
+  SERVER_STATUS_ANSI_QUOTES;
+/** Flags of the end of a result that are not yet there behind its column definitions. */
+const OF_THE_END = SERVER_SESSION_STATE_CHANGED | SERVER_STATUS_LAST_ROW_SENT;
+
+/** What the client has told at its login, and since. */
+export interface ClientTraits {
+  readonly capabilities: number;
+  /** What it wants to hear of its session. */
+  readonly tracking: Tracking | undefined;
+}
 
 export class ClientView {
   /** There is anything to be done at all. */
@@ -26,19 +53,21 @@ export class ClientView {
   /** Packets that were put into the answer that is under way. */
   shift = 0;
   private needsEof = false;
-  private needsPlainOk = false;
+  private isTracking = false;
+  private tracking: Tracking | undefined = undefined;
   private clientCapabilities = 0;
   private serverCapabilities = 0;
   /** The column definitions are complete, and what follows tells whether an EOF packet goes here. */
   private isEofDue = false;
   private pieces: Uint8Array[] | undefined = undefined;
 
-  begin(client: number, server: number): void {
+  begin({ capabilities: client, tracking }: ClientTraits, server: number): void {
     this.clientCapabilities = client;
     this.serverCapabilities = server;
+    this.tracking = tracking;
     this.needsEof = !has(client, CLIENT_DEPRECATE_EOF) && has(server, CLIENT_DEPRECATE_EOF);
-    this.needsPlainOk = !has(client, CLIENT_SESSION_TRACK) && has(server, CLIENT_SESSION_TRACK);
-    this.isNeeded = this.needsEof || this.needsPlainOk;
+    this.isTracking = has(client, CLIENT_SESSION_TRACK);
+    this.isNeeded = this.needsEof || has(server, CLIENT_SESSION_TRACK);
     this.shift = 0;
     this.isEofDue = false;
   }
@@ -104,8 +133,8 @@ export class ClientView {
     sequence: number,
   ): number {
     if (at > from) this.keep(bytes, from, at);
-    const status = ledger.status & ~(SERVER_SESSION_STATE_CHANGED | SERVER_MORE_RESULTS_EXISTS);
-    this.add(eofPacket((sequence + this.shift) & 0xff, status));
+    const status = endStatusIn(bytes, at) ?? ledger.status & LASTING;
+    this.add(eofPacket((sequence + this.shift) & 0xff, status & ~OF_THE_END));
     this.shift++;
     return at;
   }
@@ -122,15 +151,18 @@ export class ClientView {
   }
 
   private ok(bytes: Buffer, from: number, at: number, next: number): number {
-    if (!this.needsPlainOk) return from;
     const payload = at + HEADER_BYTES;
     const status = okStatusAt(bytes, payload, next);
     if (status < 0 || (int16At(bytes, status) & SERVER_SESSION_STATE_CHANGED) === 0) return from;
     const fields = readOk(bytes.subarray(payload, next), this.serverCapabilities);
     if (fields === undefined) return from;
-    const header = bytes[payload] === 0 ? 0x00 : 0xfe;
+    const state = this.isTracking ? (this.tracking?.filter(fields.state) ?? EMPTY) : EMPTY;
+    if (state.length === fields.state.length) return from;
+    const header = bytes[payload] === OK_HEADER ? OK_HEADER : EOF_HEADER;
     if (at > from) this.keep(bytes, from, at);
-    this.add(okPacket(sequenceAt(bytes, at), this.clientCapabilities, { ...fields, header }));
+    this.add(
+      okPacket(sequenceAt(bytes, at), this.clientCapabilities, { ...fields, header, state }),
+    );
     return next;
   }
 
@@ -142,4 +174,24 @@ export class ClientView {
     this.pieces ??= [];
     this.pieces.push(piece);
   }
+}
+
+/**
+ * The status flags of the end of the rows that begin at `at`, if all of them have come: a server that sends
+ * an EOF packet behind the column definitions knows more of them than the last answer told.
+ */
+function endStatusIn(bytes: Buffer, at: number): number | undefined {
+  while (at + HEADER_BYTES < bytes.length) {
+    const length = payloadLengthAt(bytes, at);
+    const payload = at + HEADER_BYTES;
+    const next = payload + length;
+    if (length === PAYLOAD_MAX || next > bytes.length || bytes[payload] === ERR_HEADER)
+      return undefined;
+    if (bytes[payload] === EOF_HEADER) {
+      const status = okStatusAt(bytes, payload, next);
+      return status < 0 ? undefined : int16At(bytes, status);
+    }
+    at = next;
+  }
+  return undefined;
 }

@@ -13,7 +13,7 @@ import { HOLD_PEER_CONGESTED, IGNORE, type Stream, type StreamHandler } from '..
 import type { DatabaseCloseReason } from '../../observe/reasons.ts';
 import type { Placement, PooledConnection } from '../../pool/contract.ts';
 import type { Pool } from '../../pool/pool.ts';
-import { ClientView } from './client-view.ts';
+import { type ClientTraits, ClientView } from './client-view.ts';
 import {
   CONTENT,
   ERROR,
@@ -50,9 +50,7 @@ const PING_MESSAGE = packet(0, Buffer.of(COM_PING));
 const CLOSE_LINGER_MS = 10_000;
 
 /** The session that holds a connection, as the connection sees it. */
-export interface ConnectionHolder {
-  /** The capabilities that the client has logged in with. */
-  readonly capabilities: number;
+export interface ConnectionHolder extends ClientTraits {
   /** Bytes for the client, valid for as long as they are needed. */
   deliver(bytes: Uint8Array): void;
   /** The same, and the buffer that they are in is the holder's alone. */
@@ -389,7 +387,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   /** The session has it from here on. */
   lentTo(holder: ConnectionHolder): void {
     this.holder = holder;
-    this.view.begin(holder.capabilities, this.capabilities);
+    this.view.begin(holder, this.capabilities);
     this.state.isSchemaTold = false;
   }
 
@@ -401,7 +399,12 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     this.stream.letGo(HOLD_PEER_CONGESTED);
   }
 
-  /** What a `message` that the proxy sends before a client's request owes; whoever holds it hears of the end. */
+  /** The client wants to hear something else of its session. */
+  viewChanged(holder: ConnectionHolder): void {
+    this.view.begin(holder, this.capabilities);
+  }
+
+  /** What the proxy sends before a client's request owes; whoever holds it hears of the end. */
   owesReplay(kind: number): void {
     this.ledger.owe(kind | OURS | REPLAYS);
   }

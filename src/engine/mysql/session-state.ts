@@ -14,6 +14,7 @@ import {
 import type { DatabaseConnection } from './database-connection.ts';
 import { OWES_OK, OWES_RESULT } from './ledger.ts';
 import type { SessionSettings } from './settings.ts';
+import type { Tracking } from './tracking.ts';
 import {
   COM_INIT_DB,
   COM_SET_OPTION,
@@ -44,6 +45,8 @@ export interface InitialState {
   readonly allowsMultiStatements: boolean;
   /** Status flags. */
   readonly status: number;
+  /** What the client hears of its session as long as it does not ask for more or less. */
+  readonly tracking: Tracking;
   /** How the server reads texts, but for what the settings say. */
   readonly syntax: SyntaxOptions;
 }
@@ -55,10 +58,15 @@ export class SessionState {
   /** The status flags that the client saw last. */
   status: number;
   syntax: Syntax;
+  tracking: Tracking;
+  private readonly initialTracking: Tracking;
   private readonly server: SyntaxOptions;
   private readonly initialStatus: number;
 
-  constructor({ settings, schema, allowsMultiStatements, status, syntax }: InitialState) {
+  constructor(initial: InitialState) {
+    const { settings, schema, allowsMultiStatements, status, syntax, tracking } = initial;
+    this.tracking = tracking;
+    this.initialTracking = tracking;
     this.settings = settings;
     this.schema = schema;
     this.allowsMultiStatements = allowsMultiStatements;
@@ -117,6 +125,7 @@ export class SessionState {
   reset(base: SessionSettings): void {
     this.settings = base;
     this.status = this.initialStatus;
+    this.tracking = this.initialTracking;
     this.syntax = this.syntaxNow();
   }
 

@@ -19,6 +19,7 @@ import type { ConnectionHolder, DatabaseConnection } from './database-connection
 import { type Outcome, OwnStatement } from './own-statement.ts';
 import { type InitialState, schemaReplay } from './session-state.ts';
 import { SessionSettings } from './settings.ts';
+import { Tracking } from './tracking.ts';
 import {
   SERVER_STATUS_ANSI_QUOTES,
   SERVER_STATUS_AUTOCOMMIT,
@@ -66,6 +67,7 @@ interface ServerFacts {
   readonly base: SessionSettings;
   readonly syntax: SyntaxOptions;
   readonly status: number;
+  readonly tracking: Tracking;
 }
 
 export class UserPool {
@@ -138,16 +140,17 @@ export class UserPool {
   ): InitialState | undefined {
     const { facts } = this;
     if (facts === undefined) return undefined;
-    const { base, status, syntax } = facts;
-    const settings = charset.over(base);
-    return { settings, schema, allowsMultiStatements, status, syntax };
+    const { base, ...server } = facts;
+    return { ...server, settings: charset.over(base), schema, allowsMultiStatements };
   }
 
   learnCharset(connection: DatabaseConnection, collation: number, row: TextRow): void {
-    const [version = '', sqlMode = '', charset = '', charsetOfCollation, name] = row;
+    const [version = '', sqlMode = '', charset = '', charsetOfCollation, name, ...tracked] = row;
+    const [systemVariables = '', schema = '', stateChange = '', transactionInfo = ''] = tracked;
     this.facts ??= {
       base: connection.base,
       status: connection.ledger.status & LASTING,
+      tracking: new Tracking({ systemVariables, schema, stateChange, transactionInfo }),
       syntax: {
         ...quotingOf(sqlMode),
         isMariaDb: /mariadb/i.test(version),
@@ -180,6 +183,7 @@ function settingsOf(charset: string | undefined, collation: string | undefined):
 /** Borrows a connection and asks what is not known yet. */
 class Visit implements Borrower<DatabaseConnection>, ConnectionHolder {
   readonly capabilities = 0;
+  readonly tracking = undefined;
   private readonly userPool: UserPool;
   private readonly arrival: Arrival;
   private readonly priority: number;
@@ -300,7 +304,8 @@ class Visit implements Borrower<DatabaseConnection>, ConnectionHolder {
 function charsetQuestion(id: number): string {
   return (
     'SELECT VERSION(), @@GLOBAL.sql_mode, @@GLOBAL.character_set_client, c.CHARACTER_SET_NAME, ' +
-    'c.COLLATION_NAME FROM (SELECT 1) AS one LEFT JOIN information_schema.COLLATIONS AS c ' +
+    'c.COLLATION_NAME, @@GLOBAL.session_track_system_variables, @@GLOBAL.session_track_schema, ' +
+    '@@GLOBAL.session_track_state_change, @@GLOBAL.session_track_transaction_info FROM (SELECT 1) AS one LEFT JOIN information_schema.COLLATIONS AS c ' +
     `ON c.ID=${id}`
   );
 }
