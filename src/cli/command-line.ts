@@ -6,6 +6,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { LOG_LEVELS, type LogLevel } from '../observe/log-text.ts';
 import { LOG_FORMATS, type LogFormat } from '../observe/logs.ts';
+import { DEMO_ENGINES, type DemoEngine } from './demo/plan.ts';
 
 /** Exit codes. `badUsage` is for the command line and the configuration file alike. */
 export const EXIT = { ok: 0, failed: 1, badUsage: 2 } as const;
@@ -20,6 +21,7 @@ export interface ServeOptions {
 export interface DemoOptions {
   /** Stop after the summary instead of going on to serve. */
   readonly exit: boolean;
+  readonly engine: DemoEngine;
 }
 
 export interface CheckOptions {
@@ -111,9 +113,12 @@ function build(version: string, commands: Commands, finish: (code: number) => vo
     });
   program
     .command('demo')
-    .description('start a PostgreSQL and a proxy, run a short workload and show what happened')
+    .description('start a database and a proxy, run a short workload and show what happened')
+    .addOption(
+      new Option('--engine <engine>', 'which database').choices(DEMO_ENGINES).default('postgres'),
+    )
     .option('--exit', 'stop after the summary', false)
-    .action(async ({ exit }: { exit: boolean }) => finish(await commands.demo({ exit })));
+    .action(async (options: DemoOptions) => finish(await commands.demo(options)));
   program
     .command('check')
     .description('check a configuration file and try to reach every target')

@@ -1,52 +1,16 @@
 /**
  * The bank, seen by the owner of the database: makes it, watches the connections, and checks at the
- * end that no money is lost. Its one connection goes over the Unix socket as the superuser, for whom
- * PostgreSQL keeps a few connections when all others are taken.
+ * end that no money is lost. Its connections go over the Unix socket as the superuser, and are made before any other.
  */
 
-import { SQL } from 'bun';
+import type { SQL } from 'bun';
 import { z } from 'zod';
-import type { EmbeddedPostgres } from '../../embedded/postgres.ts';
+import type { DemoDatabase } from './database.ts';
+import type { Dialect } from './dialect.ts';
 import { BANK } from './plan.ts';
 
-const TABLES = `
-  CREATE TABLE accounts (
-    id int PRIMARY KEY,
-    balance bigint NOT NULL
-  ) WITH (fillfactor = 50);
-  CREATE TABLE transfers (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    sender int NOT NULL,
-    receiver int NOT NULL,
-    amount bigint NOT NULL
-  );
-  INSERT INTO accounts SELECT id, ${BANK.balance} FROM generate_series(1, ${BANK.accounts}) AS id;
-  GRANT SELECT, UPDATE ON accounts TO ${BANK.user};
-  GRANT SELECT, INSERT ON transfers TO ${BANK.user};
-  ANALYZE`;
-
-const COUNT_CONNECTIONS = `
-  SELECT count(*)::int AS count FROM pg_stat_activity 
-  WHERE usename = '${BANK.user}' AND datname = '${BANK.database}'`;
-
-/** How many connections were ever made to the bank. */
-const COUNT_SESSIONS = `
-  SELECT sessions::int AS count FROM pg_stat_database WHERE datname = '${BANK.database}'`;
-
-/** The total, how many transfers there are, and how many accounts disagree with theirs. */
-const AUDIT = `
-  WITH changes AS (
-    SELECT account, sum(change) AS change FROM (
-      SELECT sender AS account, -amount AS change FROM transfers
-      UNION ALL
-      SELECT receiver, amount FROM transfers
-    ) AS entries GROUP BY account
-  )
-  SELECT
-    sum(balance)::int AS total,
-    (SELECT count(*)::int FROM transfers) AS transfers,
-    (count(*) FILTER (WHERE balance <> ${BANK.balance} + coalesce(change, 0)))::int AS wrong
-  FROM accounts LEFT JOIN changes ON changes.account = accounts.id`;
+/** There on every server. */
+const SYSTEM_DATABASES = { postgres: 'postgres', mariadb: 'mysql' } as const;
 
 const QUIET_DEADLINE_MS = 10_000;
 const QUIET_INTERVAL_MS = 20;
@@ -69,22 +33,24 @@ export class Bank implements AsyncDisposable {
   private readonly owner: SQL;
   /** In another database, so that it is not among the connections that it counts. */
   private readonly watcher: SQL;
+  private readonly dialect: Dialect;
 
-  private constructor(postgres: EmbeddedPostgres) {
-    this.owner = connection(postgres, BANK.database);
-    this.watcher = connection(postgres, 'postgres');
+  private constructor(database: DemoDatabase) {
+    this.dialect = database.dialect;
+    this.owner = database.connect(BANK.database);
+    this.watcher = database.connect(SYSTEM_DATABASES[this.dialect.engine]);
   }
 
-  static async open(postgres: EmbeddedPostgres): Promise<Bank> {
-    const bank = new Bank(postgres);
-    await bank.owner.unsafe(TABLES).simple();
+  static async open(database: DemoDatabase): Promise<Bank> {
+    const bank = new Bank(database);
+    await bank.owner.unsafe(bank.dialect.tables).simple();
     await bank.watcher.connect();
     return bank;
   }
 
   /** How many connections the clients, or Berth for them, have at this moment. */
   async countConnections(): Promise<number> {
-    return countRows.parse(await rows(this.watcher, COUNT_CONNECTIONS))[0].count;
+    return countRows.parse(await rows(this.watcher, this.dialect.countConnections))[0].count;
   }
 
   /** Resolves when the last of the clients' connections has ended. */
@@ -98,11 +64,11 @@ export class Bank implements AsyncDisposable {
 
   /** How many connections have been made since the beginning. */
   async countSessions(): Promise<number> {
-    return countRows.parse(await rows(this.watcher, COUNT_SESSIONS))[0].count;
+    return countRows.parse(await rows(this.watcher, this.dialect.countSessions))[0].count;
   }
 
   async audit(): Promise<Audit> {
-    return auditRows.parse(await rows(this.owner, AUDIT))[0];
+    return auditRows.parse(await rows(this.owner, this.dialect.audit))[0];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -114,15 +80,4 @@ export class Bank implements AsyncDisposable {
 async function rows(sql: SQL, statement: string): Promise<unknown> {
   const result: unknown = await sql.unsafe(statement).simple();
   return Array.isArray(result) ? [...result] : result;
-}
-
-function connection(postgres: EmbeddedPostgres, database: string): SQL {
-  return new SQL({
-    adapter: 'postgres',
-    path: `${postgres.socketDirectory}/.s.PGSQL.${postgres.port}`,
-    username: 'postgres',
-    database,
-    tls: false,
-    max: 1,
-  });
 }

@@ -6,12 +6,12 @@
 import { dataPlane, managementApi } from '../../compose.ts';
 import { type HttpServer, serveHttp } from '../../control/http/server.ts';
 import { Secret } from '../../credential/secret.ts';
-import type { EmbeddedPostgres } from '../../embedded/postgres.ts';
 import type { EndpointCounters, TargetCounters, TargetGauges } from '../../observe/counters.ts';
 import type { Event, Observer } from '../../observe/events.ts';
 import { levelOf, textOf } from '../../observe/log-text.ts';
 import type { ProxyRegistry } from '../../proxy/registry.ts';
 import type { Snapshot } from '../../proxy/snapshot.ts';
+import type { DemoDatabase } from './database.ts';
 import { BANK, LIMITS } from './plan.ts';
 
 const HOST = '127.0.0.1';
@@ -41,8 +41,8 @@ export class DemoBerth implements AsyncDisposable {
     this.http = serveHttp(managementApi(api), { host: HOST, port: ANY_PORT });
   }
 
-  static start(postgres: EmbeddedPostgres, password: string, version: string): DemoBerth {
-    return new DemoBerth(snapshotFor(postgres, password), version);
+  static start(database: DemoDatabase, password: string, version: string): DemoBerth {
+    return new DemoBerth(snapshotFor(database, password), version);
   }
 
   /** Where clients connect. */
@@ -106,7 +106,7 @@ const NO_TLS = {
 } as const;
 
 /** What a configuration file with one proxy, one secret and one target would give. */
-function snapshotFor(postgres: EmbeddedPostgres, password: string): Snapshot {
+function snapshotFor({ dialect, port }: DemoDatabase, password: string): Snapshot {
   return {
     Tls: undefined,
     PasswordKey: undefined,
@@ -114,7 +114,7 @@ function snapshotFor(postgres: EmbeddedPostgres, password: string): Snapshot {
     DBProxies: [
       {
         DBProxyName: 'demo',
-        EngineFamily: 'POSTGRESQL',
+        EngineFamily: dialect.proxy.family,
         ServerVersion: undefined,
         RequireTLS: false,
         IdleClientTimeout: 1800,
@@ -126,13 +126,13 @@ function snapshotFor(postgres: EmbeddedPostgres, password: string): Snapshot {
             AuthScheme: 'SECRETS',
             SecretArn: 'app',
             IAMAuth: 'DISABLED',
-            ClientPasswordAuthType: 'POSTGRES_SCRAM_SHA_256',
+            ClientPasswordAuthType: dialect.proxy.password,
           },
         ],
         Target: {
           DBInstanceIdentifier: 'bank-db',
-          Engine: 'postgres',
-          Endpoint: { Address: HOST, Port: postgres.port },
+          Engine: dialect.engine,
+          Endpoint: { Address: HOST, Port: port },
           Tls: NO_TLS,
         },
         ConnectionPoolConfig: {

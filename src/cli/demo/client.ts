@@ -1,25 +1,21 @@
 /**
- * One client: comes, connects, works, leaves. It is an ordinary PostgreSQL client (Bun's own driver)
+ * One client: comes, connects, works, leaves. It is an ordinary client (Bun's own driver)
  * and does not know whether a database or Berth is at the other end.
  */
 
 import { SQL } from 'bun';
+import { DIALECTS, type Dialect, type Role } from './dialect.ts';
 import type { Assignment } from './messages.ts';
 import { BANK } from './plan.ts';
 import type { Random } from './random.ts';
 import type { Tally } from './tally.ts';
 
-/** PostgreSQL's SQLSTATE `too_many_connections`. */
-const TOO_MANY_CONNECTIONS = '53300';
 const CONNECT_TIMEOUT_S = 30;
 /** What a client does between transactions, as long as it is not at the database. */
 const PAUSE_MIN_MS = 120;
 const PAUSE_MAX_MS = 360;
 const READ_SHARE = 0.25;
 const AMOUNT_MAX = 20;
-
-/** What a client is up to. All but customers do something that belongs to their session alone. */
-export type Role = 'customer' | 'temporary table' | 'advisory lock' | 'listen';
 
 export interface Visit {
   readonly assignment: Assignment;
@@ -35,7 +31,7 @@ export async function visit(options: Visit): Promise<void> {
   tally.arrived++;
   const sql = connector(options.assignment);
   try {
-    if (!(await connect(sql, tally))) return;
+    if (!(await connect(sql, options))) return;
     tally.entered();
     try {
       await new Client(sql, options).work();
@@ -50,9 +46,9 @@ export async function visit(options: Visit): Promise<void> {
   }
 }
 
-function connector({ port, user, password, database }: Assignment): SQL {
+function connector({ engine, port, user, password, database }: Assignment): SQL {
   return new SQL({
-    adapter: 'postgres',
+    adapter: DIALECTS[engine].adapter,
     hostname: '127.0.0.1',
     port,
     username: user,
@@ -65,14 +61,14 @@ function connector({ port, user, password, database }: Assignment): SQL {
   });
 }
 
-async function connect(sql: SQL, tally: Tally): Promise<boolean> {
+async function connect(sql: SQL, { assignment, tally }: Visit): Promise<boolean> {
   const startedAt = performance.now();
   try {
     await sql.connect();
     tally.connectMs.push(performance.now() - startedAt);
     return true;
   } catch (error) {
-    if (sqlStateOf(error) === TOO_MANY_CONNECTIONS) tally.refused(messageOf(error));
+    if (DIALECTS[assignment.engine].isRefusal(error)) tally.refused(messageOf(error));
     else tally.wentWrong(messageOf(error));
     return false;
   }
@@ -81,10 +77,12 @@ async function connect(sql: SQL, tally: Tally): Promise<boolean> {
 class Client {
   private readonly sql: SQL;
   private readonly visit: Visit;
+  private readonly dialect: Dialect;
 
   constructor(sql: SQL, visit: Visit) {
     this.sql = sql;
     this.visit = visit;
+    this.dialect = DIALECTS[visit.assignment.engine];
   }
 
   async work(): Promise<void> {
@@ -93,7 +91,7 @@ class Client {
         return this.bank();
       case 'temporary table':
         return this.collect();
-      case 'advisory lock':
+      case 'lock':
         return this.lock();
       case 'listen':
         return this.listen();
@@ -144,16 +142,14 @@ class Client {
   }
 
   private async collect(): Promise<void> {
-    await this.other('CREATE TEMPORARY TABLE basket (account int, balance bigint)');
-    await this.other('INSERT INTO basket SELECT id, balance FROM accounts LIMIT 100');
-    await this.other('SELECT sum(balance) FROM basket');
+    for (const statement of this.dialect.collect) await this.other(statement);
   }
 
   private async lock(): Promise<void> {
     const key = this.visit.random.below(1_000_000);
-    await this.other(`SELECT pg_advisory_lock(${key})`);
+    await this.other(this.dialect.lock(key));
     await this.transfer();
-    await this.other(`SELECT pg_advisory_unlock(${key})`);
+    await this.other(this.dialect.unlock(key));
   }
 
   private async listen(): Promise<void> {
@@ -174,8 +170,4 @@ class Client {
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-function sqlStateOf(error: unknown): string | undefined {
-  return error instanceof SQL.PostgresError ? error.errno : undefined;
 }

@@ -4,18 +4,18 @@
  * after the other, and ends with it.
  */
 
-import { type Role, visit } from './client.ts';
+import { visit } from './client.ts';
+import { DIALECTS, type Role } from './dialect.ts';
 import { type Assignment, parseAssignment, type Report } from './messages.ts';
 import { CLIENT_COUNT, WAVES } from './plan.ts';
 import { Random } from './random.ts';
 import { Tally } from './tally.ts';
 
 const REPORT_INTERVAL_MS = 100;
-/** One of each comes in the middle of every wave. */
-const SPECIAL_ROLES: readonly Role[] = ['temporary table', 'advisory lock', 'listen'];
 
 async function run(assignment: Assignment): Promise<void> {
   const tally = new Tally();
+  const { specialRoles } = DIALECTS[assignment.engine];
   const reporting = setInterval(
     () => report({ kind: 'progress', progress: tally.progress }),
     REPORT_INTERVAL_MS,
@@ -25,15 +25,15 @@ async function run(assignment: Assignment): Promise<void> {
     const wave = Math.floor(index / WAVES.clients);
     await Bun.sleep(wave * WAVES.intervalMs + random.next() * WAVES.arrivalMs);
     const stayMs = random.between(WAVES.stayMinMs, WAVES.stayMaxMs);
-    await visit({ assignment, role: roleOf(index), stayMs, random, tally });
+    await visit({ assignment, role: roleOf(index, specialRoles), stayMs, random, tally });
   });
   await Promise.all(clients);
   clearInterval(reporting);
   report({ kind: 'outcome', outcome: tally.outcome });
 }
 
-function roleOf(index: number): Role {
-  return SPECIAL_ROLES[(index % WAVES.clients) - WAVES.clients / 2] ?? 'customer';
+function roleOf(index: number, special: readonly Role[]): Role {
+  return special[(index % WAVES.clients) - WAVES.clients / 2] ?? 'customer';
 }
 
 function report(report: Report): void {

@@ -4,9 +4,11 @@
  */
 
 import { z } from 'zod';
+import { DEMO_ENGINES } from './plan.ts';
 
 /** What the clients are to do. The same seed gives the same clients with the same transfers. */
 const assignmentSchema = z.object({
+  engine: z.enum(DEMO_ENGINES),
   port: z.number(),
   user: z.string(),
   password: z.string(),

@@ -1,5 +1,9 @@
 /** How big the demo is. Everything that the screen, the clients and the summary must agree on. */
 
+/** Which databases it can be shown with. */
+export const DEMO_ENGINES = ['postgres', 'mariadb'] as const;
+export type DemoEngine = (typeof DEMO_ENGINES)[number];
+
 export const BANK = {
   user: 'app',
   database: 'bank',
@@ -9,9 +13,7 @@ export const BANK = {
 } as const;
 
 export const LIMITS = {
-  /** PostgreSQL's own default. */
-  databaseConnections: 100,
-  /** What Berth may have of them. */
+  /** What Berth may have of the database's connections. */
   poolConnections: 10,
 } as const;
 

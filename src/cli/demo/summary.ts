@@ -45,7 +45,7 @@ export function summaryLines(findings: Findings, paint: Paint): readonly string[
   ];
 }
 
-function tableLines({ direct, berth }: Findings, paint: Paint): readonly string[] {
+function tableLines({ product, direct, berth }: Findings, paint: Paint): readonly string[] {
   const row = (label: string, read: (run: RunResult) => number, color?: Color) => {
     const cell = (count: number) => {
       const text = formatCount(count).padStart(NUMBER_WIDTH);
@@ -63,9 +63,9 @@ function tableLines({ direct, berth }: Findings, paint: Paint): readonly string[
     row('  at work at the same time, at most', ({ outcome }) => outcome.connectedMost),
     row('Transactions', ({ outcome }) => outcome.transactions, 'bold'),
     row('  failed', ({ outcome }) => outcome.failed, 'red'),
-    row('Connections that PostgreSQL saw', ({ connectionsMade }) => connectionsMade, 'bold'),
+    row(`Connections that ${product} saw`, ({ connectionsMade }) => connectionsMade, 'bold'),
     row('  at the same time, at most', ({ connectionsMost }) => connectionsMost, 'bold'),
-    paint('dim', '  (not counted: the one by which Berth watches whether PostgreSQL is well)'),
+    paint('dim', `  (not counted: the one by which Berth watches whether ${product} is well)`),
   ];
 }
 

@@ -8,6 +8,8 @@ import type { Usage } from './usage.ts';
 
 /** Everything that was measured. */
 export interface Findings {
+  /** `PostgreSQL` */
+  readonly product: string;
   readonly direct: RunResult;
   readonly berth: RunResult;
   readonly usage: Usage;
@@ -19,11 +21,11 @@ export function problemsOf(findings: Findings): readonly string[] {
   return [...runProblems(findings), ...bankProblems(findings)];
 }
 
-function runProblems({ direct, berth, usage }: Findings): readonly string[] {
+function runProblems({ product, direct, berth, usage }: Findings): readonly string[] {
   const { turnedAway, failed } = berth.outcome;
   return [
     direct.outcome.failed > 0 &&
-      `Straight to PostgreSQL, ${formatNumber(direct.outcome.failed, 'client')} failed.`,
+      `Straight to ${product}, ${formatNumber(direct.outcome.failed, 'client')} failed.`,
     turnedAway > 0 && `Berth turned ${formatNumber(turnedAway, 'client')} away.`,
     failed > 0 && `Through Berth, ${formatNumber(failed, 'client')} failed.`,
     berth.connectionsMost > LIMITS.poolConnections &&
