@@ -59,6 +59,8 @@ export const STATUS = {
   PS_OUT_PARAMS: 1 << 12,
   IN_TRANS_READONLY: 1 << 13,
   SESSION_STATE_CHANGED: 1 << 14,
+  /** MariaDB's. */
+  ANSI_QUOTES: 1 << 15,
 } as const;
 
 export const COMMAND = {
