@@ -267,7 +267,8 @@ function formatOk(ok: Ok): string {
     `${ok.isEnd ? 'End' : 'OK'} rows=${ok.affectedRows} id=${ok.lastInsertId}`,
     ` ${formatStatus(ok)}`,
     ok.info === '' ? '' : ` info=${JSON.stringify(ok.info)}`,
-    ...changes,
+    // In which order a server names several depends on what else it tracks.
+    ...changes.sort(),
   ].join('');
 }
 
