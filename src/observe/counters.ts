@@ -39,6 +39,10 @@ export class EndpointCounters {
   /** Told to clients by way of a listening connection; see docs/notifications.md. */
   notificationsDelivered = 0;
   notificationsDropped = 0;
+  /** MySQL: sessions that kept their connection because the next statement may ask for warnings or the like. */
+  diagnosticsKept = 0;
+  /** MySQL: statements that asked, when the connection of the statement before had gone to somebody else. */
+  diagnosticsLost = 0;
   readonly closes: Record<ClientCloseReason, number> = zeroes(CLIENT_CLOSE_REASONS);
   readonly pins: Record<PinReason, number> = zeroes(PIN_REASONS);
   readonly unpins: Record<PinReason, number> = zeroes(PIN_REASONS);

@@ -119,6 +119,16 @@ const ENDPOINT_COUNTERS: readonly Reading<EndpointCounters>[] = [
     help: 'Notifications dropped because their client did not take them.',
     read: (of) => of.notificationsDropped,
   },
+  {
+    name: 'berth_diagnostics_kept_total',
+    help: 'Times that a session kept its connection for a statement that may ask about the last one.',
+    read: (of) => of.diagnosticsKept,
+  },
+  {
+    name: 'berth_diagnostics_lost_total',
+    help: 'Statements about the one before whose connection somebody else had since.',
+    read: (of) => of.diagnosticsLost,
+  },
 ];
 
 const ENDPOINT_LATENCIES: readonly LatencyReading<EndpointCounters>[] = [

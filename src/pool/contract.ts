@@ -71,6 +71,12 @@ export interface Borrower<C extends PooledConnection> {
   stillWaiting(waitedMs: number, position: number): void;
 }
 
+/** Somebody who holds on to a connection that he may not need any more. */
+export interface Keeper {
+  /** Somebody else waits for a connection: give it back soon. Called once, after `Pool.keep`. */
+  recalled(): void;
+}
+
 /** A place in the queue. */
 export interface Waiter {
   /** Leaves the queue in O(1). After it neither `granted` nor `refused` is called. Idempotent. */

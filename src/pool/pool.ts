@@ -21,6 +21,7 @@ import type { Census, ConnectionBudget } from './budget.ts';
 import type {
   Borrower,
   Connector,
+  Keeper,
   OpenFailure,
   OpeningHandle,
   PooledConnection,
@@ -80,6 +81,10 @@ export class Pool<C extends PooledConnection> {
   /** Waiters rely on probes until one fails. */
   private areProbesTrusted = true;
 
+  /** Of borrowed connections, the oldest first. */
+  private readonly keepers = new Set<Keeper>();
+  private readonly recallSoon = () => this.recall();
+
   private readonly queue = new WaitQueue<Borrower<C>>();
   private isServing = false;
   private readonly serveSoon = () => this.serve();
@@ -115,6 +120,38 @@ export class Pool<C extends PooledConnection> {
   }
 
   /**
+   * Lends this very connection if it is idle, for who has left something on it that only he will ask for.
+   * Never overtakes somebody who waits.
+   */
+  borrowAgain(connection: C): boolean {
+    if (this.queue.length > 0 || connection.placement !== 'idle') return false;
+    const { now } = this.wheel;
+    const isOld = now - connection.placedAt > this.host.settings.probeAfterMs;
+    if (isOld || connection.expiresAt <= now || !this.members.has(connection)) return false;
+    this.idle.remove(connection);
+    this.lend(connection);
+    return true;
+  }
+
+  /** `keeper` could give its connection back, and does when somebody else waits for one. */
+  keep(keeper: Keeper): void {
+    this.keepers.add(keeper);
+  }
+
+  /** It needs its connection again, or has given it back. */
+  unkeep(keeper: Keeper): void {
+    this.keepers.delete(keeper);
+  }
+
+  private recall(): void {
+    for (const keeper of this.keepers) {
+      if (this.queue.length === 0) return;
+      this.keepers.delete(keeper);
+      keeper.recalled();
+    }
+  }
+
+  /**
    * Queues the borrower; opens connections when that helps. The borrower is never called before
    * this has returned: what can be answered at once is answered in a microtask.
    */
@@ -126,6 +163,7 @@ export class Pool<C extends PooledConnection> {
     }
     this.queue.push(place);
     this.host.enlist(this);
+    if (this.keepers.size > 0) queueMicrotask(this.recallSoon);
     if (this.idle.size > 0) queueMicrotask(this.serveSoon);
     if (this.shortfall > 0) {
       this.host.openWhereWanted();

@@ -19,10 +19,16 @@ import {
 } from '../../net/stream.ts';
 import type { SessionDescription, SessionState as StateName } from '../../observe/descriptions.ts';
 import type { ClientCloseReason, PinReason } from '../../observe/reasons.ts';
-import type { Borrower, Waiter } from '../../pool/contract.ts';
+import type { Borrower, Keeper, Waiter } from '../../pool/contract.ts';
 import { classify, killTargetsIn } from '../../sql/mysql/classify.ts';
 import { digest } from '../../sql/mysql/digest.ts';
-import { Effect, type EffectSet, PINNING, pinReasonOf } from '../../sql/mysql/effects.ts';
+import {
+  Effect,
+  type EffectSet,
+  PINNING,
+  pinReasonOf,
+  READS_PREVIOUS,
+} from '../../sql/mysql/effects.ts';
 import { type Overdue, overdueBorrower, overdueIdler } from '../overdue.ts';
 import type { ConnectionHolder, DatabaseConnection } from './database-connection.ts';
 import type { EndpointContext } from './endpoint-context.ts';
@@ -48,6 +54,12 @@ const LOOK_AGAIN_MS = 1_000;
 const TOLD_BY_SERVER = Effect.nextTransaction | Effect.trackers;
 /** What is worth a line in the log, if the server tells that it has left something. */
 const TELLING = Effect.setting | Effect.role | Effect.call | Effect.setStatement;
+/** What may ask for LAST_INSERT_ID() without a word of it in the text. */
+const MAY_READ_INSERT_ID = Effect.readsInsertId | Effect.call | Effect.unknown | Effect.sqlPrepare;
+/** An assignment to a system variable without a scope. */
+const UNSCOPED = /@@\s*`?(\w+)`?\s*:?=/g;
+/** How long a connection is kept for a statement that may ask for what the last one has left. */
+const DIAGNOSTICS_KEPT_MS = 200;
 /** Between KILL and the number, other words but HARD and SOFT. */
 const KILL_QUERY = /\bquery\b/i;
 /** The sequence number of what a client is told first in answer to a command. */
@@ -67,7 +79,13 @@ export interface SessionOptions {
 }
 
 export class ClientSession
-  implements StreamHandler, Borrower<DatabaseConnection>, ConnectionHolder, RelayHost, Session
+  implements
+    StreamHandler,
+    Borrower<DatabaseConnection>,
+    ConnectionHolder,
+    Keeper,
+    RelayHost,
+    Session
 {
   readonly id: ClientConnectionId;
   readonly threadId: number;
@@ -99,6 +117,13 @@ export class ClientSession
   private unproven: string[] | undefined = undefined;
   /** The database is being asked about the session's own variables. */
   private isAsking = false;
+  /** Wheel time until which the connection is kept, although nothing needs it any more; 0 while it is not. */
+  private keptUntil = 0;
+  /** The connection was kept for long enough, or somebody else waits for it. */
+  private isGivingUp = false;
+  /** The connection that ran the last statement, and at which of its loans. */
+  private former: DatabaseConnection | undefined = undefined;
+  private formerLoan = 0;
   /** When the request that is under way began, in milliseconds of `performance.now()`; 0 for none. */
   private requestedAt = 0;
   /** Wheel time of the last byte from or to the client. */
@@ -219,6 +244,7 @@ export class ClientSession
   requested(): void {
     const { counters } = this.endpoint;
     this.requests++;
+    if (this.keptUntil > 0) this.unkeep();
     // A pinned session borrows nothing.
     if (this.requestedAt === 0) this.requestedAt = performance.now();
     counters.queryRequests++;
@@ -231,6 +257,13 @@ export class ClientSession
 
   running(effects: EffectSet, bytes: Buffer, from: number, to: number): void {
     this.effects |= effects;
+    const { connection } = this;
+    if (connection === undefined) return;
+    if ((effects & MAY_READ_INSERT_ID) !== 0) {
+      const replay = this.own.insertIdReplay(connection);
+      if (replay !== undefined) this.replay(connection, [replay]);
+    }
+    if ((effects & Effect.setting) !== 0) this.noteUnscoped(connection, bytes, from, to);
     if ((effects & (PINNING | TELLING)) === 0) return;
     this.suspect ??= Buffer.from(bytes.subarray(from, Math.min(to, from + TEXT_MAX)));
   }
@@ -249,11 +282,23 @@ export class ClientSession
     this.userPool = this.endpoint.changePool(this.userPool, hasSchema);
   }
 
+  /** MariaDB does not report what is set as `@@name = ...`, without a scope. */
+  private noteUnscoped(
+    { state }: DatabaseConnection,
+    bytes: Buffer,
+    from: number,
+    to: number,
+  ): void {
+    for (const [, name = ''] of bytes.toString('latin1', from, to).matchAll(UNSCOPED)) {
+      state.mayHaveChanged(name);
+    }
+  }
+
   /** Returns whether there is a connection now; otherwise `rest` waits. */
-  acquire(rest: Buffer): boolean {
+  acquire(rest: Buffer, effects: EffectSet): boolean {
     this.requestedAt = performance.now();
     const { pool } = this.userPool;
-    const connection = pool.borrow();
+    const connection = this.formerConnection(effects) ?? pool.borrow();
     if (connection !== undefined) {
       this.attach(connection);
       if (!this.isWaitingForAnswer) return true;
@@ -263,6 +308,19 @@ export class ClientSession
     this.held = [rest];
     this.waiter = pool.wait(this, this.priority);
     return false;
+  }
+
+  /** For a statement about the one before: the connection that ran it, if nobody has had it since. */
+  private formerConnection(effects: EffectSet): DatabaseConnection | undefined {
+    if ((effects & READS_PREVIOUS) === 0) return undefined;
+    const { former } = this;
+    if (former === undefined) return undefined;
+    const isUntouched = former.loans === this.formerLoan && former.pool === this.userPool.pool;
+    if (isUntouched && this.userPool.pool.borrowAgain(former)) return former;
+    if ((effects & READS_PREVIOUS & ~Effect.readsInsertId) !== 0) {
+      this.endpoint.counters.diagnosticsLost++;
+    }
+    return undefined;
   }
 
   wait(rest: Buffer): void {
@@ -283,7 +341,10 @@ export class ClientSession
   optionSet(allowsMultiStatements: boolean): void {
     this.own.allowsMultiStatements = allowsMultiStatements;
     const { connection } = this;
-    if (connection !== undefined) this.replay(connection, this.own.replaysFor(connection));
+    if (connection !== undefined) {
+      this.replay(connection, this.own.replaysFor(connection));
+      this.relay.sendPrepended();
+    }
     const { status } = this.own;
     this.deliver(
       has(this.capabilities, CLIENT_DEPRECATE_EOF)
@@ -564,6 +625,10 @@ export class ClientSession
     if (connection === undefined || !connection.ledger.isQuiet || this.relay.isMidCommand) return;
     if (this.unproven !== undefined || this.isAsking) return;
     const { state } = connection;
+    if (this.isWorthKeeping(connection)) {
+      this.keep(connection);
+      return;
+    }
     if (connection.ledger.isStatusUnsure) {
       connection.askStatus();
       return;
@@ -583,9 +648,80 @@ export class ClientSession
       if (this.isDraining) this.close('shutdown', new BerthError('shutting_down'));
       return;
     }
+    if (connection.ledger.hasInsertId) {
+      this.askInsertId(connection);
+      return;
+    }
     this.giveBack(connection);
     this.usePool(this.own.schema !== '');
     if (this.isDraining) this.close('shutdown', new BerthError('shutting_down'));
+  }
+
+  // --- What a statement leaves for the next one
+
+  /**
+   * The next statement may ask for the warnings, the error or the number of rows of the last one, which are
+   * nowhere but on this connection; or for its insert id, which can be asked for now.
+   */
+  private isWorthKeeping({ ledger }: DatabaseConnection): boolean {
+    if (this.requests === 0 || this.isGivingUp || this.isPinned || this.isDraining) return false;
+    if (ledger.isInTransaction && !ledger.isStatusUnsure) return false;
+    if ((this.effects & (Effect.leavesFoundRows | Effect.leavesInsertId)) !== 0) {
+      if ((this.effects & Effect.leavesInsertId) !== 0) ledger.hasInsertId = true;
+      return true;
+    }
+    return ledger.warnings > 0 || ledger.hasInsertId;
+  }
+
+  private keep(connection: DatabaseConnection): void {
+    const { endpoint, userPool } = this;
+    const { wheel } = endpoint;
+    if (this.keptUntil > 0) return;
+    // What can be asked for needs no connection that somebody else waits for.
+    const isRecoverable =
+      connection.ledger.warnings === 0 && (this.effects & Effect.leavesFoundRows) === 0;
+    if (isRecoverable) {
+      if (userPool.pool.waiting > 0) {
+        this.giveUp();
+        return;
+      }
+      userPool.pool.keep(this);
+    }
+    endpoint.counters.diagnosticsKept++;
+    this.keptUntil = wheel.now + DIAGNOSTICS_KEPT_MS;
+    wheel.arm(this.timer, DIAGNOSTICS_KEPT_MS);
+  }
+
+  private unkeep(): void {
+    this.keptUntil = 0;
+    this.userPool.pool.unkeep(this);
+  }
+
+  recalled(): void {
+    this.giveUp();
+  }
+
+  private giveUp(): void {
+    this.unkeep();
+    this.isGivingUp = true;
+    this.giveBackIfSettled();
+  }
+
+  /** Which LAST_INSERT_ID() the session takes along; its OK packet does not tell, if the id was given. */
+  private askInsertId(connection: DatabaseConnection): void {
+    this.isAsking = true;
+    connection.ledger.hasInsertId = false;
+    connection.insertId = undefined;
+    const statement = new OwnStatement((outcome) => {
+      this.isAsking = false;
+      if (!outcome.isOk) {
+        if (outcome.payload !== undefined) this.pin('unknown', '');
+        return;
+      }
+      this.own.insertId = outcome.rows[0]?.[0] ?? '0';
+      connection.insertId = this.own.insertId;
+    });
+    connection.run('SELECT LAST_INSERT_ID()', statement);
   }
 
   /** MariaDB reports what SET STATEMENT ... FOR has set, although it is gone with that statement. */
@@ -608,6 +744,10 @@ export class ClientSession
 
   private detach(connection: DatabaseConnection): void {
     this.relay.detach();
+    this.former = connection;
+    this.formerLoan = connection.loans;
+    this.isGivingUp = false;
+    if (this.keptUntil > 0) this.unkeep();
     this.replaysOwed = 0;
     this.unproven = undefined;
     connection.takenBack();
@@ -644,6 +784,10 @@ export class ClientSession
     const { limits, wheel } = this.endpoint;
     this.stream.retry();
     if (this.isClosed) return;
+    if (this.keptUntil > 0 && wheel.now >= this.keptUntil) {
+      this.giveUp();
+      if (this.isClosed) return;
+    }
     const silentMs = wheel.now - this.activeAt;
     let overdue: Overdue | undefined;
     if (this.isStuck) overdue = overdueBorrower(limits, silentMs);

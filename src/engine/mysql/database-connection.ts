@@ -101,6 +101,10 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   allowsMultiStatements = true;
   /** What the InitQuery has set: the settings of a clean connection. */
   base = SessionSettings.NONE;
+  /** What LAST_INSERT_ID() is here; `undefined` while its borrower may have changed it. */
+  insertId: string | undefined = '0';
+  /** How often it was lent. */
+  loans = 0;
   /** A session has left something that goes with a reset. */
   isDirty = false;
   /** KILLs for this connection that the database has not finished with. */
@@ -387,6 +391,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   /** The session has it from here on. */
   lentTo(holder: ConnectionHolder): void {
     this.holder = holder;
+    this.loans++;
     this.view.begin(holder, this.capabilities);
     this.state.isSchemaTold = false;
   }

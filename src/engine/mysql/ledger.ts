@@ -24,7 +24,7 @@ import {
   SERVER_STATUS_IN_TRANS,
 } from './wire/capabilities.ts';
 import { int16At, lenencAt, PAYLOAD_MAX } from './wire/packets.ts';
-import { EOF_BYTES, okStatusAt } from './wire/replies.ts';
+import { EOF_BYTES, okLastInsertIdAt, okStatusAt } from './wire/replies.ts';
 
 /** Answered by OK, ERR, a request for a file, or result sets: COM_QUERY, COM_STMT_EXECUTE, ... */
 export const OWES_RESULT = 1;
@@ -101,6 +101,8 @@ export class ReplyLedger {
   status = SERVER_STATUS_AUTOCOMMIT;
   /** The warnings of the last answer; an error counts as one. */
   warnings = 0;
+  /** An OK had an insert id, so LAST_INSERT_ID() may have changed. */
+  hasInsertId = false;
   /** An error does not tell what became of the transaction. */
   isStatusUnsure = false;
   /** The database reads a file from the client; what the client sends is that, up to an empty packet. */
@@ -339,6 +341,7 @@ export class ReplyLedger {
   private readOk(bytes: Uint8Array, at: number, length: number): void {
     const status = okStatusAt(bytes, at, at + length);
     if (status < 0) throw this.violation('an OK without a status');
+    if (bytes[okLastInsertIdAt(bytes, at, at + length)] !== 0) this.hasInsertId = true;
     this.note(int16At(bytes, status), int16At(bytes, status + 2));
   }
 

@@ -12,7 +12,7 @@
 import { BerthError } from '../../base/errors.ts';
 import type { Stream } from '../../net/stream.ts';
 import { HOLD_LEDGER_FULL, HOLD_PEER_CONGESTED } from '../../net/stream.ts';
-import { Effect, type EffectSet } from '../../sql/mysql/effects.ts';
+import { Effect, type EffectSet, PLAIN } from '../../sql/mysql/effects.ts';
 import type { DatabaseConnection } from './database-connection.ts';
 import {
   MAY_READ_FILE,
@@ -61,8 +61,8 @@ export const PIPELINE_MAX = 32 * 1024;
 export interface RelayHost {
   /** A schema is about to be chosen, and that alone; only called without a connection. */
   schemaWanted(): void;
-  /** Borrows a connection and calls `Relay.attach`; or keeps `rest` for later and returns false. */
-  acquire(rest: Buffer): boolean;
+  /** For a command that may do `effects`. Borrows a connection and calls `Relay.attach`; or keeps `rest` for later and returns false. */
+  acquire(rest: Buffer, effects: EffectSet): boolean;
   /** Keeps `rest` until the database has answered more. */
   wait(rest: Buffer): void;
   terminated(): void;
@@ -127,6 +127,10 @@ export class Relay {
   private isDropping = false;
   /** The session has ended; nothing more of it goes anywhere. */
   private isOver = false;
+  /** The chunk that is being looked at, where its commands begin that were not sent yet, and where it is. */
+  private chunk: Buffer | undefined = undefined;
+  private chunkFrom = 0;
+  private chunkAt = 0;
   /** What goes out in the next write, before what the client has sent. */
   private out: Buffer[] = [];
 
@@ -149,14 +153,20 @@ export class Relay {
     if (this.out.length > 0) this.out = [];
   }
 
-  /** Puts `message`, which is the proxy's own, before what goes out next. */
+  /** Puts `message`, which is the proxy's own, before the command that is being looked at. */
   prepend(message: Buffer): void {
+    const { chunk, chunkAt, chunkFrom } = this;
+    if (chunk !== undefined && chunkAt > chunkFrom) {
+      this.flush(chunk, chunkFrom, chunkAt);
+      this.chunkFrom = chunkAt;
+    }
     this.out.push(message);
   }
 
   /** Sends what was put before the next request without that request. */
   sendPrepended(): void {
     const { connection, out } = this;
+    if (out.length === 0) return;
     this.out = [];
     connection?.stream.write(Buffer.concat(out));
   }
@@ -221,6 +231,9 @@ export class Relay {
           this.keepPiece(bytes, at, wanted);
           break;
         }
+        this.chunk = bytes;
+        this.chunkFrom = from;
+        this.chunkAt = at;
         const done = this.command(
           bytes,
           from,
@@ -228,6 +241,8 @@ export class Relay {
           Math.min(next, end),
           next <= end && length < PAYLOAD_MAX,
         );
+        this.chunk = undefined;
+        from = this.chunkFrom;
         if (this.isOver) return;
         if (done === WAIT) {
           this.flush(bytes, from, at);
@@ -376,7 +391,7 @@ export class Relay {
   private send(command: number, owed: number, bytes: Buffer, at: number): number {
     if (
       this.connection === undefined &&
-      !this.host.acquire(at === 0 ? bytes : bytes.subarray(at))
+      !this.host.acquire(at === 0 ? bytes : bytes.subarray(at), PLAIN)
     ) {
       return GONE;
     }
@@ -395,7 +410,10 @@ export class Relay {
       if (kill !== undefined) return this.kill(kill);
     }
     if (this.connection === undefined && effects === Effect.schema) host.schemaWanted();
-    if (this.connection === undefined && !host.acquire(at === 0 ? bytes : bytes.subarray(at))) {
+    if (
+      this.connection === undefined &&
+      !host.acquire(at === 0 ? bytes : bytes.subarray(at), effects)
+    ) {
       return GONE;
     }
     host.requested();

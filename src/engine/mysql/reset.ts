@@ -99,6 +99,7 @@ export class Reset {
     const { connection } = this;
     if (step === 'reset') {
       connection.state.reset();
+      connection.insertId = '0';
       this.run('base');
     } else if (step === 'base' && connection.initQuery !== undefined) {
       this.run('init');

@@ -110,6 +110,22 @@ export class StateChanges {
     this.isOtherwiseChanged = false;
   }
 
+  /** A statement names a variable that it may set without a report. */
+  mayHaveChanged(name: string): void {
+    switch (treatmentOf(name)) {
+      case 'replayed':
+        this.unsure ??= new Set();
+        this.unsure.add(name.toLowerCase());
+        return;
+      case 'pins':
+        this.strayVariable = name;
+        return;
+      case 'tracker':
+        this.areTrackersChanged = true;
+        return;
+    }
+  }
+
   /** What `unsure` variables turned out to be. */
   learn(values: readonly (readonly [name: string, value: string])[]): void {
     for (const [name, value] of values) {
