@@ -49,6 +49,7 @@ import {
   COM_STMT_RESET,
   COM_STMT_SEND_LONG_DATA,
 } from './wire/capabilities.ts';
+import { queryTextAt } from './wire/commands.ts';
 import { HEADER_BYTES, int32At, PAYLOAD_MAX, payloadLengthAt } from './wire/packets.ts';
 
 /** A command up to this size is kept until it is whole; a larger one streams through. */
@@ -59,6 +60,8 @@ export const PIPELINE_MAX = 32 * 1024;
 
 /** The session, as the relay sees it. */
 export interface RelayHost {
+  /** What the client has agreed on. */
+  readonly capabilities: number;
   /** A schema is about to be chosen, and that alone; only called without a connection. */
   schemaWanted(): void;
   /** For a command that may do `effects`. Borrows a connection and calls `Relay.attach`; or keeps `rest` for later and returns false. */
@@ -403,8 +406,8 @@ export class Relay {
 
   private query(bytes: Buffer, at: number, next: number, isWhole: boolean): number {
     const { host } = this;
-    const textAt = at + HEADER_BYTES + 1;
-    const effects = isWhole ? host.judge(bytes, textAt, next) : Effect.unknown;
+    const textAt = isWhole ? queryTextAt(bytes, at + HEADER_BYTES, next, host.capabilities) : -1;
+    const effects = textAt >= 0 ? host.judge(bytes, textAt, next) : Effect.unknown;
     if ((effects & Effect.kill) !== 0) {
       const kill = host.killIn(bytes, textAt, next);
       if (kill !== undefined) return this.kill(kill);
@@ -417,7 +420,7 @@ export class Relay {
       return GONE;
     }
     host.requested();
-    if (effects !== 0) host.running(effects, bytes, textAt, next);
+    if (effects !== 0) host.running(effects, bytes, Math.max(textAt, at + HEADER_BYTES + 1), next);
     const mayReadFile = (effects & Effect.loadLocal) !== 0;
     this.connection?.ledger.owe(mayReadFile ? OWES_RESULT | MAY_READ_FILE : OWES_RESULT);
     return 0;

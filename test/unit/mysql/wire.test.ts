@@ -4,6 +4,7 @@ import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { BerthError, ERRORS, type ErrorCode } from '../../../src/base/errors.ts';
 import * as numbers from '../../../src/engine/mysql/wire/capabilities.ts';
+import { queryMessage, queryTextAt } from '../../../src/engine/mysql/wire/commands.ts';
 import {
   int16,
   int32,
@@ -285,6 +286,56 @@ describe('session state', () => {
     }
     expect(readSystemVariables(lenencString('a'))).toBeUndefined();
     expect(readStateText(Buffer.of(3, 1))).toBeUndefined();
+  });
+});
+
+describe('COM_QUERY', () => {
+  const WITH = numbers.CLIENT_QUERY_ATTRIBUTES;
+  const text = 'SELECT 1';
+  const textOf = (payload: Buffer, capabilities = WITH) => {
+    const at = queryTextAt(payload, 0, payload.length, capabilities);
+    return at < 0 ? undefined : payload.toString('latin1', at);
+  };
+
+  test('MY-30 the text is behind the attributes, if these were agreed on', () => {
+    for (const capabilities of [0, WITH]) {
+      expect(textOf(queryMessage(text, capabilities).subarray(4), capabilities)).toBe(text);
+    }
+  });
+
+  /** One attribute of each kind of value, and one without. */
+  const values: readonly [type: number, value: Buffer | undefined][] = [
+    [1, Buffer.alloc(1)],
+    [2, Buffer.alloc(2)],
+    [8, Buffer.alloc(8)],
+    [5, Buffer.alloc(8)],
+    [253, lenencString('a text')],
+    [12, Buffer.concat([Buffer.of(7), Buffer.alloc(7)])],
+    [3, undefined],
+    [254, lenencString('x'.repeat(300))],
+    [6, Buffer.alloc(0)],
+  ];
+  const attributed = Buffer.concat([
+    Buffer.of(numbers.COM_QUERY, values.length, 1),
+    Buffer.of(1 << 6, 0, 1),
+    ...values.flatMap(([type], index) => [int16(type), lenencString(`name ${index}`)]),
+    ...values.flatMap(([, value]) => value ?? []),
+  ]);
+
+  test('MY-30 attributes of every kind are skipped', () => {
+    expect(textOf(Buffer.concat([attributed, Buffer.from(text)]))).toBe(text);
+  });
+
+  test('MY-30 attributes that are cut, or have no types, have no text behind them', () => {
+    for (let cut = 1; cut < attributed.length; cut++) {
+      expect(textOf(attributed.subarray(0, cut))).toBeUndefined();
+    }
+    const untyped = Buffer.from(attributed);
+    untyped[5] = 0;
+    expect(textOf(untyped)).toBeUndefined();
+    expect(
+      textOf(Buffer.from('\x03\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01', 'latin1')),
+    ).toBeUndefined();
   });
 });
 
