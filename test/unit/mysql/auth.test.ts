@@ -50,7 +50,7 @@ function meet(meeting: Meeting): { readonly last: Step; readonly said: readonly 
   const { plugin, given = PASSWORD, isSecure = false } = meeting;
   const expected = 'expected' in meeting ? meeting.expected : PASSWORD;
   const ours = new ClientAuthenticator({ password: expected, plugin, isSecure, passwordKey });
-  const theirs = new DatabaseAuthenticator({ password: given, isSecure });
+  const theirs = new DatabaseAuthenticator({ password: given, isSecure, isEncrypted: isSecure });
   const scramble = newScramble();
   // The client begins with the other plugin, so it always has to switch.
   const first = theirs.begin(plugin === NATIVE ? CACHING_SHA2 : NATIVE, scramble);
@@ -243,7 +243,8 @@ describe('who is asked how', () => {
 });
 
 describe('towards a database', () => {
-  const to = (isSecure = false) => new DatabaseAuthenticator({ password: PASSWORD, isSecure });
+  const to = (isSecure = false) =>
+    new DatabaseAuthenticator({ password: PASSWORD, isSecure, isEncrypted: isSecure });
   const scramble = newScramble();
 
   test('MY-03 ed25519 of a password of 32 bytes is what node:crypto makes of the same secret', () => {
@@ -304,7 +305,7 @@ describe('towards a database', () => {
 
   test('MY-04 a key that is none, or too short for the password, is said to be', () => {
     const asked = (password: Secret, pem: Uint8Array) => {
-      const ours = new DatabaseAuthenticator({ password, isSecure: false });
+      const ours = new DatabaseAuthenticator({ password, isSecure: false, isEncrypted: false });
       ours.switchTo('sha256_password', scramble);
       return ours.more(pem);
     };
@@ -314,8 +315,25 @@ describe('towards a database', () => {
     expect(asked(PASSWORD, passwordKey.publicKey)).toMatchObject({ kind: 'send' });
   });
 
+  test('MY-04 sha256_password takes a Unix socket for something that may be read', () => {
+    const channel = { isSecure: true, isEncrypted: false };
+    const ours = new DatabaseAuthenticator({ password: PASSWORD, ...channel });
+    const asked = { kind: 'send', body: Buffer.of(1) };
+    expect(ours.switchTo('sha256_password', scramble)).toEqual(asked as DatabaseLoginStep);
+    const encrypted = { isSecure: true, isEncrypted: true };
+    const clear = new DatabaseAuthenticator({ password: PASSWORD, ...encrypted });
+    expect(clear.switchTo('sha256_password', scramble)).toEqual({
+      kind: 'send',
+      body: Buffer.from('correct horse\0'),
+    });
+  });
+
   test('an empty password is an empty answer', () => {
-    const ours = new DatabaseAuthenticator({ password: new Secret(''), isSecure: false });
+    const ours = new DatabaseAuthenticator({
+      password: new Secret(''),
+      isSecure: false,
+      isEncrypted: false,
+    });
     expect(ours.begin(NATIVE, scramble).answer.length).toBe(0);
     expect(ours.begin(CACHING_SHA2, scramble).answer.length).toBe(0);
   });

@@ -42,6 +42,8 @@ export interface DatabaseAuthenticatorOptions {
   readonly password: Secret;
   /** Nobody can read what is sent: TLS, or a Unix socket. */
   readonly isSecure: boolean;
+  /** TLS; `sha256_password` takes a Unix socket for something that may be read. */
+  readonly isEncrypted: boolean;
 }
 
 const WAIT: DatabaseLoginStep = { kind: 'wait' };
@@ -86,7 +88,7 @@ export class DatabaseAuthenticator {
   }
 
   private answer(plugin: string, scramble: Buffer): DatabaseLoginStep {
-    const { password } = this.options;
+    const { password, isEncrypted } = this.options;
     this.plugin = plugin;
     this.scramble = scramble;
     this.state = 'over';
@@ -98,7 +100,7 @@ export class DatabaseAuthenticator {
         this.state = 'answered';
         return send(isEmpty ? EMPTY : cachingSha2Answer(hashesOf(password), scramble));
       case SHA256:
-        return isEmpty ? send(Buffer.of(0)) : this.sendPassword(SHA256_REQUEST_KEY);
+        return isEmpty ? send(Buffer.of(0)) : this.sendPassword(SHA256_REQUEST_KEY, isEncrypted);
       case ED25519:
         if (scramble.length !== ED25519_SCRAMBLE_BYTES) return MALFORMED;
         return send(ed25519Answer(password, scramble));
@@ -112,17 +114,19 @@ export class DatabaseAuthenticator {
   /** Takes the data of an AuthMoreData. */
   more(data: Uint8Array): DatabaseLoginStep {
     const { state } = this;
+    const { isSecure } = this.options;
     this.state = 'over';
     if (state === 'key') return this.keyReceived(data);
     if (state !== 'answered' || this.plugin !== CACHING_SHA2 || data.length !== 1) return MALFORMED;
     if (data[0] === FAST_AUTH_SUCCESS) return WAIT;
-    if (data[0] === PERFORM_FULL_AUTHENTICATION) return this.sendPassword(CACHING_SHA2_REQUEST_KEY);
+    if (data[0] === PERFORM_FULL_AUTHENTICATION)
+      return this.sendPassword(CACHING_SHA2_REQUEST_KEY, isSecure);
     return MALFORMED;
   }
 
-  private sendPassword(requestKey: number): DatabaseLoginStep {
-    const { password, isSecure } = this.options;
-    if (isSecure) return send(Buffer.from(`${password.reveal()}\0`));
+  private sendPassword(requestKey: number, isClear: boolean): DatabaseLoginStep {
+    const { password } = this.options;
+    if (isClear) return send(Buffer.from(`${password.reveal()}\0`));
     this.state = 'key';
     return send(Buffer.of(requestKey));
   }

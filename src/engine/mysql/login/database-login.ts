@@ -110,8 +110,12 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
       this.fail('AUTH_FAILURE', false, 'the proxy has no credentials for the user');
       return;
     }
-    const isSecure = stream.isEncrypted || stream.isLocal;
-    this.authenticator = new DatabaseAuthenticator({ password: identity.password, isSecure });
+    const { isEncrypted, isLocal } = stream;
+    this.authenticator = new DatabaseAuthenticator({
+      password: identity.password,
+      isSecure: isEncrypted || isLocal,
+      isEncrypted,
+    });
     const { plugin, answer } = this.authenticator.begin(greeting.plugin, greeting.scramble);
     this.assembler.expect(sequenceAfter(sequence));
     const login = {
