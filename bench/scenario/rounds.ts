@@ -97,7 +97,7 @@ export async function measureRounds(
 }
 
 async function measureUndisturbed(
-  bench: Bench,
+  bench: AnyBench,
   subject: Subject,
   seconds: number,
   workload: Workload,

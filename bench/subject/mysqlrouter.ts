@@ -49,6 +49,7 @@ export async function startMysqlrouter(request: SubjectRequest): Promise<Subject
     address: { host: LOOPBACK, port },
     pid: child.pid,
     metricsUrl: undefined,
+    sessionsUrl: undefined,
     logFile,
     stop: () => child.stop(),
   };

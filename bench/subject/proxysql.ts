@@ -35,6 +35,7 @@ export async function startProxysql(request: SubjectRequest): Promise<Subject> {
     address: { host: LOOPBACK, port },
     pid: child.pid,
     metricsUrl: undefined,
+    sessionsUrl: undefined,
     logFile,
     stop: () => child.stop(),
   };
