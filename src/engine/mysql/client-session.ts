@@ -32,6 +32,7 @@ import {
 import { type Overdue, overdueBorrower, overdueIdler } from '../overdue.ts';
 import type { ConnectionHolder, DatabaseConnection } from './database-connection.ts';
 import type { EndpointContext } from './endpoint-context.ts';
+import { OURS } from './ledger.ts';
 import { OwnStatement } from './own-statement.ts';
 import { Pins } from './pins.ts';
 import { type Kill, PIPELINE_MAX, Relay, type RelayHost } from './relay.ts';
@@ -124,6 +125,8 @@ export class ClientSession
   /** The connection that ran the last statement, and at which of its loans. */
   private former: DatabaseConnection | undefined = undefined;
   private formerLoan = 0;
+  /** Somebody's KILL QUERY, while the proxy's own statement runs. */
+  private cancelAfterOwn: (() => void) | undefined = undefined;
   /** When the request that is under way began, in milliseconds of `performance.now()`; 0 for none. */
   private requestedAt = 0;
   /** Wheel time of the last byte from or to the client. */
@@ -387,7 +390,8 @@ export class ClientSession
       else this.close('client_request', new BerthError('query_canceled'));
     } else {
       if (isQueryOnly) session.cancel(() => {});
-      else session.close('killed', new BerthError('shutting_down'));
+      // A killed connection just ends.
+      else session.close('killed');
       this.deliver(okPacket(FIRST, this.capabilities, { status: this.own.status }));
     }
   }
@@ -494,6 +498,7 @@ export class ClientSession
     const { connection } = this;
     if (connection === undefined) return;
     this.replied();
+    if (this.cancelAfterOwn !== undefined) this.cancelBehind(connection);
     if (connection.ledger.isEmpty) this.settled(connection);
     if (this.isWaitingForAnswer && this.unproven === undefined) this.goOn();
   }
@@ -752,12 +757,49 @@ export class ClientSession
     this.unproven = undefined;
     connection.takenBack();
     this.stream.letGo(HOLD_PEER_CONGESTED);
+    this.cancelAfterOwn?.();
+    this.cancelAfterOwn = undefined;
   }
 
   // --- Kill, clocks, end
 
+  /** Of what waits or runs; not of what the proxy runs before it, of which the client knows nothing. */
   cancel(done: () => void): void {
-    done();
+    const { connection } = this;
+    if (this.waiter !== undefined) {
+      this.waiter.abandon();
+      this.waiter = undefined;
+      this.refuseHeld(new BerthError('query_canceled'));
+      done();
+    } else if (connection === undefined || connection.ledger.isEmpty) {
+      done();
+    } else if ((connection.ledger.head & OURS) !== 0) {
+      this.cancelAfterOwn?.();
+      this.cancelAfterOwn = done;
+    } else {
+      this.forwardCancel(connection, done);
+    }
+  }
+
+  private forwardCancel(connection: DatabaseConnection, done: () => void): void {
+    const { endpoint } = this;
+    endpoint.observer.emit({
+      event: 'cancel.forwarded',
+      proxy: endpoint.proxy,
+      endpoint: endpoint.name,
+      clientConnection: this.id,
+      databaseConnection: connection.id,
+    });
+    connection.target.canceller.cancel(connection, done);
+  }
+
+  /** A KILL that came while a statement of ours ran is for the client's behind it, if there is one. */
+  private cancelBehind(connection: DatabaseConnection): void {
+    const cancel = this.cancelAfterOwn;
+    if (cancel === undefined || (connection.ledger.head & OURS) !== 0) return;
+    this.cancelAfterOwn = undefined;
+    if (connection.ledger.isEmpty) cancel();
+    else this.forwardCancel(connection, cancel);
   }
 
   /** Ends the session at the next moment when nothing is in flight. */

@@ -50,7 +50,7 @@ import {
   COM_STMT_SEND_LONG_DATA,
 } from './wire/capabilities.ts';
 import { queryTextAt } from './wire/commands.ts';
-import { HEADER_BYTES, int32At, PAYLOAD_MAX, payloadLengthAt } from './wire/packets.ts';
+import { HEADER_BYTES, int16At, int32At, PAYLOAD_MAX, payloadLengthAt } from './wire/packets.ts';
 
 /** A command up to this size is kept until it is whole; a larger one streams through. */
 export const HELD_COMMAND_MAX = 256 * 1024;
@@ -342,8 +342,7 @@ export class Relay {
       case COM_SHUTDOWN:
         return this.send(command, OWES_OK, bytes, at);
       case COM_SET_OPTION:
-        host.optionSet(bytes[payload + 1] === 0);
-        return DEALT_WITH;
+        return this.setOption(bytes, payload, next);
       case COM_STMT_RESET:
         return this.send(command, OWES_OK, bytes, at);
       case COM_PROCESS_INFO:
@@ -376,8 +375,7 @@ export class Relay {
         host.pinged();
         break;
       case COM_SET_OPTION:
-        host.optionSet(next > payload + 1 && bytes[payload + 1] === 0);
-        break;
+        return this.setOption(bytes, payload, next);
       case COM_RESET_CONNECTION:
         host.resetWithoutConnection();
         break;
@@ -424,6 +422,14 @@ export class Relay {
     const mayReadFile = (effects & Effect.loadLocal) !== 0;
     this.connection?.ledger.owe(mayReadFile ? OWES_RESULT | MAY_READ_FILE : OWES_RESULT);
     return 0;
+  }
+
+  /** Two bytes: 0 allows several statements in one text, 1 forbids it; there is nothing else. */
+  private setOption(bytes: Buffer, payload: number, next: number): number {
+    const option = next >= payload + 3 ? int16At(bytes, payload + 1) : -1;
+    if (option === 0 || option === 1) this.host.optionSet(option === 0);
+    else this.host.refuse(new BerthError('command_unknown'));
+    return DEALT_WITH;
   }
 
   private processKill(command: number, bytes: Buffer, at: number, next: number): number {
