@@ -6,7 +6,9 @@ import type { Event } from '../observe/events.ts';
 import type { ClientCloseReason } from '../observe/reasons.ts';
 import type { Endpoint, EndpointClient } from './endpoint.ts';
 
-type LoginFailure = Extract<Event, { event: 'client.authentication_failed' }>['why'];
+type AuthenticationFailed = Extract<Event, { event: 'client.authentication_failed' }>;
+type LoginFailure = AuthenticationFailed['why'];
+type EngineTitle = AuthenticationFailed['engine'];
 
 export class EndpointLogin<S extends EndpointClient> {
   private readonly endpoint: Endpoint<S>;
@@ -42,11 +44,11 @@ export class EndpointLogin<S extends EndpointClient> {
     throw new BerthError('too_many_client_connections', { params });
   }
 
-  authenticationFailed(user: string, why: LoginFailure): void {
+  authenticationFailed(user: string, why: LoginFailure, engine: EngineTitle): void {
     const { endpoint, login } = this;
     const event = 'client.authentication_failed';
     endpoint.counters.clientConnectionsSetupFailedAuth++;
-    endpoint.observer.emit({ ...endpoint.scope(login.id), event, user, why });
+    endpoint.observer.emit({ ...endpoint.scope(login.id), event, engine, user, why });
   }
 
   borrowFailed(error: BerthError, waitedMs: number): void {

@@ -38,6 +38,8 @@ export type Event =
     })
   | (ClientScope & {
       readonly event: 'client.authentication_failed';
+      /** Whose way of asking for passwords it was. */
+      readonly engine: 'PostgreSQL' | 'MySQL';
       readonly user: string;
       /** For the operator only; the client sees one and the same answer. */
       readonly why: 'unknown_user' | 'wrong_password' | 'malformed_response';

@@ -185,7 +185,7 @@ export function textOf(event: Event): string {
     case 'client.authenticated':
       return `The client logged in as user "${event.user}" to database "${event.database}".`;
     case 'client.authentication_failed':
-      return `Proxy authentication with PostgreSQL native password authentication failed for user "${event.user}". Reason: ${AUTHENTICATION_TEXTS[event.why]}`;
+      return `Proxy authentication with ${event.engine} native password authentication failed for user "${event.user}". Reason: ${AUTHENTICATION_TEXTS[event.why]}`;
     case 'client.tls_failed':
       return `The TLS handshake with the client failed. Reason: ${event.detail}.`;
     case 'client.closed':

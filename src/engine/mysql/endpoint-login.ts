@@ -63,7 +63,7 @@ export class MySqlEndpointLogin implements LoginHost {
   }
 
   authenticationFailed(user: string, why: LoginFailure): void {
-    this.told.authenticationFailed(user, why);
+    this.told.authenticationFailed(user, why, 'MySQL');
   }
 
   join(client: ClientIdentity, guest: Guest): Place {

@@ -337,7 +337,7 @@ class PostgresEndpointLogin implements LoginHost {
   }
 
   authenticationFailed(user: string, why: LoginFailure): void {
-    this.told.authenticationFailed(user, why);
+    this.told.authenticationFailed(user, why, 'PostgreSQL');
   }
 
   poolFor(user: string, database: string): UserPool {

@@ -33,7 +33,13 @@ const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { event: N
   ],
   'client.authentication_failed': (
     ['unknown_user', 'wrong_password', 'malformed_response'] as const
-  ).map((why) => ({ ...client, event: 'client.authentication_failed', user: 'app', why })),
+  ).map((why) => ({
+    ...client,
+    event: 'client.authentication_failed',
+    engine: 'PostgreSQL',
+    user: 'app',
+    why,
+  })),
   'client.closed': CLIENT_CLOSE_REASONS.map((reason) => ({
     ...client,
     event: 'client.closed',
@@ -236,8 +242,24 @@ describe("RDS Proxy's texts", () => {
       'A TCP connection was established from the proxy at 10.0.0.1:1 to the database at 10.0.0.2:2.',
     ],
     [
-      { ...client, event: 'client.authentication_failed', user: 'app', why: 'wrong_password' },
+      {
+        ...client,
+        event: 'client.authentication_failed',
+        engine: 'PostgreSQL',
+        user: 'app',
+        why: 'wrong_password',
+      },
       'Proxy authentication with PostgreSQL native password authentication failed for user "app". Reason: Invalid credentials.',
+    ],
+    [
+      {
+        ...client,
+        event: 'client.authentication_failed',
+        engine: 'MySQL',
+        user: 'app',
+        why: 'wrong_password',
+      },
+      'Proxy authentication with MySQL native password authentication failed for user "app". Reason: Invalid credentials.',
     ],
   ];
   test.each(cases)('%p', (event, text) => {
@@ -291,6 +313,7 @@ describe('a log line', () => {
     const event: Event = {
       ...client,
       event: 'client.authentication_failed',
+      engine: 'MySQL',
       user,
       why: 'unknown_user',
     };
