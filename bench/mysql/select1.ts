@@ -9,10 +9,17 @@ import {
   stopSubjects,
   versionsOf,
 } from '../scenario/scenario.ts';
-import { MYSQL_SUBJECTS } from '../subject/subject.ts';
+import { MYSQL_SUBJECTS, type MysqlSubject } from '../subject/subject.ts';
 import { ownWorkload, sysbenchVersion, sysbenchWorkload } from './load.ts';
 
 const OTHERS_RATIO_MAX = 1;
+
+/** MySQL Router ends the connections of clients when a MariaDB is behind it. */
+function isForeign({ database, say }: AnyBench, name: MysqlSubject): boolean {
+  const isLeftOut = database.engine === 'mariadb' && name === 'mysqlrouter';
+  if (isLeftOut) say(`${name}: left out, it does not work with MariaDB`);
+  return isLeftOut;
+}
 
 export async function mysqlSelect1(bench: AnyBench): Promise<Report> {
   const { clients = 32, pool = 16, seconds = 8, client } = bench.options;
@@ -22,7 +29,7 @@ export async function mysqlSelect1(bench: AnyBench): Promise<Report> {
   }
   const subjects = await startSubjects({
     bench,
-    names: MYSQL_SUBJECTS,
+    names: MYSQL_SUBJECTS.filter((name) => !isForeign(bench, name)),
     poolSize: pool,
     clientsMax: CLIENTS_MAX,
   });
