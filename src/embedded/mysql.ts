@@ -175,6 +175,7 @@ export class EmbeddedMysql {
   /** Shuts the database down and keeps its files, so that `startUp` can follow. */
   async shutDown(mode: MysqlStopMode = 'fast'): Promise<void> {
     await this.#server?.stop(STOP_SIGNALS[mode], this.#deadlineMs);
+    this.#keeper.watch(undefined);
   }
 
   /** Starts a database that was shut down or killed, on the same port and data, perhaps with other settings. */
@@ -276,7 +277,7 @@ export class EmbeddedMysql {
       {
         log: this.#log,
         deadlineMs: this.#deadlineMs,
-        onSpawn: (pid) => writeFileSync(join(folder, 'process.pid'), `${pid}\n`),
+        onSpawn: (pid) => this.#keeper.watch(pid),
       },
     );
   }
