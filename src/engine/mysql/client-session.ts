@@ -20,7 +20,7 @@ import {
 import type { SessionDescription, SessionState as StateName } from '../../observe/descriptions.ts';
 import type { ClientCloseReason, PinReason } from '../../observe/reasons.ts';
 import type { Borrower, Keeper, Waiter } from '../../pool/contract.ts';
-import { classify, killTargetsIn } from '../../sql/mysql/classify.ts';
+import { killTargetsIn } from '../../sql/mysql/classify.ts';
 import { digest } from '../../sql/mysql/digest.ts';
 import {
   Effect,
@@ -29,6 +29,7 @@ import {
   pinReasonOf,
   READS_PREVIOUS,
 } from '../../sql/mysql/effects.ts';
+import { PlainTexts } from '../../sql/mysql/plain-texts.ts';
 import { type Overdue, overdueBorrower, overdueIdler } from '../overdue.ts';
 import type { ConnectionHolder, DatabaseConnection } from './database-connection.ts';
 import type { EndpointContext } from './endpoint-context.ts';
@@ -39,8 +40,11 @@ import { type Kill, PIPELINE_MAX, Relay, type RelayHost } from './relay.ts';
 import type { Session } from './session.ts';
 import { type InitialState, type Replay, SessionState } from './session-state.ts';
 import type { Tracking } from './tracking.ts';
+import type { NewUser, UserChange } from './user-change.ts';
 import type { UserPool } from './user-pool.ts';
+
 import { CLIENT_DEPRECATE_EOF, EOF_HEADER, has } from './wire/capabilities.ts';
+import { readChangeUser } from './wire/handshake.ts';
 import { eofPacket, errorPacket, okPacket } from './wire/replies.ts';
 
 /** What a client may send while it waits for a connection; more stays in its socket. */
@@ -51,6 +55,8 @@ const TEXT_MAX = 4 * 1024;
 const CLOSE_LINGER_MS = 5_000;
 /** While a statement runs for long, the clock is looked at this often at least. */
 const LOOK_AGAIN_MS = 1_000;
+/** One for the process: what a text does is the same for all. */
+const PLAIN_TEXTS = new PlainTexts();
 /** What a text may do of which the server tells whether it did, and when it is over. */
 const TOLD_BY_SERVER = Effect.nextTransaction | Effect.trackers;
 /** What is worth a line in the log, if the server tells that it has left something. */
@@ -74,6 +80,9 @@ export interface SessionOptions {
   readonly userPool: UserPool;
   /** What the client and the proxy agreed on. */
   readonly capabilities: number;
+  readonly mariadbCapabilities: number;
+  /** The number of the collation in the client's greeting. */
+  readonly collation: number;
   readonly state: InitialState;
   readonly applicationName: string;
   readonly priority: number;
@@ -92,15 +101,19 @@ export class ClientSession
   readonly threadId: number;
   userPool: UserPool;
   readonly capabilities: number;
+  readonly mariadbCapabilities: number;
+  readonly collation: number;
   private readonly endpoint: EndpointContext;
   private readonly stream: Stream;
-  private readonly applicationName: string;
-  private readonly priority: number;
+  private applicationName: string;
+  private priority: number;
   private readonly openedAt: number;
   private readonly relay: Relay;
-  private readonly own: SessionState;
+  private own: SessionState;
   private readonly pins: Pins;
   private waiter: Waiter | undefined = undefined;
+  /** COM_CHANGE_USER is under way. */
+  private changing: UserChange | undefined = undefined;
   /** What the statements since everything was answered last may have left, by their texts. */
   private effects: EffectSet = 0;
   /** The first of these texts. */
@@ -142,6 +155,8 @@ export class ClientSession
     this.stream = options.stream;
     this.userPool = options.userPool;
     this.capabilities = options.capabilities;
+    this.mariadbCapabilities = options.mariadbCapabilities;
+    this.collation = options.collation;
     this.own = new SessionState(options.state);
     this.applicationName = options.applicationName;
     this.priority = options.priority;
@@ -255,7 +270,7 @@ export class ClientSession
   }
 
   judge(bytes: Buffer, from: number, to: number): EffectSet {
-    return classify(bytes, from, to, this.own.syntax);
+    return PLAIN_TEXTS.classify(bytes, from, to, this.own.syntax);
   }
 
   running(effects: EffectSet, bytes: Buffer, from: number, to: number): void {
@@ -361,8 +376,49 @@ export class ClientSession
     this.deliver(okPacket(FIRST, this.capabilities));
   }
 
-  userChanged(_payload: Buffer, _rest: Buffer): void {
-    this.refuse(new BerthError('command_unknown'));
+  userChanged(payload: Buffer, rest: Buffer): void {
+    const change = readChangeUser(payload, this.capabilities);
+    if (change === undefined) {
+      this.violated(new BerthError('protocol_violation', { params: { what: 'COM_CHANGE_USER' } }));
+      return;
+    }
+    // Whatever comes of it, nothing is left of what the session was.
+    const { connection } = this;
+    if (connection !== undefined) {
+      connection.isDirty = true;
+      this.leaveConnection(connection);
+    }
+    this.pins.forget();
+    this.forgetStatements();
+    this.own.reset(this.userPool.base);
+    this.changing = this.endpoint.changeUser(this, this.stream, change);
+    this.stream.handler = this.changing;
+    if (rest.length > 0) this.changing.received(rest);
+  }
+
+  private forgetStatements(): void {
+    this.effects = 0;
+    this.suspect = undefined;
+    this.requests = 0;
+    this.failures = 0;
+    this.requestedAt = 0;
+    this.former = undefined;
+  }
+
+  /** COM_CHANGE_USER has ended; with `as`, the session is that user's from here on. */
+  userChangeEnded(as: NewUser | undefined, rest: Buffer | undefined): void {
+    this.changing = undefined;
+    if (this.isClosed) return;
+    if (as !== undefined) {
+      this.userPool = as.userPool;
+      this.own = new SessionState(as.state);
+      this.applicationName = as.applicationName;
+      this.priority = as.priority;
+    }
+    this.activeAt = this.endpoint.wheel.now;
+    this.stream.handler = this;
+    if (this.isDraining) this.close('shutdown', new BerthError('shutting_down'));
+    else if (rest !== undefined) this.received(rest);
   }
 
   knows(id: number): boolean {
@@ -806,7 +862,10 @@ export class ClientSession
   drain(): void {
     this.isDraining = true;
     const { connection } = this;
-    const isBusy = this.waiter !== undefined || (connection !== undefined && !this.isIdlePinned);
+    const isBusy =
+      this.changing !== undefined ||
+      this.waiter !== undefined ||
+      (connection !== undefined && !this.isIdlePinned);
     if (!isBusy) this.close('shutdown', new BerthError('shutting_down'));
   }
 
@@ -886,6 +945,7 @@ export class ClientSession
   private leave(reason: ClientCloseReason): void {
     if (this.isClosed) return;
     this.isClosed = true;
+    this.changing?.stop();
     this.endpoint.wheel.disarm(this.timer);
     this.waiter?.abandon();
     this.waiter = undefined;

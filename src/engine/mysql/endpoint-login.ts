@@ -122,7 +122,7 @@ class SessionPlace implements Place {
 
   begin(stream: Stream): ClientSession {
     const { client, host, priority, state, userPool } = this;
-    const { capabilities } = client;
+    const { capabilities, collation, mariadbCapabilities } = client;
     const { endpoint } = host;
     if (state === undefined) throw new Error('a session begins that was not welcomed');
     const session = new ClientSession({
@@ -132,6 +132,8 @@ class SessionPlace implements Place {
       stream,
       userPool,
       capabilities,
+      mariadbCapabilities,
+      collation,
       state,
       applicationName: this.applicationName,
       priority,

@@ -24,10 +24,11 @@ import { Clients } from '../clients.ts';
 import type { DatabaseTls, Engine, EngineOptions, EngineSettings, Stopped } from '../contract.ts';
 import { Endpoint, type EndpointEngine } from '../endpoint.ts';
 import { TargetPools } from '../target-pools.ts';
-import { type ClientPlugin, pluginFor } from './auth/client-authenticator.ts';
+import { ClientAuthenticator, type ClientPlugin, pluginFor } from './auth/client-authenticator.ts';
 import { type PasswordKey, passwordKeyOf } from './auth/password-key.ts';
 import { BaseSettings } from './base-settings.ts';
 import { Canceller } from './cancel.ts';
+import type { ClientSession } from './client-session.ts';
 import { DatabaseConnector } from './connector.ts';
 import type { DatabaseConnection } from './database-connection.ts';
 import type { EndpointContext } from './endpoint-context.ts';
@@ -38,7 +39,10 @@ import { KnownServer } from './login/server-facts.ts';
 import { probe } from './probe.ts';
 import type { Session } from './session.ts';
 import type { TargetContext } from './target-context.ts';
+import { UserChange, type UserChangeHost } from './user-change.ts';
 import { UserPool } from './user-pool.ts';
+import { CLIENT_MULTI_STATEMENTS, has } from './wire/capabilities.ts';
+import type { ChangeUser } from './wire/handshake.ts';
 import { errorPacket } from './wire/replies.ts';
 
 /**
@@ -261,6 +265,49 @@ export class MySqlEndpoint extends Endpoint<Session> implements EndpointContext 
 
   changePool(userPool: UserPool, hasSchema: boolean): UserPool {
     return this.owner.changePool(userPool, hasSchema);
+  }
+
+  changeUser(session: ClientSession, stream: Stream, change: ChangeUser): UserChange {
+    const { attributes, collation, database } = change;
+    const user = change.user.toString();
+    const { capabilities } = session;
+    const applicationName = attributes.get('program_name') ?? '';
+    const { credential, plugin } = this.owner.credentialFor(user);
+    const authenticator = new ClientAuthenticator({
+      password: credential?.password,
+      plugin,
+      isSecure: stream.isEncrypted || stream.isLocal,
+      passwordKey: this.owner.passwordKey,
+    });
+    const priority = this.limits.priorityOf({ user, applicationName, endpoint: this.name });
+    const arrival = {
+      // The protocol has room for one byte at the first log-in, so no more is known here.
+      collation: collation ?? session.collation,
+      schema: database?.toString() ?? '',
+      allowsMultiStatements: has(capabilities, CLIENT_MULTI_STATEMENTS),
+    };
+    const host: UserChangeHost = {
+      wheel: this.wheel,
+      timeoutMs: this.limits.loginTimeoutMs,
+      flavour: this.owner.server.facts?.flavour ?? 'mysql',
+      user,
+      authenticator,
+      applicationName,
+      priority,
+      authenticationFailed: (why) => {
+        const event = 'client.authentication_failed';
+        this.observer.emit({ ...this.scope(session.id), event, user, why });
+      },
+      join: (welcomed) => {
+        const { mariadbCapabilities } = session;
+        const agreed = { capabilities, mariadbCapabilities };
+        const userPool = this.owner.joinPool(user, agreed, arrival.schema !== '');
+        userPool.welcome(arrival, priority, { welcomed });
+        return userPool;
+      },
+      poolLeft: (userPool) => this.owner.leavePool(userPool),
+    };
+    return new UserChange(host, session, stream);
   }
 
   sessionFor(threadId: number): Session | undefined {

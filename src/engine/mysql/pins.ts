@@ -49,6 +49,12 @@ export class Pins {
     endpoint.observer.emit({ ...this.scope(connection), event: 'session.unpinned', reason });
   }
 
+  /** The connection is not the session's any more. */
+  forget(): void {
+    this.pin = undefined;
+    this.reasons.clear();
+  }
+
   private scope(connection: DatabaseConnection) {
     return {
       proxy: this.endpoint.proxy,
