@@ -296,7 +296,7 @@ export class MySqlEndpoint extends Endpoint<Session> implements EndpointContext 
       priority,
       authenticationFailed: (why) => {
         const event = 'client.authentication_failed';
-        this.observer.emit({ ...this.scope(session.id), event, user, why });
+        this.observer.emit({ ...this.scope(session.id), event, engine: 'MySQL', user, why });
       },
       join: (welcomed) => {
         const { mariadbCapabilities } = session;

@@ -11,6 +11,13 @@ import {
   replayRank,
 } from '../../sql/mysql/session-variables.ts';
 
+const CHARACTER_SETS = [
+  'character_set_client',
+  'character_set_results',
+  'character_set_connection',
+] as const;
+const CHARSET_NAME = /^\w+$/;
+
 interface Variable {
   /** As the server calls it, which differs between versions. */
   readonly name: string;
@@ -72,8 +79,27 @@ export class SessionSettings {
       if (pair !== undefined) this.assign(changes, canonicalName(pair.name), pair.name, pair.value);
     }
     if (changes.size === 0) return undefined;
+    const names = this.namesOf(changes);
     const ordered = [...changes].sort(([a], [b]) => replayRank(a) - replayRank(b));
-    return `SET SESSION ${ordered.map(([, assignment]) => assignment).join(', ')}`;
+    const assignments = ordered.map(([, assignment]) => assignment).join(', ');
+    if (names === undefined) return `SET SESSION ${assignments}`;
+    return changes.size === 0 ? `SET ${names}` : `SET ${names}, SESSION ${assignments}`;
+  }
+
+  /**
+   * SET NAMES, if that is what the character set is to be; takes what it does out of `changes`. The results
+   * of MySQL tell the collation that it was given with, which no variable shows.
+   */
+  private namesOf(changes: Map<string, string>): string | undefined {
+    const [charset, ...others] = CHARACTER_SETS.map((name) => this.get(name));
+    const collation = this.get('collation_connection');
+    if (charset === undefined || collation === undefined) return undefined;
+    if (others.some((other) => other !== charset)) return undefined;
+    if (!CHARSET_NAME.test(charset) || !CHARSET_NAME.test(collation)) return undefined;
+    const set = [...CHARACTER_SETS, 'collation_connection'];
+    if (!set.some((name) => changes.has(name))) return undefined;
+    for (const name of set) changes.delete(name);
+    return `NAMES ${charset} COLLATE ${collation}`;
   }
 
   private assign(
