@@ -32,10 +32,11 @@ import { ClientSubscriptions, type SubscriberHost } from './notification/client-
 import { MAILBOX_BYTES_MAX } from './notification/mailbox.ts';
 import { OwnStatement } from './own-statement.ts';
 import type { ReportedParameters } from './parameters.ts';
-import type { Difference, StatementRegistry } from './prepared-statements.ts';
 import { PIPELINE_MAX, Relay, type RelayHost } from './relay.ts';
 import { processIdOf, type Session } from './session.ts';
 import type { SessionSettings } from './settings.ts';
+import type { Difference } from './statement/connection-statements.ts';
+import type { StatementRegistry } from './statement/registry.ts';
 import { Suspicion } from './suspicion.ts';
 import type { UserPool } from './user-pool.ts';
 import { errorResponse, noticeResponse, READY_IDLE } from './wire/backend.ts';

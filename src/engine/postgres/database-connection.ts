@@ -32,10 +32,11 @@ import {
 import { type ClientSubscriptions, NOTHING } from './notification/client-subscriptions.ts';
 import type { OwnStatement } from './own-statement.ts';
 import type { ReportedParameters } from './parameters.ts';
-import { ConnectionStatements, type Difference, inClientsWords } from './prepared-statements.ts';
 import { Reset } from './reset.ts';
 import { SessionSettings } from './settings.ts';
-import { NO_ROWS, rowsIn } from './statement-description.ts';
+import { ConnectionStatements, type Difference } from './statement/connection-statements.ts';
+import { NO_ROWS, rowsIn } from './statement/description.ts';
+import { inClientsWords } from './statement/names.ts';
 import type { TargetContext } from './target-context.ts';
 import { errorResponse, readFields, readParameterStatus, withErrorText } from './wire/backend.ts';
 import { queryMessage, TERMINATE_MESSAGE } from './wire/frontend.ts';

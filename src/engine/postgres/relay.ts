@@ -5,7 +5,7 @@
  *
  * A message that is not whole yet is kept back, so that a client that vanishes leaves no half request
  * in a database; only what is too large to keep streams through. Named statements are translated here
- * (`prepared-statements.ts`): the only messages that do not reach the database as the client wrote them.
+ * (`statement/`): the only messages that do not reach the database as the client wrote them.
  */
 
 import { GIVEN_MIN, HOLD_LEDGER_FULL, HOLD_PEER_CONGESTED, type Stream } from '../../net/stream.ts';
@@ -43,25 +43,22 @@ import {
   OWES_SYNC,
 } from './ledger.ts';
 import {
-  CHANGED_NAME,
-  type Check,
   CLIENT_STATEMENT_BYTES_MAX,
   CLIENT_STATEMENTS_MAX,
   ClientStatements,
-  type Difference,
+} from './statement/client-statements.ts';
+import type { Check, Difference } from './statement/connection-statements.ts';
+import {
+  CHANGED_NAME,
   escapedName,
-  mayNameStatements,
   PASSING_NAME,
   PASSING_REMOVAL_NAME,
-  privateStatement,
   quoted,
-  type Reading,
-  removalIn,
-  removalText,
   SERVER_NAME_PREFIX,
-  type Statement,
-  type StatementRegistry,
-} from './prepared-statements.ts';
+} from './statement/names.ts';
+import type { StatementRegistry } from './statement/registry.ts';
+import { mayNameStatements, removalIn, removalText } from './statement/removal.ts';
+import { privateStatement, type Reading, type Statement } from './statement/statement.ts';
 import {
   bindMessage,
   CLOSE_UNNAMED_MESSAGE,

@@ -7,7 +7,7 @@ import type { Observer } from '../../observe/events.ts';
 import type { DatabaseTls } from '../contract.ts';
 import type { Canceller } from './cancel.ts';
 import type { ServerProtocol } from './login/server-protocol.ts';
-import type { SchemaGeneration } from './prepared-statements.ts';
+import type { SchemaGeneration } from './statement/connection-statements.ts';
 
 export interface TargetContext {
   readonly proxy: string;

@@ -20,19 +20,19 @@ import {
   ReplyLedger,
 } from '../../../src/engine/postgres/ledger.ts';
 import {
-  type Check,
   CLIENT_STATEMENT_BYTES_MAX,
   CLIENT_STATEMENTS_MAX,
   ClientStatements,
+} from '../../../src/engine/postgres/statement/client-statements.ts';
+import {
+  type Check,
   CONNECTION_STATEMENTS_MAX,
   ConnectionStatements,
-  escapedName,
-  inClientsWords,
-  type Reading,
-  type Statement,
-  StatementRegistry,
-} from '../../../src/engine/postgres/prepared-statements.ts';
-import { UNKNOWN } from '../../../src/engine/postgres/statement-description.ts';
+} from '../../../src/engine/postgres/statement/connection-statements.ts';
+import { UNKNOWN } from '../../../src/engine/postgres/statement/description.ts';
+import { escapedName, inClientsWords } from '../../../src/engine/postgres/statement/names.ts';
+import { StatementRegistry } from '../../../src/engine/postgres/statement/registry.ts';
+import type { Reading, Statement } from '../../../src/engine/postgres/statement/statement.ts';
 import * as frontend from '../../harness/frontend-messages.ts';
 
 const PLAIN_READING: Reading = { variant: '', syntax: 'standard' };

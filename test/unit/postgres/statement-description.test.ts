@@ -5,7 +5,7 @@ import {
   isSameDescription,
   NO_ROWS,
   rowsIn,
-} from '../../../src/engine/postgres/statement-description.ts';
+} from '../../../src/engine/postgres/statement/description.ts';
 import * as frontend from '../../harness/frontend-messages.ts';
 import { type FakeSession, startFakeSession } from './fake-session.ts';
 

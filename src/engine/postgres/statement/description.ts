@@ -5,7 +5,7 @@
  */
 
 import { createHash } from 'node:crypto';
-import { HEADER_BYTES, terminatorAt } from './wire/messages.ts';
+import { HEADER_BYTES, terminatorAt } from '../wire/messages.ts';
 
 export interface StatementDescription {
   /** The body of ParameterDescription: a count and type ids, as they also end a Parse. */
