@@ -23,6 +23,8 @@ const berth = useBerth(() => ({
 }));
 const PIN_METRIC = 'berth_session_pins_total';
 const UNPIN_METRIC = 'berth_session_unpins_total';
+/** The type's identifier. */
+const TEXT = 25;
 
 beforeAll(async () => {
   await adminQuery(
@@ -140,6 +142,33 @@ test('PG-34 with a parameter the name of the setting is known, its value is aske
   expect(await onTheOther(client, () => show(client, 'app.tenant'))).toBe('blue');
   expect(await pinCount(berth())).toBe(pins);
 });
+
+test.each(['', 'named'])(
+  'PG-34 a name that is a parameter of the statement "%s"',
+  async (statement) => {
+    const pins = await pinCount(berth());
+    using client = await berth().login();
+    const set = (name: string, value: string) => [
+      bind({ statement, parameters: ['-', name, value] }),
+      execute(),
+      sync(),
+    ];
+    client.send(parse(statement, 'select set_config($2, $3, false), $1::text', [TEXT, TEXT, TEXT]));
+    for (const messages of [set('App.Tenant', 'blue'), set('work_mem', '11MB')]) {
+      client.send(...messages);
+      expect(sqlStates(await client.untilReady())).toEqual([]);
+    }
+    const look = async () => [await show(client, 'app.tenant'), await show(client, 'work_mem')];
+    expect(await onTheOther(client, look)).toEqual(['blue', '11MB']);
+    expect(await pinCount(berth())).toBe(pins);
+    if (statement === '') return;
+    // No constant can hold this name in every encoding.
+    client.send(...set('app.größe', 'blue'));
+    expect(sqlStates(await client.untilReady())).toEqual([]);
+    await untilMetric(berth(), 'database_connections_currently_session_pinned', 1);
+    await client.end();
+  },
+);
 
 describe('PG-35 transactions', () => {
   test.each([

@@ -40,6 +40,7 @@ import type { StatementRegistry } from './statement/registry.ts';
 import { Suspicion } from './suspicion.ts';
 import type { UserPool } from './user-pool.ts';
 import { errorResponse, noticeResponse, READY_IDLE } from './wire/backend.ts';
+import type { BoundParameters } from './wire/bound-parameters.ts';
 import { FUNCTION_CALL, QUERY, SYNC } from './wire/messages.ts';
 
 /** What a client may send while it waits for a connection; more stays in its socket. */
@@ -307,12 +308,12 @@ export class ClientSession
 
   // --- What the session leaves on its connection
 
-  suspect(effects: Effects, text: Uint8Array): void {
+  suspect(effects: Effects, text: Uint8Array, parameters?: BoundParameters): void {
     const { connection, endpoint } = this;
     if (connection === undefined || endpoint.limits.isSessionMode) return;
     if (effects.reasons.length === 0 && this.pinnedBy === undefined) return;
     this.suspicion ??= new Suspicion();
-    this.suspicion.add(effects, text);
+    this.suspicion.add(effects, text, parameters);
     connection.isDirty = true;
   }
 

@@ -59,6 +59,7 @@ import {
 import type { StatementRegistry } from './statement/registry.ts';
 import { mayNameStatements, removalIn, removalText } from './statement/removal.ts';
 import { privateStatement, type Reading, type Statement } from './statement/statement.ts';
+import { BoundParameters } from './wire/bound-parameters.ts';
 import {
   bindMessage,
   CLOSE_UNNAMED_MESSAGE,
@@ -111,8 +112,11 @@ export interface RelayHost {
   violated(what: string): void;
   /** Something happened that ties the session to its connection. `text` is the statement. */
   pin(reason: PinReason, text: Uint8Array): void;
-  /** A statement with `effects` is about to run. `text` is empty when it was not kept. */
-  suspect(effects: Effects, text: Uint8Array): void;
+  /**
+   * A statement with `effects` is about to run. `text` is empty when it was not kept. `parameters` are
+   * good until this returns.
+   */
+  suspect(effects: Effects, text: Uint8Array, parameters?: BoundParameters): void;
   /** A DISCARD ALL is about to run. */
   discarding(): void;
   requested(): void;
@@ -697,7 +701,7 @@ export class Relay {
       const { unnamed } = this;
       if (unnamed !== undefined && !this.mayBind(connection, unnamed.effects, unnamed)) return WAIT;
       const begin = this.beforeUnnamed(connection, bytes, from, at);
-      if (unnamed !== undefined) this.applyUnnamed(unnamed);
+      if (unnamed !== undefined) this.applyUnnamed(unnamed, bytes, nameEnd + 1, next);
       if (unnamed !== undefined && this.host.isListening) this.tellBound(unnamed.bytes, unnamed.at);
       ledger.owe(OWES_BIND);
       const removal = this.unnamed?.removal;
@@ -716,7 +720,7 @@ export class Relay {
     }
     const serverName = this.serverName(connection, name, statement, bytes, from, at);
     if (serverName === AWAITED) return WAIT_FOR_CHECK;
-    if (statement !== undefined) this.applyStatement(statement);
+    if (statement !== undefined) this.applyStatement(statement, bytes, nameEnd + 1, next);
     if (statement !== undefined && this.host.isListening) this.tellBound(statement.parse, 0);
     ledger.owe(serverName === CHANGED_NAME ? OWES_BIND | MUST_FAIL : OWES_BIND);
     const removal = statement?.removal;
@@ -1039,21 +1043,41 @@ export class Relay {
   }
 
   /** `to` is the end of the message that `effects` were read from; the text may end before it. */
-  private apply(effects: Effects, bytes: Buffer, from: number, to: number): void {
+  private apply(
+    effects: Effects,
+    bytes: Buffer,
+    from: number,
+    to: number,
+    parameters?: BoundParameters,
+  ): void {
     if (effects === PLAIN) return;
     if (effects.isReadingLocal || effects.reasons.includes('set')) this.isTainted = true;
     if (mayNameStatements(effects)) this.isWary = true;
     const end = bytes.indexOf(0, from);
-    this.host.suspect(effects, bytes.subarray(from, end < 0 ? to : Math.min(end, to)));
+    const text = bytes.subarray(from, end < 0 ? to : Math.min(end, to));
+    this.host.suspect(effects, text, parameters);
   }
 
-  private applyUnnamed({ effects, bytes, at, end }: UnnamedStatement): void {
+  /** It is bound by the Bind in `bind`, whose formats and values begin at `from`. */
+  private applyUnnamed(
+    { effects, bytes, at, end }: UnnamedStatement,
+    bind: Buffer,
+    from: number,
+    to: number,
+  ): void {
+    if (effects === PLAIN) return;
     // Its name is the empty string.
-    if (effects !== PLAIN) this.apply(effects, bytes, at + HEADER_BYTES + 1, end);
+    this.apply(effects, bytes, at + HEADER_BYTES + 1, end, new BoundParameters(bind, from, to));
   }
 
-  private applyStatement({ effects, body }: Statement): void {
-    if (effects !== PLAIN) this.apply(effects, body, 0, body.length);
+  private applyStatement(
+    { effects, body }: Statement,
+    bind: Buffer = EMPTY,
+    from = 0,
+    to = 0,
+  ): void {
+    if (effects === PLAIN) return;
+    this.apply(effects, body, 0, body.length, new BoundParameters(bind, from, to));
   }
 
   // --- What replies say

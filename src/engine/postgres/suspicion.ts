@@ -7,6 +7,7 @@ import { digest } from '../../sql/postgres/digest.ts';
 import type { Effects, SqlPinReason } from '../../sql/postgres/effects.ts';
 import { customSettingNames } from '../../sql/postgres/setting-names.ts';
 import { type AuditedReason, isAudited } from './audit.ts';
+import type { BoundParameters } from './wire/bound-parameters.ts';
 
 /** Names of an application's own settings that are asked for at once. */
 const NAMES_MAX = 256;
@@ -59,7 +60,7 @@ export class Suspicion {
   }
 
   /** `text` is empty when it was not kept. */
-  add(effects: Effects, text: Uint8Array): void {
+  add(effects: Effects, text: Uint8Array, parameters?: BoundParameters): void {
     this.mayClear ||= effects.mayClear;
     if (effects.reasons.length === 0) return;
     if (this.texts++ === 0) this.text = latin1(text.subarray(0, TEXT_MAX));
@@ -67,11 +68,12 @@ export class Suspicion {
       if (!isAudited(reason)) this.certain ??= reason;
       else this.reasons.add(reason);
     }
-    if (effects.reasons.includes('set')) this.addNames(latin1(text));
+    if (effects.reasons.includes('set')) this.addNames(latin1(text), parameters);
   }
 
-  private addNames(text: string): void {
-    const names = text === '' ? undefined : customSettingNames(text);
+  private addNames(text: string, parameters: BoundParameters | undefined): void {
+    const parameter = (number: number) => parameters?.text(number);
+    const names = text === '' ? undefined : customSettingNames(text, parameter);
     if (names === undefined || this.customNames.size + names.length > NAMES_MAX) {
       this.areNamesKnown = false;
       return;

@@ -19,6 +19,8 @@ const SET = new RegExp(
 const CALL = /\bset_config\W/gi;
 /** A call whose name is a constant without an escape in it. */
 const NAMED_CALL = /\bset_config"?\s*\(\s*'([^'\\]*)'\s*(?:::\s*text\s*)?,/gi;
+/** A call whose name is a parameter. */
+const BOUND_CALL = /\bset_config"?\s*\(\s*\$(\d{1,5})\s*(?:::\s*text\s*)?,/gi;
 /** A name written with Unicode escapes: it could be any name. */
 const ENCODED_NAME = /\bu&"/i;
 /** The innermost of nested ones. */
@@ -27,8 +29,19 @@ const LINE_COMMENT = /--[^\n\r]*/g;
 /** What can be sent as a constant in any encoding. */
 const SAFE_NAME = /^[\w.$]{1,127}$/;
 
-/** `undefined`: they cannot be known from the text. `text` is latin1: one character for each byte. */
-export function customSettingNames(text: string): readonly string[] | undefined {
+/** The value of a parameter, by its number, as latin1. `undefined`: it is not known. */
+export type ParameterValue = (number: number) => string | undefined;
+
+const UNBOUND: ParameterValue = () => undefined;
+
+/**
+ * `undefined`: they cannot be known from the text and its parameters. `text` is latin1: one character
+ * for each byte.
+ */
+export function customSettingNames(
+  text: string,
+  parameter: ParameterValue = UNBOUND,
+): readonly string[] | undefined {
   if (text.length > TEXT_MAX || ENCODED_NAME.test(text)) return undefined;
   const names = new Set<string>();
   const bare = withoutComments(text);
@@ -40,6 +53,12 @@ export function customSettingNames(text: string): readonly string[] | undefined 
   }
   let named = 0;
   for (const [, name = ''] of bare.matchAll(NAMED_CALL)) {
+    named++;
+    if (name.includes('.')) names.add(name);
+  }
+  for (const [, number] of bare.matchAll(BOUND_CALL)) {
+    const name = parameter(Number(number));
+    if (name === undefined) return undefined;
     named++;
     if (name.includes('.')) names.add(name);
   }

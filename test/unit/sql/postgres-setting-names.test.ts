@@ -46,3 +46,23 @@ describe('what it does not say', () => {
     expect(customSettingNames(text)).toBeUndefined();
   });
 });
+
+describe('what a text says together with its parameters', () => {
+  const VALUES = ['app.Tenant', 'work_mem', '', 'app.größe'];
+  const namesIn = (text: string) => customSettingNames(text, (number) => VALUES[number - 1]);
+
+  test.each<[text: string, names: readonly string[] | undefined]>([
+    ['select set_config($1, $5, false)', ['app.tenant']],
+    ['select pg_catalog."set_config"( $1::text , $5, false)', ['app.tenant']],
+    ["select set_config($1, $5, false), set_config('app.x', 'y', false)", ['app.x', 'app.tenant']],
+    ['select set_config($2, $5, false)', []],
+    ['select set_config($3, $5, false)', []],
+    ['select set_config($4, $5, false)', undefined],
+    ['select set_config($5, $1, false)', undefined],
+    ["select set_config($1 || '.x', $5, false)", undefined],
+    ['select set_config(($1), $5, false)', undefined],
+    ['select set_config($1, $5, false), set_config(lower($1), $5, false)', undefined],
+  ])('%s', (text, names) => {
+    expect(namesIn(text)).toEqual(names === undefined ? undefined : [...names]);
+  });
+});
