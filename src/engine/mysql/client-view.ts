@@ -9,7 +9,7 @@
  */
 
 import { COLUMNS_END, DESCRIPTION_END, OK, type ReplyLedger, ROWS_END } from './ledger.ts';
-import type { Tracking } from './tracking.ts';
+import type { ToldTransaction, Tracking } from './tracking.ts';
 import {
   CLIENT_DEPRECATE_EOF,
   CLIENT_SESSION_TRACK,
@@ -47,9 +47,10 @@ export interface ClientTraits {
   readonly tracking: Tracking | undefined;
 }
 
-export class ClientView {
+export class ClientView implements ToldTransaction {
   /** There is anything to be done at all. */
   isNeeded = false;
+  hasBegun = false;
   /** Packets that were put into the answer that is under way. */
   shift = 0;
   private needsEof = false;
@@ -70,6 +71,7 @@ export class ClientView {
     this.isNeeded = this.needsEof || has(server, CLIENT_SESSION_TRACK);
     this.shift = 0;
     this.isEofDue = false;
+    this.hasBegun = false;
   }
 
   answerEnded(): void {
@@ -156,7 +158,7 @@ export class ClientView {
     if (status < 0 || (int16At(bytes, status) & SERVER_SESSION_STATE_CHANGED) === 0) return from;
     const fields = readOk(bytes.subarray(payload, next), this.serverCapabilities);
     if (fields === undefined) return from;
-    const state = this.isTracking ? (this.tracking?.filter(fields.state) ?? EMPTY) : EMPTY;
+    const state = this.isTracking ? (this.tracking?.filter(fields.state, this) ?? EMPTY) : EMPTY;
     if (state.length === fields.state.length) return from;
     const header = bytes[payload] === OK_HEADER ? OK_HEADER : EOF_HEADER;
     if (at > from) this.keep(bytes, from, at);

@@ -171,9 +171,11 @@ export class ReplyLedger {
   isDeciding(firstByte: number, length: number): boolean {
     switch (this.phase) {
       case COLUMNS:
+        return false;
       case PARAMETERS:
       case STATEMENT_COLUMNS:
-        return false;
+        // Behind the last of them something may be put in, and the answer may be over.
+        return this.left === 1;
       case ROWS:
         return firstByte >= EOF_HEADER && (firstByte === ERR_HEADER || length < PAYLOAD_MAX);
       default:

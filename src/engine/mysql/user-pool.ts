@@ -150,7 +150,13 @@ export class UserPool {
     this.facts ??= {
       base: connection.base,
       status: connection.ledger.status & LASTING,
-      tracking: new Tracking({ systemVariables, schema, stateChange, transactionInfo }),
+      tracking: new Tracking({
+        systemVariables,
+        schema,
+        stateChange,
+        transactionInfo,
+        flavour: connection.server.flavour,
+      }),
       syntax: {
         ...quotingOf(sqlMode),
         isMariaDb: /mariadb/i.test(version),
