@@ -31,6 +31,7 @@ import {
 } from '../../sql/mysql/effects.ts';
 import { PlainTexts } from '../../sql/mysql/plain-texts.ts';
 import { type Overdue, overdueBorrower, overdueIdler } from '../overdue.ts';
+import { clearedBy } from './clearing.ts';
 import type { ConnectionHolder, DatabaseConnection } from './database-connection.ts';
 import type { EndpointContext } from './endpoint-context.ts';
 import { OURS } from './ledger.ts';
@@ -60,7 +61,8 @@ const PLAIN_TEXTS = new PlainTexts();
 /** What a text may do of which the server tells whether it did, and when it is over. */
 const TOLD_BY_SERVER = Effect.nextTransaction | Effect.trackers;
 /** What is worth a line in the log, if the server tells that it has left something. */
-const TELLING = Effect.setting | Effect.role | Effect.call | Effect.setStatement;
+const TELLING =
+  Effect.setting | Effect.role | Effect.call | Effect.setStatement | Effect.mayClear | Effect.xa;
 /** What may ask for LAST_INSERT_ID() without a word of it in the text. */
 const MAY_READ_INSERT_ID = Effect.readsInsertId | Effect.call | Effect.unknown | Effect.sqlPrepare;
 /** An assignment to a system variable without a scope. */
@@ -657,21 +659,38 @@ export class ClientSession
     connection.run(`SELECT ${names.map((name) => `@@SESSION.${name}`).join(',')}`, statement);
   }
 
+  /** The statement that is to blame, without its literals. */
+  private get suspectDigest(): string {
+    return this.suspect === undefined ? '' : digest(this.suspect, this.own.syntax);
+  }
+
   /** Everything is answered and no transaction is open: does anything tie the session to its connection? */
   private investigate(connection: DatabaseConnection): void {
-    const { effects, failures, requests, suspect } = this;
+    const { failures, requests, suspect } = this;
     const { state } = connection;
+    // The server tells when tables that were locked are not any more.
+    const effects = state.wasLocked ? this.effects & ~Effect.tableLock : this.effects;
+    if (state.wasLocked) this.pins.remove(connection, 'table_lock');
     this.effects = 0;
-    this.suspect = undefined;
     this.requests = 0;
     this.failures = 0;
-    if (effects === 0 && !state.isSuspect) return;
+    if (effects === 0 && !state.isSuspect) {
+      this.suspect = undefined;
+      state.wasLocked = false;
+      return;
+    }
     // What failed before it did anything has left nothing.
     const isGroundless = requests === failures;
     const reason = isGroundless ? undefined : pinReasonOf(effects & ~TOLD_BY_SERVER);
     const isClearing = requests === 1 && effects === Effect.mayClear;
-    const text = suspect === undefined ? '' : digest(suspect, this.own.syntax);
-    if (reason !== undefined) this.pin(reason, text);
+    const text = this.suspectDigest;
+    this.suspect = undefined;
+    const cleared =
+      requests === 1 && failures === 0 && suspect !== undefined && suspect.length < TEXT_MAX
+        ? clearedBy(suspect.toString('latin1'))
+        : undefined;
+    if (cleared !== undefined) this.pins.remove(connection, cleared);
+    else if (reason !== undefined) this.pin(reason, text);
     const isRoleSet = !isGroundless && (effects & Effect.role) !== 0;
     if (isRoleSet || state.strayVariable !== undefined || state.areTrackersChanged) {
       this.pin('set', text);
@@ -702,6 +721,7 @@ export class ClientSession
     }
     this.undoSetStatement(connection);
     this.own.adopt(connection);
+    if (state.isLocked) this.pin('table_lock', this.suspectDigest);
     if (!connection.isSettled) return;
     this.requestedAt = 0;
     this.investigate(connection);

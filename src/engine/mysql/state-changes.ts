@@ -37,6 +37,8 @@ export class StateChanges {
   isSchemaTold = false;
   /** LOCK TABLES. */
   isLocked = false;
+  /** Tables were locked since the session was investigated last. */
+  wasLocked = false;
   /** SET TRANSACTION, for a transaction that has not begun. */
   hasCharacteristics = false;
   /** The last variable that somebody has changed and nobody keeps track of. */
@@ -70,6 +72,7 @@ export class StateChanges {
       switch (type) {
         case SESSION_TRACK_TRANSACTION_STATE:
           this.isLocked = data + LOCKED_AT < next && bytes[data + LOCKED_AT] === LOCKED;
+          this.wasLocked ||= this.isLocked;
           break;
         case SESSION_TRACK_TRANSACTION_CHARACTERISTICS:
           this.hasCharacteristics = bytes[data] !== 0;
@@ -105,6 +108,7 @@ export class StateChanges {
 
   /** The session knows of all that. */
   investigated(): void {
+    this.wasLocked = this.isLocked;
     this.strayVariable = undefined;
     this.areTrackersChanged = false;
     this.isOtherwiseChanged = false;
