@@ -144,6 +144,22 @@ const EXPLANATIONS: Readonly<Record<ErrorCode, Explanation>> = {
     when: 'The client uses a prepared statement that it has not, or has closed.',
     fate: 'continues',
   },
+  cursor_not_open: {
+    when: 'COM_STMT_FETCH for a statement that was executed without a cursor, or has given all rows.',
+    fate: 'continues',
+  },
+  wrong_arguments: {
+    when: 'COM_STMT_SEND_LONG_DATA named a parameter that the statement does not have; told when it is executed.',
+    fate: 'continues',
+  },
+  packet_malformed: {
+    when: 'A command about a prepared statement is too short to name one.',
+    fate: 'continues',
+  },
+  too_many_statements: {
+    when: 'A client has 10,000 prepared statements, or 64 MiB of them.',
+    fate: 'continues',
+  },
   internal: { when: 'A mistake in Berth. Please report it, with the log.', fate: 'ends' },
 };
 

@@ -37,6 +37,11 @@ import type { EndpointContext } from './endpoint-context.ts';
 import { OURS } from './ledger.ts';
 import { OwnStatement } from './own-statement.ts';
 import { Pins } from './pins.ts';
+import {
+  CurrentReading,
+  type Reading,
+  type StatementRegistry,
+} from './prepared-statements/statement.ts';
 import { type Kill, PIPELINE_MAX, Relay, type RelayHost } from './relay.ts';
 import type { Session } from './session.ts';
 import { type InitialState, type Replay, SessionState } from './session-state.ts';
@@ -113,6 +118,7 @@ export class ClientSession
   private readonly relay: Relay;
   private own: SessionState;
   private readonly pins: Pins;
+  private readonly currentReading = new CurrentReading();
   private waiter: Waiter | undefined = undefined;
   /** COM_CHANGE_USER is under way. */
   private changing: UserChange | undefined = undefined;
@@ -288,8 +294,19 @@ export class ClientSession
     this.suspect ??= Buffer.from(bytes.subarray(from, Math.min(to, from + TEXT_MAX)));
   }
 
-  statementUsed(): void {
-    this.pin('prepared_statement', '');
+  get statements(): StatementRegistry {
+    return this.endpoint.statements;
+  }
+
+  get reading(): Reading {
+    return this.currentReading.of(this.own);
+  }
+
+  largeStatements(hasSome: boolean): void {
+    const { connection } = this;
+    if (connection === undefined) return;
+    if (hasSome) this.pin('large_statement', '');
+    else this.pins.remove(connection, 'large_statement');
   }
 
   schemaWanted(): void {
@@ -460,6 +477,8 @@ export class ClientSession
     this.relay.connection = connection;
     connection.lentTo(this);
     this.endpoint.counters.borrows++;
+    const { statements } = connection;
+    if (statements.hasCloses) this.relay.prepend(statements.takeCloses());
     this.replay(connection, this.own.replaysFor(connection));
     if (this.endpoint.limits.isSessionMode) this.pin('session_mode', '');
   }
@@ -469,7 +488,7 @@ export class ClientSession
    * before goes out together with the client's request; of the rest the database is waited for, because
    * an error would not keep it from running what comes behind.
    */
-  private replay(connection: DatabaseConnection, replays: readonly Replay[] | undefined): void {
+  replay(connection: DatabaseConnection, replays: readonly Replay[] | undefined): void {
     if (replays === undefined) return;
     const unproven: string[] = [];
     for (const { message, owes, name } of replays) {
@@ -582,6 +601,7 @@ export class ClientSession
 
   private measure(connection: DatabaseConnection): void {
     if (this.requestedAt === 0 || this.unproven !== undefined) return;
+    if (this.relay.statements.isPreparing) return;
     const micros = (performance.now() - this.requestedAt) * 1000;
     this.requestedAt = 0;
     const { counters } = this.endpoint;
@@ -724,6 +744,7 @@ export class ClientSession
     if (state.isLocked) this.pin('table_lock', this.suspectDigest);
     if (!connection.isSettled) return;
     this.requestedAt = 0;
+    if (this.relay.statements.areTied) return;
     this.investigate(connection);
     if (this.isPinned) {
       if (this.isDraining) this.close('shutdown', new BerthError('shutting_down'));
@@ -985,6 +1006,8 @@ export class ClientSession
       connection.unfitBy = 'state_left';
     if ((this.effects & PINNING) !== 0 || ledger.isStatusUnsure || connection.state.isSuspect)
       connection.isDirty = true;
+    // An open cursor, or values that were sent ahead: nobody knows of them any more.
+    if (this.relay.statements.areTied) connection.isDirty = true;
     this.detach(connection);
     const { cancelsInFlight, isDirty, unfitBy } = connection;
     const { pool } = this.userPool;

@@ -85,6 +85,13 @@ export class ClientView implements ToldTransaction {
     return next;
   }
 
+  /** The packet between `at` and `next` is `packet` for the client. */
+  replace(bytes: Buffer, from: number, at: number, next: number, packet: Uint8Array): number {
+    if (at > from) this.keep(bytes, from, at);
+    this.add(packet);
+    return next;
+  }
+
   /** What is to go out before the last run of the chunk. */
   takePieces(): Uint8Array[] | undefined {
     const { pieces } = this;

@@ -17,18 +17,26 @@ import { type ClientTraits, ClientView } from './client-view.ts';
 import {
   CONTENT,
   ERROR,
+  KIND,
   LedgerViolation,
+  NOTED,
   OK,
   OURS,
   OWES_OK,
   OWES_RESULT,
+  OWES_ROWS,
+  OWES_STATEMENT,
+  PREPARED,
   REPLAYS,
   RESETS,
   ReplyLedger,
   ROWS_END,
+  SWITCHES,
 } from './ledger.ts';
 import type { ServerFacts } from './login/server-facts.ts';
 import { type Outcome, OwnStatement } from './own-statement.ts';
+import { cursorNotOpen } from './prepared-statements/answers.ts';
+import { ConnectionStatements } from './prepared-statements/connection-statements.ts';
 import { Reset } from './reset.ts';
 import { SessionSettings } from './settings.ts';
 import { StateChanges } from './state-changes.ts';
@@ -41,9 +49,12 @@ import {
   SERVER_SESSION_STATE_CHANGED,
 } from './wire/capabilities.ts';
 import { QUIT_MESSAGE, queryMessage } from './wire/commands.ts';
-import { HEADER_BYTES, PAYLOAD_MAX, packet, payloadLengthAt } from './wire/packets.ts';
-import { okStateAt } from './wire/replies.ts';
+import { HEADER_BYTES, PAYLOAD_MAX, packet, payloadLengthAt, sequenceAt } from './wire/packets.ts';
+import { errnoAt, errorPacket, okStateAt } from './wire/replies.ts';
+import { parametersAt, statementIdAt, writeStatementId } from './wire/statement-commands.ts';
 
+const ER_STMT_HAS_NO_OPEN_CURSOR = 1421;
+const ER_MAX_PREPARED_STMT_COUNT = 1461;
 const PING_MESSAGE = packet(0, Buffer.of(COM_PING));
 
 /** How long the database may take to close its end. */
@@ -93,6 +104,8 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   readonly initQuery: string | undefined;
   /** What the server's trackers have told, and the proxy has set. */
   readonly state = new StateChanges();
+  /** What it has prepared. */
+  readonly statements = new ConnectionStatements();
   placement: Placement = 'connecting';
   placedAt = 0;
   expiresAt = 0;
@@ -234,13 +247,25 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
         const what = ledger.replied(bytes, payload, length);
         const hasEnded = ledger.depth < depth;
         this.isContinued = length === PAYLOAD_MAX;
+        if ((head & KIND) === OWES_STATEMENT && isHeadUntouched) {
+          if (this.isPreparedAgain(what, head, bytes, payload)) {
+            from = view.skip(bytes, from, at, next);
+            at = next;
+            continue;
+          }
+          this.notePrepared(what, bytes, payload, next);
+        }
         if (isOurs) {
           from = view.skip(bytes, from, at, next);
           if (isRow && what === CONTENT) this.own?.row(bytes.subarray(payload, next));
           else this.noteOurs(what, head, bytes, payload, next);
           if (hasEnded) this.ownEnded(head);
         } else {
-          if (view.isNeeded)
+          if ((head & NOTED) !== 0 && hasEnded) {
+            const own = this.noteEnded(what, head, bytes, at);
+            if (own !== undefined) from = view.replace(bytes, from, at, next, own);
+          }
+          if (view.isNeeded && from !== next)
             from = view.translate(what, ledger, bytes, from, at, Math.min(next, end));
           if (what !== CONTENT) this.noteClients(what, head, isHeadUntouched, bytes, payload, next);
           if (ledger.isFileUnasked) throw new LedgerViolation('a request for a file', head, 0);
@@ -287,17 +312,59 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     if (this.holder === undefined) this.fail('database_closed');
   }
 
+  /** The first packet of the answer to a COM_STMT_PREPARE; the client reads an id of its own in it. */
+  private notePrepared(what: number, bytes: Buffer, payload: number, next: number): void {
+    const { statements } = this;
+    if (what === PREPARED) {
+      const id = statementIdAt(bytes, payload);
+      writeStatementId(bytes, payload, statements.prepared(id, parametersAt(bytes, payload)));
+    } else {
+      statements.prepareFailed(bytes.subarray(payload, next));
+    }
+  }
+
+  /** The server has no room for another statement: gives up some, and tries once more. */
+  private isPreparedAgain(what: number, head: number, bytes: Buffer, payload: number): boolean {
+    const { ledger, statements } = this;
+    if (what !== ERROR || errnoAt(bytes, payload) !== ER_MAX_PREPARED_STMT_COUNT) return false;
+    const message = statements.oldestPrepare;
+    // What is behind it in a pipeline would be answered before it.
+    if (message === undefined || !ledger.isEmpty || !statements.makeRoom()) return false;
+    ledger.owe(head);
+    this.stream.write(Buffer.concat([statements.takeCloses(), message]));
+    return true;
+  }
+
+  /**
+   * The answer about a statement that only this client uses is complete. Returns what the client reads
+   * instead: the database's text has its own id.
+   */
+  private noteEnded(what: number, head: number, bytes: Buffer, at: number): Buffer | undefined {
+    const { ledger, statements } = this;
+    const id = statements.oldestClientId;
+    const isFailed = what === ERROR;
+    statements.ended(isFailed, ledger.status);
+    const isFetch = (head & KIND) === OWES_ROWS;
+    if (!isFailed || !isFetch || errnoAt(bytes, at + HEADER_BYTES) !== ER_STMT_HAS_NO_OPEN_CURSOR) {
+      return undefined;
+    }
+    return errorPacket(sequenceAt(bytes, at), cursorNotOpen(id, this.server.flavour === 'mariadb'));
+  }
+
   /**
    * Of what the proxy has set it knows. But an answer to a question of ours may tell of what a client's
    * failed statement has changed, because errors tell nothing.
    */
   private noteOurs(what: number, head: number, bytes: Buffer, payload: number, next: number): void {
+    if ((head & KIND) === OWES_STATEMENT) return;
     if (what === ERROR) {
       const error = bytes.subarray(payload, next);
-      if (this.own !== undefined) this.own.failed(error);
+      if ((head & SWITCHES) !== 0) this.statements.switchFailed(error);
+      else if (this.own !== undefined) this.own.failed(error);
       else this.replayError ??= Buffer.from(error);
     } else if (what === OK || what === ROWS_END) {
-      const isKnown = (head & REPLAYS) !== 0 || (this.holder === undefined && !this.isLearning);
+      const isKnown =
+        (head & (REPLAYS | SWITCHES)) !== 0 || (this.holder === undefined && !this.isLearning);
       this.readState(bytes, payload, next, isKnown);
     }
   }
@@ -313,7 +380,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     switch (what) {
       case OK:
         if ((head & RESETS) !== 0) {
-          this.state.reset();
+          this.wasReset();
           this.holder?.wasReset();
         }
         this.readState(bytes, payload, next, false);
@@ -337,7 +404,15 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     }
   }
 
+  /** COM_RESET_CONNECTION went well. */
+  wasReset(): void {
+    this.state.reset();
+    this.statements.lose();
+    this.insertId = '0';
+  }
+
   private ownEnded(head: number): void {
+    if ((head & SWITCHES) !== 0 || (head & KIND) === OWES_STATEMENT) return;
     if ((head & REPLAYS) !== 0) {
       const error = this.replayError;
       this.replayError = undefined;

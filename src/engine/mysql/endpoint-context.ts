@@ -7,6 +7,7 @@ import type { Observer } from '../../observe/events.ts';
 import type { ClientCloseReason } from '../../observe/reasons.ts';
 import type { EngineSettings } from '../contract.ts';
 import type { ClientSession } from './client-session.ts';
+import type { StatementRegistry } from './prepared-statements/statement.ts';
 import type { Session } from './session.ts';
 import type { UserChange } from './user-change.ts';
 import type { UserPool } from './user-pool.ts';
@@ -20,6 +21,8 @@ export interface EndpointContext {
   readonly counters: EndpointCounters;
   /** The settings in force; replaced as a whole when the configuration changes. */
   readonly limits: EngineSettings;
+  /** The texts that clients have prepared. */
+  readonly statements: StatementRegistry;
   /** The session has ended and holds nothing any more. */
   sessionClosed(session: Session, reason: ClientCloseReason): void;
   /** The session's pool is another from here on; `hasSchema`: of those that have one. */

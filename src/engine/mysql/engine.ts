@@ -36,6 +36,7 @@ import { MySqlEndpointLogin } from './endpoint-login.ts';
 import type { ClientLogin } from './login/client-login.ts';
 import { type Capabilities, readVariant, variantOf } from './login/negotiation.ts';
 import { KnownServer } from './login/server-facts.ts';
+import { StatementRegistry } from './prepared-statements/statement.ts';
 import { probe } from './probe.ts';
 import type { Session } from './session.ts';
 import type { TargetContext } from './target-context.ts';
@@ -58,6 +59,7 @@ export class MySqlEngine implements Engine, EndpointEngine<Session> {
   settings: EngineSettings;
   readonly clients = new Clients<ClientLogin, Session>();
   readonly passwordKey: PasswordKey;
+  readonly statements = new StatementRegistry();
   private credentials: Credentials;
   private readonly target: TargetContext;
   private readonly budget: ConnectionBudget;
@@ -261,6 +263,10 @@ export class MySqlEndpoint extends Endpoint<Session> implements EndpointContext 
   constructor(engine: MySqlEngine, name: string, counters: EndpointCounters) {
     super(engine, name, counters);
     this.owner = engine;
+  }
+
+  get statements(): StatementRegistry {
+    return this.owner.statements;
   }
 
   changePool(userPool: UserPool, hasSchema: boolean): UserPool {

@@ -49,6 +49,11 @@ export const RESETS = 0x40;
 /** Ours: what is run before a client's request, to make the connection the session's. */
 export const REPLAYS = 0x80;
 
+/** Something is to be done when the answer is complete; see `ConnectionStatements`. */
+export const NOTED = 0x100;
+/** Ours: goes before a COM_STMT_PREPARE of ours, and without it there is no sense in that. */
+export const SWITCHES = 0x200;
+
 /** What a packet is, as `ReplyLedger.replied` tells. */
 export const CONTENT = 0;
 /** The last of the column definitions of a result set; with CLIENT_DEPRECATE_EOF no EOF packet follows. */
@@ -62,6 +67,8 @@ export const ROWS_END = 4;
 export const ERROR = 5;
 /** The last of the parameters or columns of a prepared statement; see `COLUMNS_END`. */
 export const DESCRIPTION_END = 6;
+/** The first packet about a statement that has been prepared. */
+export const PREPARED = 7;
 
 /** Where in the answer to the head the database is. */
 const FIRST = 0;
@@ -140,6 +147,14 @@ export class ReplyLedger {
   /** The entry that comes next; 0 when nothing is owed. */
   get head(): number {
     return this.count === 0 ? 0 : this.ring[this.first];
+  }
+
+  /** Nothing is owed but to replays, so everything that the client has sent has been answered. */
+  get isOnlyReplays(): boolean {
+    for (let i = 0; i < this.count; i++) {
+      if ((this.ring[(this.first + i) & (this.ring.length - 1)] & REPLAYS) === 0) return false;
+    }
+    return true;
   }
 
   /** Rows are coming: whatever does not begin like an end or an error is one. */
@@ -306,7 +321,7 @@ export class ReplyLedger {
     } else {
       this.describeColumns();
     }
-    return CONTENT;
+    return PREPARED;
   }
 
   private describeColumns(): void {

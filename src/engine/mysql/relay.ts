@@ -14,16 +14,13 @@ import type { Stream } from '../../net/stream.ts';
 import { HOLD_LEDGER_FULL, HOLD_PEER_CONGESTED } from '../../net/stream.ts';
 import { Effect, type EffectSet, PLAIN } from '../../sql/mysql/effects.ts';
 import type { DatabaseConnection } from './database-connection.ts';
+import { MAY_READ_FILE, OWES_FIELDS, OWES_OK, OWES_RESULT, OWES_TEXT, RESETS } from './ledger.ts';
 import {
-  MAY_READ_FILE,
-  OWES_FIELDS,
-  OWES_OK,
-  OWES_RESULT,
-  OWES_ROWS,
-  OWES_STATEMENT,
-  OWES_TEXT,
-  RESETS,
-} from './ledger.ts';
+  isAboutStatement,
+  type StatementHost,
+  StatementRelay,
+} from './prepared-statements/statement-relay.ts';
+import { DEALT_WITH, GONE, REPLACED, SENT, WAIT } from './relay-outcome.ts';
 import {
   COM_CHANGE_USER,
   COM_CREATE_DB,
@@ -41,13 +38,6 @@ import {
   COM_SET_OPTION,
   COM_SHUTDOWN,
   COM_STATISTICS,
-  COM_STMT_BULK_EXECUTE,
-  COM_STMT_CLOSE,
-  COM_STMT_EXECUTE,
-  COM_STMT_FETCH,
-  COM_STMT_PREPARE,
-  COM_STMT_RESET,
-  COM_STMT_SEND_LONG_DATA,
 } from './wire/capabilities.ts';
 import { queryTextAt } from './wire/commands.ts';
 import { HEADER_BYTES, int16At, int32At, PAYLOAD_MAX, payloadLengthAt } from './wire/packets.ts';
@@ -59,9 +49,7 @@ const PIECES_MAX = 64;
 export const PIPELINE_MAX = 32 * 1024;
 
 /** The session, as the relay sees it. */
-export interface RelayHost {
-  /** What the client has agreed on. */
-  readonly capabilities: number;
+export interface RelayHost extends StatementHost {
   /** A schema is about to be chosen, and that alone; only called without a connection. */
   schemaWanted(): void;
   /** For a command that may do `effects`. Borrows a connection and calls `Relay.attach`; or keeps `rest` for later and returns false. */
@@ -76,8 +64,6 @@ export interface RelayHost {
   judge(bytes: Buffer, from: number, to: number): EffectSet;
   /** A text with `effects` is about to be sent. */
   running(effects: EffectSet, bytes: Buffer, from: number, to: number): void;
-  /** A command about a prepared statement goes out. */
-  statementUsed(): void;
   // Commands that are answered without the database; nothing else is owed to the client.
   pinged(): void;
   refuse(error: BerthError): void;
@@ -97,25 +83,16 @@ export interface Kill {
   readonly isQueryOnly: boolean;
 }
 
-/** `note` tells that the command cannot go yet. */
-const WAIT = -1;
-/** The session has dealt with it. */
-const DEALT_WITH = -2;
-
 const MAY_PASS_WITHOUT_CONNECTION: ReadonlySet<number> = new Set([
   COM_PING,
-  COM_STMT_CLOSE,
-  COM_STMT_SEND_LONG_DATA,
-  COM_STMT_RESET,
-  COM_STMT_FETCH,
-  COM_STMT_EXECUTE,
-  COM_STMT_BULK_EXECUTE,
   COM_SET_OPTION,
   COM_RESET_CONNECTION,
 ]);
 
 export class Relay {
   connection: DatabaseConnection | undefined = undefined;
+  /** The client's prepared statements. */
+  readonly statements: StatementRelay;
   private readonly host: RelayHost;
   private readonly stream: Stream;
   /** Pieces of a command that is not whole yet. */
@@ -140,6 +117,7 @@ export class Relay {
   constructor(host: RelayHost, stream: Stream) {
     this.host = host;
     this.stream = stream;
+    this.statements = new StatementRelay(host, this);
   }
 
   /** A command of which a part has been sent is still to be finished by the client. */
@@ -211,6 +189,8 @@ export class Relay {
       at = Math.min(this.bodyLeft, end);
       this.bodyLeft -= at;
       if (this.isDropping) from = at;
+    } else if (!this.isContinued) {
+      this.closeStatements();
     }
     let waitedAt = -1;
     while (at < end) {
@@ -264,6 +244,8 @@ export class Relay {
         if (this.isDropping) {
           this.flush(bytes, from, at);
           from = Math.min(next, end);
+        } else if (done === REPLACED) {
+          from = Math.min(next, end);
         }
       }
       if (next > end) {
@@ -275,6 +257,13 @@ export class Relay {
       if (this.isDropping) from = at;
     }
     this.flush(bytes, from, at);
+  }
+
+  /** What the connection is to forget goes with what is sent next. */
+  private closeStatements(): void {
+    const { connection } = this;
+    if (connection === undefined || !connection.statements.hasCloses) return;
+    if (!connection.ledger.isReadingFile) this.out.push(connection.statements.takeCloses());
   }
 
   /** A packet that goes on with the one before it, or is part of a file. */
@@ -301,8 +290,8 @@ export class Relay {
   // --- What each command means
 
   /**
-   * A command goes to the database: what is owed is noted. Returns `from`, or `WAIT`, `GONE` or
-   * `DEALT_WITH`, and then nothing of it has been sent.
+   * A command goes to the database: what is owed is noted. Returns what became of it; unless that is
+   * `SENT` nothing of it has been sent.
    */
   private command(bytes: Buffer, from: number, at: number, next: number, isWhole: boolean): number {
     const { host } = this;
@@ -313,6 +302,7 @@ export class Relay {
       host.terminated();
       return GONE;
     }
+    if (isAboutStatement(command)) return this.statements.command(bytes, from, at, next, isWhole);
     if (this.connection === undefined) {
       if (MAY_PASS_WITHOUT_CONNECTION.has(command)) {
         return this.withoutConnection(command, bytes, payload, next);
@@ -328,39 +318,27 @@ export class Relay {
         host.userChanged(Buffer.from(bytes.subarray(payload, next)), bytes.subarray(next));
         return GONE;
       case COM_PROCESS_KILL:
-        return this.processKill(command, bytes, at, next);
+        return this.processKill(bytes, at, next);
       case COM_RESET_CONNECTION:
-        return this.send(command, OWES_OK | RESETS, bytes, at);
+        return this.reset(bytes, at);
       case COM_INIT_DB:
         if (this.connection === undefined) host.schemaWanted();
-        return this.send(command, OWES_OK, bytes, at);
+        return this.send(OWES_OK, bytes, at);
       case COM_PING:
       case COM_CREATE_DB:
       case COM_DROP_DB:
       case COM_DEBUG:
       case COM_REFRESH:
       case COM_SHUTDOWN:
-        return this.send(command, OWES_OK, bytes, at);
+        return this.send(OWES_OK, bytes, at);
       case COM_SET_OPTION:
         return this.setOption(bytes, payload, next);
-      case COM_STMT_RESET:
-        return this.send(command, OWES_OK, bytes, at);
       case COM_PROCESS_INFO:
-        return this.send(command, OWES_RESULT, bytes, at);
-      case COM_STMT_EXECUTE:
-      case COM_STMT_BULK_EXECUTE:
-        return this.send(command, OWES_RESULT, bytes, at);
+        return this.send(OWES_RESULT, bytes, at);
       case COM_STATISTICS:
-        return this.send(command, OWES_TEXT, bytes, at);
+        return this.send(OWES_TEXT, bytes, at);
       case COM_FIELD_LIST:
-        return this.send(command, OWES_FIELDS, bytes, at);
-      case COM_STMT_FETCH:
-        return this.send(command, OWES_ROWS, bytes, at);
-      case COM_STMT_PREPARE:
-        return this.send(command, OWES_STATEMENT, bytes, at);
-      case COM_STMT_CLOSE:
-      case COM_STMT_SEND_LONG_DATA:
-        return 0;
+        return this.send(OWES_FIELDS, bytes, at);
       default:
         if (this.connection?.ledger.isEmpty === false) return WAIT;
         host.refuse(new BerthError('command_unknown'));
@@ -377,19 +355,23 @@ export class Relay {
       case COM_SET_OPTION:
         return this.setOption(bytes, payload, next);
       case COM_RESET_CONNECTION:
+        this.statements.clear();
         host.resetWithoutConnection();
         break;
-      case COM_STMT_CLOSE:
-      case COM_STMT_SEND_LONG_DATA:
-        break;
       default:
-        // Statements are prepared on a connection that the session has kept since.
-        host.refuse(unknownStatement(bytes, payload, next));
+        break;
     }
     return DEALT_WITH;
   }
 
-  private send(command: number, owed: number, bytes: Buffer, at: number): number {
+  private reset(bytes: Buffer, at: number): number {
+    const done = this.send(OWES_OK | RESETS, bytes, at);
+    // None is left when it has been answered, and whatever comes before that answer is behind it.
+    if (done === SENT) this.statements.clear();
+    return done;
+  }
+
+  private send(owed: number, bytes: Buffer, at: number): number {
     if (
       this.connection === undefined &&
       !this.host.acquire(at === 0 ? bytes : bytes.subarray(at), PLAIN)
@@ -397,9 +379,8 @@ export class Relay {
       return GONE;
     }
     this.host.requested();
-    if (isOfStatement(command)) this.host.statementUsed();
     this.connection?.ledger.owe(owed);
-    return 0;
+    return SENT;
   }
 
   private query(bytes: Buffer, at: number, next: number, isWhole: boolean): number {
@@ -421,7 +402,7 @@ export class Relay {
     if (effects !== 0) host.running(effects, bytes, Math.max(textAt, at + HEADER_BYTES + 1), next);
     const mayReadFile = (effects & Effect.loadLocal) !== 0;
     this.connection?.ledger.owe(mayReadFile ? OWES_RESULT | MAY_READ_FILE : OWES_RESULT);
-    return 0;
+    return SENT;
   }
 
   /** Two bytes: 0 allows several statements in one text, 1 forbids it; there is nothing else. */
@@ -432,11 +413,11 @@ export class Relay {
     return DEALT_WITH;
   }
 
-  private processKill(command: number, bytes: Buffer, at: number, next: number): number {
+  private processKill(bytes: Buffer, at: number, next: number): number {
     const idAt = at + HEADER_BYTES + 1;
     const id = next >= idAt + 4 ? int32At(bytes, idAt) : 0;
     if (this.host.knows(id)) return this.kill({ id, isQueryOnly: false });
-    return this.send(command, OWES_OK, bytes, at);
+    return this.send(OWES_OK, bytes, at);
   }
 
   /** Of one of our own clients, maybe this one. */
@@ -446,7 +427,8 @@ export class Relay {
     return DEALT_WITH;
   }
 
-  private flush(bytes: Buffer, from: number, to: number): void {
+  /** Writes what was put before, and `bytes[from, to)`. */
+  flush(bytes: Buffer, from: number, to: number): void {
     const { connection, out } = this;
     if (connection === undefined || (from >= to && out.length === 0)) return;
     const isWhole = from === 0 && to === bytes.length;
@@ -463,35 +445,7 @@ export class Relay {
   }
 }
 
-/** The session keeps the rest, or has ended. */
-const GONE = -3;
-
 /** Commands that the proxy answers, when nothing else is owed. */
 function isForProxy(command: number): boolean {
   return command === COM_CHANGE_USER || command === COM_PROCESS_KILL || command === COM_SET_OPTION;
 }
-
-function isOfStatement(command: number): boolean {
-  return (
-    command === COM_STMT_PREPARE ||
-    command === COM_STMT_EXECUTE ||
-    command === COM_STMT_BULK_EXECUTE ||
-    command === COM_STMT_FETCH ||
-    command === COM_STMT_RESET
-  );
-}
-
-/** As a server answers a command about a statement that it does not have. */
-function unknownStatement(bytes: Buffer, payload: number, next: number): BerthError {
-  const id = next >= payload + 5 ? int32At(bytes, payload + 1) : 0;
-  const command = COMMAND_NAMES.get(bytes[payload]) ?? '';
-  return new BerthError('prepared_statement_unknown', { params: { id, command } });
-}
-
-/** What servers call the functions that look statements up. */
-const COMMAND_NAMES: ReadonlyMap<number, string> = new Map([
-  [COM_STMT_EXECUTE, 'mysqld_stmt_execute'],
-  [COM_STMT_BULK_EXECUTE, 'mysqld_stmt_bulk_execute'],
-  [COM_STMT_FETCH, 'mysqld_stmt_fetch'],
-  [COM_STMT_RESET, 'mysqld_stmt_reset'],
-]);

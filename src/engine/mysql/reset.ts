@@ -98,8 +98,7 @@ export class Reset {
   private stepDone(step: Step): void {
     const { connection } = this;
     if (step === 'reset') {
-      connection.state.reset();
-      connection.insertId = '0';
+      connection.wasReset();
       this.run('base');
     } else if (step === 'base' && connection.initQuery !== undefined) {
       this.run('init');

@@ -223,6 +223,11 @@ export function readError(payload: Uint8Array): ServerError | undefined {
   return reader.isBroken ? undefined : { errno, sqlState, text };
 }
 
+/** The number of the ERR payload at `at`. */
+export function errnoAt(bytes: Uint8Array, at: number): number {
+  return int16At(bytes, at + 1);
+}
+
 /** As a server says it after the log-in. */
 export function errorPayload({ errno, sqlState, text }: ServerError): Buffer {
   return Buffer.concat([
