@@ -123,7 +123,9 @@ export class ClientView implements ToldTransaction {
         return from;
       case DESCRIPTION_END:
         if (!this.needsEof) return from;
-        return this.insertEof(ledger, bytes, from, next, sequenceAt(bytes, at) + 1 - this.shift);
+        // What is behind it is the answer to something else.
+        if (next > from) this.keep(bytes, from, next);
+        return this.addEof(next, sequenceAt(bytes, at) + 1 - this.shift, ledger.status & LASTING);
       case ROWS_END:
         return this.rowsEnd(bytes, from, at, next);
       case OK:
@@ -143,7 +145,11 @@ export class ClientView implements ToldTransaction {
   ): number {
     if (at > from) this.keep(bytes, from, at);
     const status = endStatusIn(bytes, at) ?? ledger.status & LASTING;
-    this.add(eofPacket((sequence + this.shift) & 0xff, status & ~OF_THE_END));
+    return this.addEof(at, sequence, status & ~OF_THE_END);
+  }
+
+  private addEof(at: number, sequence: number, status: number): number {
+    this.add(eofPacket((sequence + this.shift) & 0xff, status));
     this.shift++;
     return at;
   }

@@ -12,7 +12,12 @@ export const CLIENT_STATEMENT_BYTES_MAX = 64 * 1024 * 1024;
 
 export class ClientStatement {
   readonly id: number;
-  readonly statement: Statement;
+  /** As it was prepared. */
+  readonly base: Statement;
+  /** As it is executed; see `Statement.executedWith`. */
+  statement: Statement;
+  /** The types that its parameters have had last. */
+  merged: Buffer | undefined = undefined;
   /** The database has not answered the client's COM_STMT_PREPARE. */
   isPending = true;
   parameters = 0;
@@ -32,12 +37,13 @@ export class ClientStatement {
 
   constructor(id: number, statement: Statement) {
     this.id = id;
+    this.base = statement;
     this.statement = statement;
   }
 
   /** Its connection is the only one that has it, for good. */
   get isLarge(): boolean {
-    return this.statement.text === undefined;
+    return this.base.text === undefined;
   }
 }
 

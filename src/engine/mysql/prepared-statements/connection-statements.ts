@@ -71,6 +71,16 @@ export class ConnectionStatements {
     return entry;
   }
 
+  /** What nobody has executed yet becomes what it is for those who execute it as `variant`. */
+  become(base: Statement, variant: Statement): Prepared | undefined {
+    const entry = base === variant ? undefined : this.entries.get(base);
+    if (entry === undefined) return undefined;
+    this.take(entry);
+    const own = { ...entry, statement: variant };
+    this.put(own);
+    return own;
+  }
+
   /** From here on it is one client's alone. */
   take(prepared: Prepared): void {
     const { statement } = prepared;
@@ -230,7 +240,8 @@ export class ConnectionStatements {
     const free = owner.untie(client);
     if (free === undefined) return;
     // A server remembers what was wrong with the values that were sent ahead.
-    if (isFailed && (hadLongData || kind !== 'use')) this.discard(free);
+    const isOther = free.statement !== client.statement;
+    if (isOther || (isFailed && (hadLongData || kind !== 'use'))) this.discard(free);
     else this.putBack(free);
   }
 

@@ -31,7 +31,6 @@ import {
   CLIENT_QUERY_ATTRIBUTES,
   COM_STMT_BULK_EXECUTE,
   COM_STMT_CLOSE,
-  COM_STMT_EXECUTE,
   COM_STMT_FETCH,
   COM_STMT_PREPARE,
   COM_STMT_RESET,
@@ -45,6 +44,7 @@ import {
   isSameBlock,
   LAST_STATEMENT,
   longDataParameterAt,
+  resetMessage,
   STATEMENT_HEAD_BYTES,
   statementIdAt,
   TypesView,
@@ -272,16 +272,19 @@ export class StatementRelay {
   ): number {
     const { host, outlet } = this;
     if (client.refusal !== undefined) return this.refuse(client.refusal);
-    if (!this.acquire(bytes, at, client.statement.effects)) return GONE;
+    // Whether it has a cursor then, or values that were sent ahead, only the answer tells.
+    if (client.owed > 0) return WAIT;
+    if (!this.acquire(bytes, at, client.base.effects)) return GONE;
     const { connection } = outlet;
     if (connection === undefined) return GONE;
-    const { statement } = client;
     const { statements } = connection;
-    const prepared = client.tied ?? statements.use(statement);
-    if (prepared === undefined) return this.prepareFirst(client, connection, bytes, from, at);
     const payload = at + HEADER_BYTES;
     const isBulk = bytes[payload] === COM_STMT_BULK_EXECUTE;
-    const what = this.bindTypes(client, prepared, bytes, at, next);
+    this.lookAtTypes(client, isBulk, bytes, payload, next);
+    const { base, statement } = client;
+    const prepared = client.tied ?? statements.use(statement) ?? statements.become(base, statement);
+    if (prepared === undefined) return this.prepareFirst(client, connection, bytes, from, at);
+    const what = this.bindTypes(client, prepared, payloadLengthAt(bytes, at));
     if (what === WAIT) {
       // Somebody else's types are there, and this client never sent any.
       statements.discard(prepared);
@@ -293,24 +296,48 @@ export class StatementRelay {
     if (effects !== 0) host.running(effects, text ?? bytes, 0, text?.length ?? 0);
     let owed = OWES_RESULT;
     if ((effects & Effect.loadLocal) !== 0) owed |= MAY_READ_FILE;
+    const asksCursor = !isBulk && asksForCursor(bytes, payload, next);
     const isTied = client.tied !== undefined && !client.isLarge;
-    if (isTied || (!isBulk && asksForCursor(bytes, payload, next))) {
+    // MySQL gives no rows, and an end that is none, when there still is a cursor.
+    const closesCursor = client.hasCursor && !asksCursor;
+    if (closesCursor) connection.ledger.owe(OWES_OK | OURS | SWITCHES);
+    if (isTied || asksCursor) {
       this.tie(client, prepared, connection);
       statements.useSent('use', client, this.own);
       owed |= NOTED;
     }
     connection.ledger.owe(owed);
-    if (what === SENT) {
-      writeStatementId(bytes, payload, prepared.id);
-      return SENT;
-    }
-    const { types } = client;
-    if (types === undefined) return GONE;
+    writeStatementId(bytes, payload, prepared.id);
+    if (what === SENT && !closesCursor) return SENT;
     outlet.flush(bytes, from, at);
-    const message = this.types.inserted(bytes, at, next, payloadLengthAt(bytes, at), types);
-    writeStatementId(message, HEADER_BYTES, prepared.id);
-    outlet.prepend(message);
+    if (closesCursor) outlet.prepend(resetMessage(prepared.id));
+    const { types } = client;
+    outlet.prepend(
+      what === SENT || types === undefined
+        ? bytes.subarray(at, next)
+        : this.types.inserted(bytes, at, next, payloadLengthAt(bytes, at), types),
+    );
     return REPLACED;
+  }
+
+  private lookAtTypes(
+    client: ClientStatement,
+    isBulk: boolean,
+    bytes: Buffer,
+    payload: number,
+    next: number,
+  ): void {
+    const { types: view } = this;
+    const hasAttributes = has(this.host.capabilities, CLIENT_QUERY_ATTRIBUTES);
+    if (isBulk) view.ofBulk(bytes, payload, next, client.parameters);
+    else view.ofExecute(bytes, payload, next, client.parameters, hasAttributes);
+    if (view.isBroken || !view.isSent) return;
+    const { types } = client;
+    if (types !== undefined && isSameBlock(types, bytes, view.from, view.to)) return;
+    this.remember(client, bytes, view.from, view.to);
+    if (!client.base.isTypeKept || client.isLarge) return;
+    client.merged = view.merged(bytes, client.parameters, hasAttributes, client.merged);
+    client.statement = client.base.executedWith(client.merged);
   }
 
   /**
@@ -318,28 +345,14 @@ export class StatementRelay {
    * changed. Returns `SENT`: the command is right as it is; `REPLACED`: the types must be put in; `WAIT`:
    * the statement must be prepared anew; `DEALT_WITH`: there is no way to execute it.
    */
-  private bindTypes(
-    client: ClientStatement,
-    prepared: Prepared,
-    bytes: Buffer,
-    at: number,
-    next: number,
-  ): number {
+  private bindTypes(client: ClientStatement, prepared: Prepared, payloadLength: number): number {
     const { types: view } = this;
-    const payload = at + HEADER_BYTES;
-    if (bytes[payload] === COM_STMT_EXECUTE) {
-      const hasAttributes = has(this.host.capabilities, CLIENT_QUERY_ATTRIBUTES);
-      view.ofExecute(bytes, payload, next, client.parameters, hasAttributes);
-    } else {
-      view.ofBulk(bytes, payload, next, client.parameters);
-    }
     if (view.isBroken) {
       prepared.types = UNKNOWN_TYPES;
       return SENT;
     }
     if (!view.hasTypes) return SENT;
     if (view.isSent) {
-      this.remember(client, bytes, view.from, view.to);
       prepared.types = client.types ?? UNKNOWN_TYPES;
       return SENT;
     }
@@ -354,17 +367,15 @@ export class StatementRelay {
       return SENT;
     }
     // With them it would not fit into its packet any more; a client that is told so prepares it again.
-    if (payloadLengthAt(bytes, at) + types.length >= PAYLOAD_MAX) return DEALT_WITH;
+    if (payloadLength + types.length >= PAYLOAD_MAX) return DEALT_WITH;
     prepared.types = types;
     return REPLACED;
   }
 
   private remember(client: ClientStatement, bytes: Buffer, from: number, to: number): void {
-    const { types } = client;
-    if (types !== undefined && isSameBlock(types, bytes, from, to)) return;
     const { own } = this;
     own.typed(client, undefined);
-    if (!own.isFull) own.typed(client, client.statement.typesIn(bytes, from, to));
+    if (!own.isFull) own.typed(client, client.base.typesIn(bytes, from, to));
   }
 
   private sendLongData(
@@ -382,12 +393,14 @@ export class StatementRelay {
       client.refusal = wrongLongData(this.isMariaDb);
       return DEALT_WITH;
     }
-    if (!this.acquire(bytes, at, client.statement.effects)) return GONE;
+    if (!this.acquire(bytes, at, client.base.effects)) return GONE;
     const { connection } = outlet;
     if (connection === undefined) return GONE;
     // It has no answer, so nothing would tell that another try at a COM_STMT_PREPARE must not break in.
     if (connection.statements.isPreparing) return WAIT;
-    const prepared = client.tied ?? connection.statements.use(client.statement);
+    const { base, statement } = client;
+    const { statements } = connection;
+    const prepared = client.tied ?? statements.use(statement) ?? statements.become(base, statement);
     if (prepared === undefined) return this.prepareFirst(client, connection, bytes, from, at);
     this.tie(client, prepared, connection);
     client.hasLongData = true;

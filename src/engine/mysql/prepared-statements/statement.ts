@@ -27,6 +27,9 @@ const READ_AT_PREPARE = [
   'old_mode',
 ] as const;
 
+/** Of one text, that are known by the types of their parameters. */
+const VARIANTS_MAX = 64;
+
 /** The circumstances that a text is prepared in. */
 export class Reading {
   /** Empty for none. */
@@ -82,11 +85,35 @@ export class Statement {
   readonly effects: EffectSet;
   /** The types that somebody has executed it with last. */
   private types: Buffer | undefined = undefined;
+  private variants: Map<string, Statement> | undefined = undefined;
 
   constructor(text: Buffer | undefined, reading: Reading, effects: EffectSet) {
     this.text = text;
     this.reading = reading;
     this.effects = effects;
+  }
+
+  /**
+   * MySQL derives the types of parameters, and of columns, from what a statement is executed with, and does
+   * not go back on all of it: what was executed with an integer takes a later text for a number. So those who
+   * execute it with other types have another statement. MariaDB looks at the types anew each time.
+   */
+  get isTypeKept(): boolean {
+    return !this.reading.syntax.isMariaDb;
+  }
+
+  /** This statement, as those have it who execute it with `types`, as `TypesView.merged` gives them. */
+  executedWith(types: Buffer): Statement {
+    if (types.length === 0) return this;
+    this.variants ??= new Map();
+    const key = types.toString('latin1');
+    let variant = this.variants.get(key);
+    if (variant === undefined) {
+      variant = new Statement(this.text, this.reading, this.effects);
+      if (this.variants.size >= VARIANTS_MAX) this.variants.clear();
+      this.variants.set(key, variant);
+    }
+    return variant;
   }
 
   get bytes(): number {

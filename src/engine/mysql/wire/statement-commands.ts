@@ -5,7 +5,7 @@
  * https://mariadb.com/docs/server/reference/clientserver-protocol/3-binary-protocol-prepared-statements/com_stmt_bulk_execute
  */
 
-import { COM_STMT_CLOSE, COM_STMT_PREPARE } from './capabilities.ts';
+import { COM_STMT_CLOSE, COM_STMT_PREPARE, COM_STMT_RESET } from './capabilities.ts';
 import {
   HEADER_BYTES,
   int16At,
@@ -28,6 +28,9 @@ const EXECUTE_HEAD_BYTES = 10;
 const CURSOR_FLAGS = 0x07;
 /** A count of parameters follows although the statement has none. */
 const PARAMETER_COUNT_AVAILABLE = 0x08;
+/** The type of a parameter that is NULL, and has no other. */
+const TYPE_NULL = 6;
+const NO_TYPES = Buffer.alloc(0);
 /** Type and sign. */
 const TYPE_BYTES = 2;
 
@@ -144,6 +147,37 @@ export class TypesView {
   }
 
   /**
+   * The types that parameters have had last, `known` or not, and have now; NULL is none. Returns `known` when
+   * that is no other than it was.
+   */
+  merged(
+    bytes: Uint8Array,
+    parameters: number,
+    hasNames: boolean,
+    known: Buffer | undefined,
+  ): Buffer {
+    let merged = known;
+    let at = this.from;
+    for (let i = 0; i < parameters && at + TYPE_BYTES <= this.to; i++) {
+      const own = i * TYPE_BYTES;
+      const isTyped = bytes[at] !== TYPE_NULL;
+      const isOther =
+        merged === undefined || merged[own] !== bytes[at] || merged[own + 1] !== bytes[at + 1];
+      if (isTyped && isOther) {
+        if (merged === undefined || merged === known) {
+          merged = Buffer.alloc(parameters * TYPE_BYTES, TYPE_NULL);
+          known?.copy(merged);
+        }
+        merged[own] = bytes[at];
+        merged[own + 1] = bytes[at + 1];
+      }
+      at += TYPE_BYTES;
+      if (hasNames) at += lenencBytes(bytes[at]) + lenencAt(bytes, at);
+    }
+    return merged ?? NO_TYPES;
+  }
+
+  /**
    * What the packet at `at`, up to `next`, is with `types` in it. More of it may follow `next`;
    * `length` is that of all its payload.
    */
@@ -181,6 +215,13 @@ export function isSameBlock(block: Buffer, bytes: Buffer, from: number, to: numb
 
 export function prepareMessage(text: Uint8Array): Buffer {
   return packet(0, Buffer.of(COM_STMT_PREPARE), text);
+}
+
+/** COM_STMT_RESET. */
+export function resetMessage(id: number): Buffer {
+  const bytes = packet(0, Buffer.of(COM_STMT_RESET, 0, 0, 0, 0));
+  writeStatementId(bytes, HEADER_BYTES, id);
+  return bytes;
 }
 
 const CLOSE_BYTES = HEADER_BYTES + STATEMENT_HEAD_BYTES;
