@@ -19,7 +19,14 @@ import {
   COM_INIT_DB,
   COM_SET_OPTION,
   SERVER_MORE_RESULTS_EXISTS,
+  SERVER_PS_OUT_PARAMS,
+  SERVER_QUERY_NO_GOOD_INDEX_USED,
+  SERVER_QUERY_NO_INDEX_USED,
+  SERVER_QUERY_WAS_SLOW,
   SERVER_SESSION_STATE_CHANGED,
+  SERVER_STATUS_CURSOR_EXISTS,
+  SERVER_STATUS_LAST_ROW_SENT,
+  SERVER_STATUS_METADATA_CHANGED,
 } from './wire/capabilities.ts';
 import { queryMessage } from './wire/commands.ts';
 import { packet } from './wire/packets.ts';
@@ -29,7 +36,16 @@ const MULTI_STATEMENTS_MESSAGES = {
   off: packet(0, Buffer.of(COM_SET_OPTION, 1, 0)),
 };
 /** Flags of one answer, not of the session. */
-const PASSING = SERVER_MORE_RESULTS_EXISTS | SERVER_SESSION_STATE_CHANGED;
+const PASSING =
+  SERVER_MORE_RESULTS_EXISTS |
+  SERVER_QUERY_NO_GOOD_INDEX_USED |
+  SERVER_QUERY_NO_INDEX_USED |
+  SERVER_STATUS_CURSOR_EXISTS |
+  SERVER_STATUS_LAST_ROW_SENT |
+  SERVER_STATUS_METADATA_CHANGED |
+  SERVER_QUERY_WAS_SLOW |
+  SERVER_PS_OUT_PARAMS |
+  SERVER_SESSION_STATE_CHANGED;
 
 /** A command that makes a connection the session's. */
 export interface Replay {

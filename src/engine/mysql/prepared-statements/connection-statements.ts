@@ -25,6 +25,8 @@ export interface Prepared {
   readonly id: number;
   /** With which it was executed last. */
   types: Buffer | undefined;
+  /** It was executed with a cursor. */
+  hadCursor: boolean;
   usedAt: number;
 }
 
@@ -177,7 +179,7 @@ export class ConnectionStatements {
     if (note?.kind !== 'prepare') return id;
     this.preparing--;
     const { client, owner, statement } = note;
-    const prepared: Prepared = { statement, id, types: undefined, usedAt: 0 };
+    const prepared = { statement, id, types: undefined, hadCursor: false, usedAt: 0 };
     if (client === undefined) {
       // Where it was not to be prepared it is something else.
       if (this.failure === undefined) this.put(prepared);

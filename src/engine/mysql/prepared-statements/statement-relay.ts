@@ -44,7 +44,6 @@ import {
   isSameBlock,
   LAST_STATEMENT,
   longDataParameterAt,
-  resetMessage,
   STATEMENT_HEAD_BYTES,
   statementIdAt,
   TypesView,
@@ -282,7 +281,14 @@ export class StatementRelay {
     const isBulk = bytes[payload] === COM_STMT_BULK_EXECUTE;
     this.lookAtTypes(client, isBulk, bytes, payload, next);
     const { base, statement } = client;
-    const prepared = client.tied ?? statements.use(statement) ?? statements.become(base, statement);
+    const asksCursor = !isBulk && asksForCursor(bytes, payload, next);
+    let prepared = client.tied ?? statements.use(statement) ?? statements.become(base, statement);
+    if (prepared?.hadCursor === true && !asksCursor && base.isCursorKept && !client.isLarge) {
+      this.own.untie(client);
+      client.hasCursor = false;
+      statements.discard(prepared);
+      prepared = undefined;
+    }
     if (prepared === undefined) return this.prepareFirst(client, connection, bytes, from, at);
     const what = this.bindTypes(client, prepared, payloadLengthAt(bytes, at));
     if (what === WAIT) {
@@ -296,11 +302,8 @@ export class StatementRelay {
     if (effects !== 0) host.running(effects, text ?? bytes, 0, text?.length ?? 0);
     let owed = OWES_RESULT;
     if ((effects & Effect.loadLocal) !== 0) owed |= MAY_READ_FILE;
-    const asksCursor = !isBulk && asksForCursor(bytes, payload, next);
     const isTied = client.tied !== undefined && !client.isLarge;
-    // MySQL gives no rows, and an end that is none, when there still is a cursor.
-    const closesCursor = client.hasCursor && !asksCursor;
-    if (closesCursor) connection.ledger.owe(OWES_OK | OURS | SWITCHES);
+    if (asksCursor) prepared.hadCursor = true;
     if (isTied || asksCursor) {
       this.tie(client, prepared, connection);
       statements.useSent('use', client, this.own);
@@ -308,15 +311,10 @@ export class StatementRelay {
     }
     connection.ledger.owe(owed);
     writeStatementId(bytes, payload, prepared.id);
-    if (what === SENT && !closesCursor) return SENT;
-    outlet.flush(bytes, from, at);
-    if (closesCursor) outlet.prepend(resetMessage(prepared.id));
     const { types } = client;
-    outlet.prepend(
-      what === SENT || types === undefined
-        ? bytes.subarray(at, next)
-        : this.types.inserted(bytes, at, next, payloadLengthAt(bytes, at), types),
-    );
+    if (what === SENT || types === undefined) return SENT;
+    outlet.flush(bytes, from, at);
+    outlet.prepend(this.types.inserted(bytes, at, next, payloadLengthAt(bytes, at), types));
     return REPLACED;
   }
 

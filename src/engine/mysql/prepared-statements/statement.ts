@@ -102,6 +102,11 @@ export class Statement {
     return !this.reading.syntax.isMariaDb;
   }
 
+  /** What MySQL has executed with a cursor gives no rows when it is executed without, and an end that is none. */
+  get isCursorKept(): boolean {
+    return !this.reading.syntax.isMariaDb;
+  }
+
   /** This statement, as those have it who execute it with `types`, as `TypesView.merged` gives them. */
   executedWith(types: Buffer): Statement {
     if (types.length === 0) return this;

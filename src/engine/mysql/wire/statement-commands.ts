@@ -5,7 +5,7 @@
  * https://mariadb.com/docs/server/reference/clientserver-protocol/3-binary-protocol-prepared-statements/com_stmt_bulk_execute
  */
 
-import { COM_STMT_CLOSE, COM_STMT_PREPARE, COM_STMT_RESET } from './capabilities.ts';
+import { COM_STMT_CLOSE, COM_STMT_PREPARE } from './capabilities.ts';
 import {
   HEADER_BYTES,
   int16At,
@@ -215,13 +215,6 @@ export function isSameBlock(block: Buffer, bytes: Buffer, from: number, to: numb
 
 export function prepareMessage(text: Uint8Array): Buffer {
   return packet(0, Buffer.of(COM_STMT_PREPARE), text);
-}
-
-/** COM_STMT_RESET. */
-export function resetMessage(id: number): Buffer {
-  const bytes = packet(0, Buffer.of(COM_STMT_RESET, 0, 0, 0, 0));
-  writeStatementId(bytes, HEADER_BYTES, id);
-  return bytes;
 }
 
 const CLOSE_BYTES = HEADER_BYTES + STATEMENT_HEAD_BYTES;
