@@ -409,6 +409,7 @@ export class ClientSession
     }
     this.pins.forget();
     this.forgetStatements();
+    this.relay.statements.clear();
     this.own.reset(this.userPool.base);
     this.changing = this.endpoint.changeUser(this, this.stream, change);
     this.stream.handler = this.changing;
@@ -724,6 +725,7 @@ export class ClientSession
     const { connection } = this;
     if (connection === undefined || !connection.ledger.isQuiet || this.relay.isMidCommand) return;
     if (this.unproven !== undefined || this.isAsking) return;
+    if (this.relay.statements.isPreparing) return;
     const { state } = connection;
     if (this.isWorthKeeping(connection)) {
       this.keep(connection);
