@@ -67,6 +67,7 @@ const FAMILY_OF: Readonly<Record<string, EngineFamily>> = {
   Replication: 'POSTGRESQL',
   NotificationFanOut: 'POSTGRESQL',
   ServerVersion: 'MYSQL',
+  SessionPinningFilters: 'MYSQL',
 };
 
 const ENGINES_OF: Readonly<Record<EngineFamily, readonly EngineName[]>> = {

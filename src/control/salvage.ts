@@ -114,10 +114,10 @@ function proxyParts(proxy: Placed<unknown>): PlacedProxy {
     authTypes: items(child(proxy, 'Auth')).flatMap((auth) =>
       sound(passwordAuthTypeSchema, child(auth, 'ClientPasswordAuthType')),
     ),
-    ofFamilies: ['Replication', 'NotificationFanOut', 'ServerVersion'].flatMap((name) => {
-      const { value, path } = child(proxy, name);
-      return value === undefined ? [] : [{ name, path }];
-    }),
+    ofFamilies: [
+      ...settingsOf(proxy, ['Replication', 'NotificationFanOut', 'ServerVersion']),
+      ...settingsOf(config, ['SessionPinningFilters']),
+    ],
     listeners: [proxy, ...endpointsOf(proxy)].flatMap((each) =>
       sound(Listen, child(each, 'Listen')),
     ),
@@ -144,6 +144,14 @@ function proxyParts(proxy: Placed<unknown>): PlacedProxy {
       sound(text, child(each, 'DBProxyEndpointName')),
     ),
   };
+}
+
+/** Those of `names` that are there. */
+function settingsOf(of: Placed<unknown>, names: readonly string[]) {
+  return names.flatMap((name) => {
+    const { value, path } = child(of, name);
+    return value === undefined ? [] : [{ name, path }];
+  });
 }
 
 function endpointsOf(proxy: Placed<unknown>): readonly Placed<unknown>[] {

@@ -267,6 +267,7 @@ export const connectionPoolConfigSchema = mapping({
   DatabaseConnectionIdleTimeout: integer(1, DAY_S).default(1800),
   /** An extension. */
   PoolMode: oneOf(['TRANSACTION', 'SESSION']).default('TRANSACTION'),
+  SessionPinningFilters: listOf(oneOf(['EXCLUDE_VARIABLE_SETS']), 0, 1).default([]),
   InitQuery: text('text', 16_384).optional(),
   /** An extension. */
   Priorities: listOf(prioritySchema, 0, 1000).default([]),
@@ -340,6 +341,4 @@ export const UNSUPPORTED_KEYS: Readonly<Record<string, string>> = {
   'DBProxies.VpcSecurityGroupIds': 'there is no VPC: Listen says where the proxy is reached',
   'DBProxies.Tags': 'tags are not supported yet',
   'DBProxies.TargetGroup.DBClusterIdentifiers': 'DB clusters are not supported yet',
-  'DBProxies.TargetGroup.ConnectionPoolConfig.SessionPinningFilters':
-    'the filters are not supported yet',
 };

@@ -34,6 +34,8 @@ export interface EngineSettings {
   readonly hasNotificationFanOut: boolean;
   /** A session keeps its connection from the first borrow on. */
   readonly isSessionMode: boolean;
+  /** A SET of variables is no reason to pin; MySQL only. */
+  readonly areVariableSetsExcluded: boolean;
   /** Clients that ask for replication are refused, as by RDS Proxy. */
   readonly isReplicationRefused: boolean;
   /** Run once on each new database connection. */

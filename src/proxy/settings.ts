@@ -31,6 +31,7 @@ export function engineSettings(
     isReplicationRefused: proxy.Replication === 'refuse',
     hasNotificationFanOut: proxy.NotificationFanOut,
     isSessionMode: config.PoolMode === 'SESSION',
+    areVariableSetsExcluded: config.SessionPinningFilters.includes('EXCLUDE_VARIABLE_SETS'),
     initQuery: config.InitQuery,
     serverVersion: proxy.ServerVersion,
     passwordKey,

@@ -79,6 +79,7 @@ export interface ConnectionPoolConfig {
   readonly BorrowedIdleTimeout: number;
   readonly DatabaseConnectionIdleTimeout: number;
   readonly PoolMode: 'TRANSACTION' | 'SESSION';
+  readonly SessionPinningFilters: readonly 'EXCLUDE_VARIABLE_SETS'[];
   readonly InitQuery: string | undefined;
   readonly Priorities: readonly PriorityRule[];
 }

@@ -42,6 +42,7 @@ const SETTINGS: EngineSettings = {
   isReplicationRefused: false,
   hasNotificationFanOut: true,
   isSessionMode: false,
+  areVariableSetsExcluded: false,
   initQuery: undefined,
   serverVersion: undefined,
   passwordKey: undefined,

@@ -143,6 +143,7 @@ function snapshotFor({ dialect, port }: DemoDatabase, password: string): Snapsho
           BorrowedIdleTimeout: 300,
           DatabaseConnectionIdleTimeout: 1800,
           PoolMode: 'TRANSACTION',
+          SessionPinningFilters: [],
           InitQuery: undefined,
           Priorities: [],
         },

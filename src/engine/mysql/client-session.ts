@@ -20,7 +20,7 @@ import {
 import type { SessionDescription, SessionState as StateName } from '../../observe/descriptions.ts';
 import type { ClientCloseReason, PinReason } from '../../observe/reasons.ts';
 import type { Borrower, Keeper, Waiter } from '../../pool/contract.ts';
-import { killTargetsIn } from '../../sql/mysql/classify.ts';
+import { areSets, killTargetsIn } from '../../sql/mysql/classify.ts';
 import { digest } from '../../sql/mysql/digest.ts';
 import {
   Effect,
@@ -68,6 +68,8 @@ const TOLD_BY_SERVER = Effect.nextTransaction | Effect.trackers;
 /** What is worth a line in the log, if the server tells that it has left something. */
 const TELLING =
   Effect.setting | Effect.role | Effect.call | Effect.setStatement | Effect.mayClear | Effect.xa;
+/** What a SET may do to its session that EXCLUDE_VARIABLE_SETS lets pass. */
+const OF_VARIABLES = Effect.userVariable | Effect.untrackedSetting;
 /** What may ask for LAST_INSERT_ID() without a word of it in the text. */
 const MAY_READ_INSERT_ID = Effect.readsInsertId | Effect.call | Effect.unknown | Effect.sqlPrepare;
 /** An assignment to a system variable without a scope. */
@@ -126,6 +128,8 @@ export class ClientSession
   private effects: EffectSet = 0;
   /** The first of these texts. */
   private suspect: Buffer | undefined = undefined;
+  /** One of them was a SET that EXCLUDE_VARIABLE_SETS has let pass. */
+  private hasExcludedSet = false;
   /** Requests since everything was answered last, and how many of them did nothing but fail. */
   private requests = 0;
   private failures = 0;
@@ -281,10 +285,16 @@ export class ClientSession
     return PLAIN_TEXTS.classify(bytes, from, to, this.own.syntax);
   }
 
-  running(effects: EffectSet, bytes: Buffer, from: number, to: number): void {
-    this.effects |= effects;
+  running(all: EffectSet, bytes: Buffer, from: number, to: number): void {
     const { connection } = this;
+    const isExcluded = (all & OF_VARIABLES) !== 0 && this.isExcluded(bytes, from, to);
+    const effects = isExcluded ? all & ~OF_VARIABLES : all;
+    this.effects |= effects;
     if (connection === undefined) return;
+    if (isExcluded) {
+      this.hasExcludedSet = true;
+      connection.isDirty = true;
+    }
     if ((effects & MAY_READ_INSERT_ID) !== 0) {
       const replay = this.own.insertIdReplay(connection);
       if (replay !== undefined) this.replay(connection, [replay]);
@@ -292,6 +302,11 @@ export class ClientSession
     if ((effects & Effect.setting) !== 0) this.noteUnscoped(connection, bytes, from, to);
     if ((effects & (PINNING | TELLING)) === 0) return;
     this.suspect ??= Buffer.from(bytes.subarray(from, Math.min(to, from + TEXT_MAX)));
+  }
+
+  private isExcluded(bytes: Buffer, from: number, to: number): boolean {
+    if (!this.endpoint.limits.areVariableSetsExcluded) return false;
+    return areSets(bytes, from, to, this.own.syntax);
   }
 
   get statements(): StatementRegistry {
@@ -637,6 +652,7 @@ export class ClientSession
     this.own.reset(this.userPool.base);
     this.effects = 0;
     this.suspect = undefined;
+    this.hasExcludedSet = false;
     // The InitQuery's settings went with it, and come back when the proxy resets it in turn.
     connection.isDirty = true;
     if (!this.endpoint.limits.isSessionMode) this.pins.clear(connection);
@@ -689,6 +705,7 @@ export class ClientSession
   private investigate(connection: DatabaseConnection): void {
     const { failures, requests, suspect } = this;
     const { state } = connection;
+    this.letSetsPass(connection);
     // The server tells when tables that were locked are not any more.
     const effects = state.wasLocked ? this.effects & ~Effect.tableLock : this.effects;
     if (state.wasLocked) this.pins.remove(connection, 'table_lock');
@@ -719,6 +736,19 @@ export class ClientSession
     // There was nothing of this session's that it could have taken away.
     if (state.isOtherwiseChanged && !this.isPinned && !isClearing) this.pin('unknown', text);
     state.investigated();
+  }
+
+  /**
+   * EXCLUDE_VARIABLE_SETS: what a SET has left, and cannot be carried to another connection, ties nobody
+   * to this one; it goes with a reset. What a routine has done besides is not known to be a SET.
+   */
+  private letSetsPass(connection: DatabaseConnection): void {
+    if (!this.endpoint.limits.areVariableSetsExcluded) return;
+    const { state } = connection;
+    if (state.strayVariable !== undefined) connection.isDirty = true;
+    state.strayVariable = undefined;
+    if (this.hasExcludedSet && (this.effects & Effect.call) === 0) state.isOtherwiseChanged = false;
+    this.hasExcludedSet = false;
   }
 
   private giveBackIfSettled(): void {

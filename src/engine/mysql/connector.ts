@@ -79,7 +79,7 @@ class Opening implements OpeningHandle {
     this.target = target;
     this.callbacks = callbacks;
     this.deadline = new Timer(() =>
-      this.setUpFailed(`it took longer than ${SET_UP_TIMEOUT_MS} ms`, undefined),
+      this.setUpFailed(`it took longer than ${SET_UP_TIMEOUT_MS} ms`, undefined, true),
     );
     this.login = new DatabaseLogin(target, login, {
       failed: (failure) => callbacks.failed(failure),
@@ -104,10 +104,11 @@ class Opening implements OpeningHandle {
   private setUpEnded(connection: DatabaseConnection, outcome: Outcome): void {
     if (this.connection === undefined) return;
     if (!outcome.isOk) {
-      const said = outcome.error?.text ?? 'the database closed the connection';
-      this.setUpFailed(said, outcome.payload);
+      const detail = outcome.error?.text ?? 'the database closed the connection';
+      // Without a word of the database the connection is gone, and that may pass.
+      this.setUpFailed(detail, outcome.payload, outcome.payload === undefined);
     } else if (!connection.isSettled) {
-      this.setUpFailed('it left a transaction open or tables locked', undefined);
+      this.setUpFailed('it left a transaction open or tables locked', undefined, false);
     } else {
       this.connection = undefined;
       this.target.wheel.disarm(this.deadline);
@@ -115,12 +116,15 @@ class Opening implements OpeningHandle {
     }
   }
 
-  private setUpFailed(detail: string, databaseMessage: Uint8Array | undefined): void {
+  private setUpFailed(
+    detail: string,
+    databaseMessage: Uint8Array | undefined,
+    isTemporary: boolean,
+  ): void {
     this.abandon();
     const options = databaseMessage === undefined ? { detail } : { databaseMessage };
     this.callbacks.failed({
-      // Without a word of the database the connection is gone, and that may pass.
-      isTemporary: databaseMessage === undefined,
+      isTemporary,
       detail: `InitQuery: ${detail}`,
       error: new BerthError('init_query_failed', options),
     });

@@ -8,6 +8,12 @@ import { type KillTarget, StatementScanner } from './scanner.ts';
 import type { Syntax } from './syntax.ts';
 
 const scanner = new StatementScanner();
+let areAllSets = true;
+const setScanner = new StatementScanner({
+  statement(keyword) {
+    if (keyword !== 'set') areAllSets = false;
+  },
+});
 
 /** What the text in these bytes may do to its session. */
 export function classify(bytes: Uint8Array, from: number, to: number, syntax: Syntax): EffectSet {
@@ -25,4 +31,13 @@ export function killTargetsIn(
 ): readonly KillTarget[] {
   classify(bytes, from, to, syntax);
   return scanner.killTargets;
+}
+
+/** Whether every statement of the text begins with SET. */
+export function areSets(bytes: Uint8Array, from: number, to: number, syntax: Syntax): boolean {
+  areAllSets = true;
+  setScanner.reset(syntax);
+  setScanner.push(bytes, from, to);
+  setScanner.end();
+  return areAllSets;
 }

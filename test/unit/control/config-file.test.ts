@@ -444,7 +444,12 @@ const BAD: readonly (readonly [string, string, string])[] = [
   [
     'MaxConnections: 16',
     'SessionPinningFilters: [EXCLUDE_VARIABLE_SETS]',
-    '16  DBProxies[0].TargetGroup.ConnectionPoolConfig.SessionPinningFilters: is not supported: the filters are not supported yet',
+    '16  DBProxies[0].TargetGroup.ConnectionPoolConfig.SessionPinningFilters: is for EngineFamily MYSQL only',
+  ],
+  [
+    'MaxConnections: 16',
+    'SessionPinningFilters: [EVERYTHING]',
+    '16  DBProxies[0].TargetGroup.ConnectionPoolConfig.SessionPinningFilters[0]: must be EXCLUDE_VARIABLE_SETS, got "EVERYTHING"',
   ],
   [
     'MaxConnections: 16',

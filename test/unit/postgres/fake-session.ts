@@ -170,6 +170,7 @@ export async function startFakeSession(): Promise<FakeSession> {
         isReplicationRefused: false,
         hasNotificationFanOut: false,
         isSessionMode: false,
+        areVariableSetsExcluded: false,
         initQuery: undefined,
         serverVersion: undefined,
         passwordKey: undefined,
