@@ -30,6 +30,7 @@ import {
   READS_PREVIOUS,
 } from '../../sql/mysql/effects.ts';
 import { PlainTexts } from '../../sql/mysql/plain-texts.ts';
+import type { Syntax } from '../../sql/mysql/syntax.ts';
 import { type Overdue, overdueBorrower, overdueIdler } from '../overdue.ts';
 import { clearedBy } from './clearing.ts';
 import type { ConnectionHolder, DatabaseConnection } from './database-connection.ts';
@@ -279,6 +280,10 @@ export class ClientSession
     if (this.requestedAt === 0) this.requestedAt = performance.now();
     counters.queryRequests++;
     if (this.stream.isEncrypted) counters.queryRequestsTls++;
+  }
+
+  get syntax(): Syntax {
+    return this.own.syntax;
   }
 
   judge(bytes: Buffer, from: number, to: number): EffectSet {

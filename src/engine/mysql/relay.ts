@@ -13,6 +13,8 @@ import { BerthError } from '../../base/errors.ts';
 import type { Stream } from '../../net/stream.ts';
 import { HOLD_LEDGER_FULL, HOLD_PEER_CONGESTED } from '../../net/stream.ts';
 import { Effect, type EffectSet, PLAIN } from '../../sql/mysql/effects.ts';
+import { StatementScanner } from '../../sql/mysql/scanner.ts';
+import type { Syntax } from '../../sql/mysql/syntax.ts';
 import type { DatabaseConnection } from './database-connection.ts';
 import { MAY_READ_FILE, OWES_FIELDS, OWES_OK, OWES_RESULT, OWES_TEXT, RESETS } from './ledger.ts';
 import {
@@ -60,6 +62,8 @@ export interface RelayHost extends StatementHost {
   violated(error: BerthError): void;
   /** A command that counts as a request goes out. */
   requested(): void;
+  /** How the server reads the session's texts. */
+  readonly syntax: Syntax;
   /** What a text may do to the session. */
   judge(bytes: Buffer, from: number, to: number): EffectSet;
   /** A text with `effects` is about to be sent. */
@@ -103,6 +107,8 @@ export class Relay {
   bodyLeft = 0;
   /** The packet was as long as one can be; so the next one goes on with it. */
   private isContinued = false;
+  /** Reads the text that streams through. */
+  private scanner: StatementScanner | undefined = undefined;
   /** What is still to come is not for the database. */
   private isDropping = false;
   /** The session has ended; nothing more of it goes anywhere. */
@@ -189,6 +195,7 @@ export class Relay {
       at = Math.min(this.bodyLeft, end);
       this.bodyLeft -= at;
       if (this.isDropping) from = at;
+      if (this.scanner !== undefined) this.scan(this.scanner, bytes, 0, at);
     } else if (!this.isContinued) {
       this.closeStatements();
     }
@@ -200,8 +207,11 @@ export class Relay {
       }
       const length = payloadLengthAt(bytes, at);
       const next = at + HEADER_BYTES + length;
+      /** Where the next part of a text begins that streams through. */
+      let scanFrom = -1;
       if (this.isContinued || this.connection?.ledger.isReadingFile === true) {
         this.passPacket(bytes, at, length);
+        scanFrom = at + HEADER_BYTES;
       } else {
         if (bytes[at + 3] !== 0) {
           this.flush(bytes, from, at);
@@ -254,6 +264,9 @@ export class Relay {
       } else {
         at = next;
       }
+      if (scanFrom >= 0 && this.scanner !== undefined) {
+        this.scan(this.scanner, bytes, scanFrom, at);
+      }
       if (this.isDropping) from = at;
     }
     this.flush(bytes, from, at);
@@ -264,6 +277,14 @@ export class Relay {
     const { connection } = this;
     if (connection === undefined || !connection.statements.hasCloses) return;
     if (!connection.ledger.isReadingFile) this.out.push(connection.statements.takeCloses());
+  }
+
+  /** Reads on in a text that streams through, and judges it when it is over. */
+  private scan(scanner: StatementScanner, bytes: Buffer, from: number, to: number): void {
+    if (to > from) scanner.push(bytes, from, to);
+    if (this.isMidCommand) return;
+    this.scanner = undefined;
+    this.host.running(scanner.end(), bytes, 0, 0);
   }
 
   /** A packet that goes on with the one before it, or is part of a file. */
@@ -385,8 +406,8 @@ export class Relay {
 
   private query(bytes: Buffer, at: number, next: number, isWhole: boolean): number {
     const { host } = this;
-    const textAt = isWhole ? queryTextAt(bytes, at + HEADER_BYTES, next, host.capabilities) : -1;
-    const effects = textAt >= 0 ? host.judge(bytes, textAt, next) : Effect.unknown;
+    const textAt = queryTextAt(bytes, at + HEADER_BYTES, next, host.capabilities);
+    const effects = textAt < 0 ? Effect.unknown : this.judge(bytes, textAt, next, isWhole);
     if ((effects & Effect.kill) !== 0) {
       const kill = host.killIn(bytes, textAt, next);
       if (kill !== undefined) return this.kill(kill);
@@ -402,7 +423,17 @@ export class Relay {
     if (effects !== 0) host.running(effects, bytes, Math.max(textAt, at + HEADER_BYTES + 1), next);
     const mayReadFile = (effects & Effect.loadLocal) !== 0;
     this.connection?.ledger.owe(mayReadFile ? OWES_RESULT | MAY_READ_FILE : OWES_RESULT);
+    if (!isWhole && textAt >= 0) {
+      this.scanner = new StatementScanner();
+      this.scanner.reset(host.syntax);
+      this.scanner.push(bytes, textAt, next);
+    }
     return SENT;
+  }
+
+  /** Of a text that streams through it is known when it is over; until then it may ask for an insert id. */
+  private judge(bytes: Buffer, textAt: number, next: number, isWhole: boolean): EffectSet {
+    return isWhole ? this.host.judge(bytes, textAt, next) : Effect.readsInsertId;
   }
 
   /** Two bytes: 0 allows several statements in one text, 1 forbids it; there is nothing else. */
