@@ -103,7 +103,8 @@ export class SessionState {
       replays = [this.optionReplay()];
     }
     if (state.settings !== this.settings) {
-      const text = this.settings.replayFrom(state.settings);
+      const isSame = this.settings.equals(state.settings);
+      const text = isSame ? undefined : this.settings.replayFrom(state.settings);
       state.settings = this.settings;
       if (text !== undefined) {
         replays ??= [];

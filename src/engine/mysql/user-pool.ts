@@ -105,6 +105,7 @@ export class UserPool {
     if (this.generation === generation) return;
     this.generation = generation;
     this.facts = undefined;
+    this.charsets.clear();
     this.schemas.clear();
     this.proven.clear();
   }
@@ -141,7 +142,7 @@ export class UserPool {
     const { facts } = this;
     if (facts === undefined) return undefined;
     const { base, ...server } = facts;
-    return { ...server, settings: charset.over(base), schema, allowsMultiStatements };
+    return { ...server, settings: charset, schema, allowsMultiStatements };
   }
 
   learnCharset(connection: DatabaseConnection, collation: number, row: TextRow): void {
@@ -164,7 +165,9 @@ export class UserPool {
         charset: charsetFamily(charset),
       },
     };
-    this.charsets.set(collation, settingsOf(charsetOfCollation, name));
+    // Sessions that begin alike share this object, so that nothing has to be compared to lend a connection.
+    const settings = settingsOf(charsetOfCollation, name).over(this.facts.base);
+    this.charsets.set(collation, settings);
   }
 
   learnSchema(schema: string, now: number): void {
