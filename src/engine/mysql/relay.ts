@@ -323,7 +323,7 @@ export class Relay {
       host.terminated();
       return GONE;
     }
-    if (isAboutStatement(command)) return this.statements.command(bytes, from, at, next, isWhole);
+    if (isAboutStatement(command)) return this.statements.command(bytes, at, next, isWhole);
     if (this.connection === undefined) {
       if (MAY_PASS_WITHOUT_CONNECTION.has(command)) {
         return this.withoutConnection(command, bytes, payload, next);
@@ -459,7 +459,7 @@ export class Relay {
   }
 
   /** Writes what was put before, and `bytes[from, to)`. */
-  flush(bytes: Buffer, from: number, to: number): void {
+  private flush(bytes: Buffer, from: number, to: number): void {
     const { connection, out } = this;
     if (connection === undefined || (from >= to && out.length === 0)) return;
     const isWhole = from === 0 && to === bytes.length;

@@ -82,8 +82,7 @@ export interface StatementHost {
 /** The relay, as far as it matters here. */
 export interface CommandOutlet {
   readonly connection: DatabaseConnection | undefined;
-  /** Writes what was put before, and `bytes[from, to)`. */
-  flush(bytes: Buffer, from: number, to: number): void;
+  /** What is before the command in its chunk goes first. */
   prepend(message: Buffer): void;
   sendPrepended(): void;
 }
@@ -127,10 +126,9 @@ export class StatementRelay {
   }
 
   /**
-   * A command at `at`, of which there is what is up to `next`; what is from `from` on has not been sent.
-   * Returns what becomes of it.
+   * A command at `at`, of which there is what is up to `next`. Returns what becomes of it.
    */
-  command(bytes: Buffer, from: number, at: number, next: number, isWhole: boolean): number {
+  command(bytes: Buffer, at: number, next: number, isWhole: boolean): number {
     this.hasPrepared = this.isPreparing;
     this.isPreparing = false;
     const payload = at + HEADER_BYTES;
@@ -149,13 +147,13 @@ export class StatementRelay {
       case COM_STMT_CLOSE:
         return this.close(client);
       case COM_STMT_SEND_LONG_DATA:
-        return this.sendLongData(client, bytes, from, at, next);
+        return this.sendLongData(client, bytes, at, next);
       case COM_STMT_RESET:
         return this.reset(client, bytes, payload);
       case COM_STMT_FETCH:
         return this.fetch(client, bytes, payload);
       default:
-        return this.execute(client, bytes, from, at, next);
+        return this.execute(client, bytes, at, next);
     }
   }
 
@@ -214,7 +212,6 @@ export class StatementRelay {
     client: ClientStatement,
     connection: DatabaseConnection,
     bytes: Buffer,
-    from: number,
     at: number,
   ): number {
     const { host, outlet } = this;
@@ -226,7 +223,6 @@ export class StatementRelay {
       return this.notPrepared(client, bytes, at, failure);
     // It was on the connection that the session has lost since; nothing can be known of it.
     if (prepare === undefined) return this.refuse(new BerthError('result_type_changed'));
-    outlet.flush(bytes, from, at);
     const { there, back } = switches(reading, host.reading, connection.capabilities);
     for (const { message, owes } of there) {
       ledger.owe(owes | OURS | SWITCHES);
@@ -262,13 +258,7 @@ export class StatementRelay {
 
   // --- What is prepared
 
-  private execute(
-    client: ClientStatement,
-    bytes: Buffer,
-    from: number,
-    at: number,
-    next: number,
-  ): number {
+  private execute(client: ClientStatement, bytes: Buffer, at: number, next: number): number {
     const { host, outlet } = this;
     if (client.refusal !== undefined) return this.refuse(client.refusal);
     // Whether it has a cursor then, or values that were sent ahead, only the answer tells.
@@ -289,12 +279,12 @@ export class StatementRelay {
       statements.discard(prepared);
       prepared = undefined;
     }
-    if (prepared === undefined) return this.prepareFirst(client, connection, bytes, from, at);
+    if (prepared === undefined) return this.prepareFirst(client, connection, bytes, at);
     const what = this.bindTypes(client, prepared, payloadLengthAt(bytes, at));
     if (what === WAIT) {
       // Somebody else's types are there, and this client never sent any.
       statements.discard(prepared);
-      return this.prepareFirst(client, connection, bytes, from, at);
+      return this.prepareFirst(client, connection, bytes, at);
     }
     if (what === DEALT_WITH) return this.refuse(new BerthError('result_type_changed'));
     host.requested();
@@ -313,7 +303,6 @@ export class StatementRelay {
     writeStatementId(bytes, payload, prepared.id);
     const { types } = client;
     if (what === SENT || types === undefined) return SENT;
-    outlet.flush(bytes, from, at);
     outlet.prepend(this.types.inserted(bytes, at, next, payloadLengthAt(bytes, at), types));
     return REPLACED;
   }
@@ -376,13 +365,7 @@ export class StatementRelay {
     if (!own.isFull) own.typed(client, client.base.typesIn(bytes, from, to));
   }
 
-  private sendLongData(
-    client: ClientStatement,
-    bytes: Buffer,
-    from: number,
-    at: number,
-    next: number,
-  ): number {
+  private sendLongData(client: ClientStatement, bytes: Buffer, at: number, next: number): number {
     const { outlet } = this;
     const payload = at + HEADER_BYTES;
     if (client.refusal !== undefined) return DEALT_WITH;
@@ -399,7 +382,7 @@ export class StatementRelay {
     const { base, statement } = client;
     const { statements } = connection;
     const prepared = client.tied ?? statements.use(statement) ?? statements.become(base, statement);
-    if (prepared === undefined) return this.prepareFirst(client, connection, bytes, from, at);
+    if (prepared === undefined) return this.prepareFirst(client, connection, bytes, at);
     this.tie(client, prepared, connection);
     client.hasLongData = true;
     writeStatementId(bytes, payload, prepared.id);
