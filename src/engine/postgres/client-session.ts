@@ -30,9 +30,11 @@ import type { EndpointContext } from './endpoint-context.ts';
 import { KIND, OURS, OWES_QUERY } from './ledger.ts';
 import { ClientSubscriptions, type SubscriberHost } from './notification/client-subscriptions.ts';
 import { MAILBOX_BYTES_MAX } from './notification/mailbox.ts';
+import { PIPELINE_MAX } from './outbox.ts';
 import { OwnStatement } from './own-statement.ts';
 import type { ReportedParameters } from './parameters.ts';
-import { PIPELINE_MAX, Relay, type RelayHost } from './relay.ts';
+import { Relay } from './relay.ts';
+import type { RelayHost } from './relay-host.ts';
 import { processIdOf, type Session } from './session.ts';
 import type { SessionSettings } from './settings.ts';
 import type { Difference } from './statement/connection-statements.ts';
@@ -463,7 +465,7 @@ export class ClientSession
   private adopt(connection: DatabaseConnection, actual: SessionSettings): void {
     connection.adopt(actual);
     this.settings = actual.withInitial(this.initialSettings);
-    this.relay.variant = this.settings.variant;
+    this.relay.named.variant = this.settings.variant;
   }
 
   // --- Notifications
@@ -744,26 +746,26 @@ export class ClientSession
   }
 
   statementConfirmed(): void {
-    this.relay.statementConfirmed();
+    this.relay.named.confirmed();
   }
 
   statementsLost(count: number): void {
-    this.relay.statementsLost(count);
+    this.relay.named.lost(count);
   }
 
   statementChanged(difference: Difference): void {
-    this.relay.statementChanged(difference);
+    this.relay.named.changed(difference);
   }
 
   statementsCleared(): void {
-    this.relay.statementsCleared();
+    this.relay.named.cleared();
   }
 
   discarded(): void {
     const { connection } = this;
     if (connection === undefined) return;
     this.settings = this.initialSettings;
-    this.relay.variant = this.settings.variant;
+    this.relay.named.variant = this.settings.variant;
     // What follows in a pipeline may already have left something again.
     if (connection.ledger.depth <= 1) this.suspicion = undefined;
     else this.suspicion = this.suspicion?.afterDiscard();
@@ -775,7 +777,7 @@ export class ClientSession
   }
 
   nameOf(serverName: string): string | undefined {
-    return this.relay.nameOf(serverName);
+    return this.relay.named.nameOf(serverName);
   }
 
   parseLost(): void {
@@ -805,7 +807,7 @@ export class ClientSession
     // What was not asked for has not been run, or the session's own connection listens.
     if (!this.isWaitingForHub && !isGoingOn) subscriptions?.nothingExpected();
     if (this.pinnedBy !== undefined || isGoingOn) {
-      this.relay.portalsGone();
+      this.relay.named.portalsGone();
       if (this.isDraining && !isGoingOn) this.close('shutdown', new BerthError('shutting_down'));
       else if (connection.settings !== this.settings) this.restore(connection);
       return;
