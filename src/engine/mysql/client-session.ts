@@ -32,12 +32,12 @@ import {
 import { PlainTexts } from '../../sql/mysql/plain-texts.ts';
 import type { Syntax } from '../../sql/mysql/syntax.ts';
 import { type Overdue, overdueBorrower, overdueIdler } from '../overdue.ts';
+import { Pins } from '../pins.ts';
 import { clearedBy } from './clearing.ts';
 import type { ConnectionHolder, DatabaseConnection } from './database-connection.ts';
 import type { EndpointContext } from './endpoint-context.ts';
 import { OURS } from './ledger.ts';
 import { OwnStatement } from './own-statement.ts';
-import { Pins } from './pins.ts';
 import {
   CurrentReading,
   type Reading,
@@ -120,7 +120,7 @@ export class ClientSession
   private readonly openedAt: number;
   private readonly relay: Relay;
   private own: SessionState;
-  private readonly pins: Pins;
+  private readonly pins: Pins<DatabaseConnection>;
   private readonly currentReading = new CurrentReading();
   private waiter: Waiter | undefined = undefined;
   /** COM_CHANGE_USER is under way. */

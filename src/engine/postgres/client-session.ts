@@ -16,7 +16,7 @@ import {
   type Stream,
   type StreamHandler,
 } from '../../net/stream.ts';
-import type { Pin, SessionDescription, SessionState } from '../../observe/descriptions.ts';
+import type { SessionDescription, SessionState } from '../../observe/descriptions.ts';
 import type { ClientCloseReason, PinReason } from '../../observe/reasons.ts';
 import type { Borrower, Waiter } from '../../pool/contract.ts';
 import { digest } from '../../sql/postgres/digest.ts';
@@ -24,14 +24,14 @@ import type { Effects } from '../../sql/postgres/effects.ts';
 import { recogniseListen } from '../../sql/postgres/listen-statements.ts';
 import type { StringSyntax } from '../../sql/postgres/scanner.ts';
 import { type Overdue, overdueBorrower, overdueIdler } from '../overdue.ts';
-import { AUDITED, auditQuery, type Findings, isAudited, readFindings } from './audit.ts';
+import { Pins } from '../pins.ts';
 import type { ConnectionHolder, DatabaseConnection } from './database-connection.ts';
 import type { EndpointContext } from './endpoint-context.ts';
 import { KIND, OURS, OWES_QUERY } from './ledger.ts';
+import { Leftovers, type LeftoversHost } from './leftovers.ts';
 import { ClientSubscriptions, type SubscriberHost } from './notification/client-subscriptions.ts';
 import { MAILBOX_BYTES_MAX } from './notification/mailbox.ts';
 import { PIPELINE_MAX } from './outbox.ts';
-import { OwnStatement } from './own-statement.ts';
 import type { ReportedParameters } from './parameters.ts';
 import { Relay } from './relay.ts';
 import type { RelayHost } from './relay-host.ts';
@@ -39,7 +39,6 @@ import { processIdOf, type Session } from './session.ts';
 import type { SessionSettings } from './settings.ts';
 import type { Difference } from './statement/connection-statements.ts';
 import type { StatementRegistry } from './statement/registry.ts';
-import { Suspicion } from './suspicion.ts';
 import type { UserPool } from './user-pool.ts';
 import { errorResponse, noticeResponse, READY_IDLE } from './wire/backend.ts';
 import type { BoundParameters } from './wire/bound-parameters.ts';
@@ -57,7 +56,8 @@ export class ClientSession
     ConnectionHolder,
     RelayHost,
     Session,
-    SubscriberHost
+    SubscriberHost,
+    LeftoversHost
 {
   readonly id: ClientConnectionId;
   readonly userPool: UserPool;
@@ -74,15 +74,8 @@ export class ClientSession
   private parameters: ReportedParameters;
   private readonly relay: Relay;
   private waiter: Waiter | undefined = undefined;
-  private pinnedBy: Pin | undefined = undefined;
-  /** All that ties a pinned session to its connection. */
-  private pinReasons: Set<PinReason> | undefined = undefined;
-  /** What its statements may have left on the connection since the database was asked last. */
-  private suspicion: Suspicion | undefined = undefined;
-  /** The database is being asked. */
-  private isAuditing = false;
-  /** How many requests there were since everything was answered last. */
-  private requests = 0;
+  private readonly pins: Pins<DatabaseConnection>;
+  private readonly leftovers: Leftovers;
   /** What was received while waiting for a connection. */
   private held: Buffer[] | undefined = undefined;
   /** What is held cannot go on before the database has answered more. */
@@ -94,7 +87,7 @@ export class ClientSession
   /** An answer is held back until the notifications before it have come. */
   private isCatchingUp = false;
   /** What the client listens to by way of a hub, once it has tried to. */
-  private subscriptions: ClientSubscriptions | undefined = undefined;
+  subscriptions: ClientSubscriptions | undefined = undefined;
   private cancelAfterOwn: (() => void) | undefined = undefined;
   /** When the request that is under way began, in milliseconds of `performance.now()`; 0 for none. */
   private requestedAt = 0;
@@ -115,6 +108,8 @@ export class ClientSession
     this.parameters = options.parameters;
     this.priority = options.priority;
     this.cancelKey = options.cancelKey;
+    this.pins = new Pins(options.endpoint, options.id);
+    this.leftovers = new Leftovers(this, this.pins);
     this.relay = new Relay(this, options.stream, options.statements, options.settings.variant);
     const { wheel } = options.endpoint;
     this.openedAt = wheel.now;
@@ -129,7 +124,7 @@ export class ClientSession
 
   /** Reads what is there when somebody asks; nothing is kept for it. */
   describe(): SessionDescription {
-    const { connection, endpoint, pinnedBy, state, stream } = this;
+    const { connection, endpoint, pins, state, stream } = this;
     const { user, database } = this.userPool.pool.key;
     const { wheel } = endpoint;
     const isRequestTimed = this.requestedAt > 0 && (state === 'queued' || state === 'active');
@@ -153,7 +148,7 @@ export class ClientSession
         id: connection.id,
         processId: connection.cancelKey?.processId,
       },
-      pin: pinnedBy,
+      pin: pins.pin,
     };
   }
 
@@ -163,7 +158,7 @@ export class ClientSession
     if (connection === undefined) return 'idle';
     if (!connection.ledger.isQuiet || this.relay.bodyLeft > 0) return 'active';
     if (connection.isInTransaction) return 'in_transaction';
-    return this.pinnedBy === undefined ? 'active' : 'pinned';
+    return this.isPinned ? 'pinned' : 'active';
   }
 
   private get connection(): DatabaseConnection | undefined {
@@ -213,7 +208,7 @@ export class ClientSession
 
   requested(): void {
     const { counters } = this.endpoint;
-    this.requests++;
+    this.leftovers.requests++;
     const { connection, subscriptions } = this;
     if (subscriptions !== undefined && connection?.ledger.isEmpty === true) {
       // While a cancel is on its way, the database may not have been asked about the last LISTEN.
@@ -255,57 +250,15 @@ export class ClientSession
   }
 
   get isPinned(): boolean {
-    return this.pinnedBy !== undefined;
+    return this.pins.isPinned;
   }
 
   get mayHaveLeft(): boolean {
-    return this.pinnedBy !== undefined || this.suspicion !== undefined || this.isAuditing;
+    return this.leftovers.mayBeThere;
   }
 
   pin(reason: PinReason, text: Uint8Array): void {
-    this.pinBy(reason, () => digest(text));
-  }
-
-  private pinBy(reason: PinReason, statement: () => string): void {
-    const { connection, endpoint } = this;
-    if (connection === undefined) return;
-    if (this.pinnedBy !== undefined) {
-      this.pinReasons?.add(reason);
-      return;
-    }
-    const text = statement();
-    this.pinnedBy = { reason, digest: text, since: Date.now() };
-    this.pinReasons = new Set([reason]);
-    connection.isDirty = true;
-    this.userPool.pool.pin(connection);
-    endpoint.counters.pins[reason]++;
-    endpoint.observer.emit({
-      event: 'session.pinned',
-      proxy: endpoint.proxy,
-      endpoint: endpoint.name,
-      clientConnection: this.id,
-      databaseConnection: connection.id,
-      reason,
-      digest: text,
-    });
-  }
-
-  private unpin(connection: DatabaseConnection): void {
-    const { pinnedBy, endpoint } = this;
-    if (pinnedBy === undefined) return;
-    const { reason } = pinnedBy;
-    this.pinnedBy = undefined;
-    this.pinReasons = undefined;
-    this.userPool.pool.unpin(connection);
-    endpoint.counters.unpins[reason]++;
-    endpoint.observer.emit({
-      event: 'session.unpinned',
-      proxy: endpoint.proxy,
-      endpoint: endpoint.name,
-      clientConnection: this.id,
-      databaseConnection: connection.id,
-      reason,
-    });
+    if (this.connection !== undefined) this.pins.add(this.connection, reason, digest(text));
   }
 
   // --- What the session leaves on its connection
@@ -313,156 +266,19 @@ export class ClientSession
   suspect(effects: Effects, text: Uint8Array, parameters?: BoundParameters): void {
     const { connection, endpoint } = this;
     if (connection === undefined || endpoint.limits.isSessionMode) return;
-    if (effects.reasons.length === 0 && this.pinnedBy === undefined) return;
-    this.suspicion ??= new Suspicion();
-    this.suspicion.add(effects, text, parameters);
-    connection.isDirty = true;
+    this.leftovers.suspect(connection, effects, text, parameters);
   }
 
   discarding(): void {
-    if (this.pinnedBy === undefined && this.suspicion === undefined) return;
-    this.suspicion = new Suspicion(this.suspicion);
+    this.leftovers.discarding();
   }
 
   requestFailed(fields: ReadonlyMap<string, string>): void {
-    const { suspicion } = this;
-    if (suspicion === undefined) return;
-    suspicion.hasFailed = true;
-    // With a context, it comes from a text that a running statement made.
-    const isInside = fields.has('W') || fields.has('q');
-    if (fields.get('C') === SYNTAX_ERROR && !isInside) suspicion.hasFailedToParse = true;
-  }
-
-  /** A cancel that comes late would hit what the database is asked; `cancelEnded` follows. */
-  private mayBeCancelled({ cancelsInFlight, hasStrayParameters }: DatabaseConnection): boolean {
-    return cancelsInFlight > 0 && (this.suspicion !== undefined || hasStrayParameters);
-  }
-
-  /** Everything is answered and the transaction is over. Returns whether the database is asked now. */
-  private investigate(connection: DatabaseConnection): boolean {
-    const { requests, pinnedBy } = this;
-    this.requests = 0;
-    if (pinnedBy === undefined && connection.hasStrayParameters) {
-      // Something that no text showed, such as a function, has changed a setting.
-      this.suspicion ??= new Suspicion();
-      this.suspicion.reasons.add('set');
-    }
-    const suspicion = this.suspicion?.afterFailedDiscard();
-    if (suspicion === undefined) return false;
-    if (pinnedBy !== undefined) return this.reinvestigate(connection, suspicion);
-    this.suspicion = undefined;
-    if (suspicion.isGroundless(requests)) {
-      connection.isDirty = false;
-    } else if (suspicion.isBeyondAudit) {
-      this.pinBy(suspicion.pinReason, () => suspicion.digest);
-      for (const reason of suspicion.reasons) this.pinReasons?.add(reason);
-      // Its other traces are asked for when something may have been cleared.
-      this.suspicion = suspicion;
-    } else if (!this.isSettingsChangeKnown(connection, suspicion.soleSet(requests), suspicion)) {
-      this.audit(connection, suspicion, suspicion.soleSet(requests));
-      return true;
-    }
-    return false;
-  }
-
-  /** Of a pinned session: is the last reason gone? */
-  private reinvestigate(connection: DatabaseConnection, suspicion: Suspicion): boolean {
-    const reasons = this.pinReasons ?? new Set();
-    if (suspicion.certain !== undefined) reasons.add(suspicion.certain);
-    for (const reason of suspicion.reasons) reasons.add(reason);
-    if (!suspicion.mayClear) return false;
-    suspicion.mayClear = false;
-    if (suspicion.isBeyondAudit || ![...reasons].every(isAudited)) return false;
-    this.suspicion = undefined;
-    // What a statement that was prepared in SQL does is not in the text that runs it.
-    for (const reason of AUDITED) suspicion.reasons.add(reason);
-    this.audit(connection, suspicion, undefined);
-    return true;
-  }
-
-  /** The same text has been run on the same settings before, or has failed. */
-  private isSettingsChangeKnown(
-    connection: DatabaseConnection,
-    text: string | undefined,
-    { hasFailed }: Suspicion,
-  ): boolean {
-    if (text === undefined) return false;
-    const { settings } = connection;
-    const after = hasFailed ? settings : this.userPool.settingsKnownAfter(text, settings);
-    if (after === undefined) return false;
-    this.adopt(connection, after);
-    connection.isDirty = false;
-    return true;
-  }
-
-  private audit(
-    connection: DatabaseConnection,
-    suspicion: Suspicion,
-    soleSet: string | undefined,
-  ): void {
-    const customNames = suspicion.reasons.has('set')
-      ? new Set([...suspicion.customNames, ...connection.settings.customNames])
-      : [];
-    const before = connection.settings;
-    this.subscriptions?.asked();
-    const statement = new OwnStatement((outcome) => {
-      this.isAuditing = false;
-      this.cancelBehind(connection);
-      if (!outcome.isOk) {
-        this.subscriptions?.committed([]);
-        // Without a word of the database the connection is gone.
-        if (outcome.message === undefined) return;
-        this.pinBy(suspicion.pinReason, () => suspicion.digest);
-        return;
-      }
-      const { base } = connection;
-      const { user } = connection.pool.key;
-      const findings = readFindings(outcome.rows, { base, user });
-      this.audited(connection, suspicion, findings);
-      if (soleSet === undefined || findings.settings === undefined) return;
-      if (findings.reasons.size === 0)
-        this.userPool.learnSettings(soleSet, before, findings.settings);
-    });
-    this.isAuditing = true;
-    connection.run(auditQuery(suspicion.reasons, customNames), statement);
-  }
-
-  private audited(connection: DatabaseConnection, suspicion: Suspicion, found: Findings): void {
-    if (found.settings !== undefined) this.adopt(connection, found.settings);
-    const areHeard = this.subscriptions?.committed(found.channels.map(latin1)) === true;
-    const reasons = new Set<PinReason>(found.reasons);
-    if (areHeard) reasons.delete('listen');
-    const [reason] = reasons;
-    if (reason !== undefined) {
-      this.pinBy(reason, () => suspicion.digest);
-      this.pinReasons = reasons;
-    } else if (this.pinnedBy !== undefined) {
-      this.unpin(connection);
-    } else {
-      connection.isDirty = this.suspicion !== undefined;
-    }
-    if (areHeard && found.channels.length > 0) this.unlisten(connection);
-  }
-
-  /** A hub listens to all that the connection listens to. */
-  private unlisten(connection: DatabaseConnection): void {
-    connection.isDirty = true;
-    if (this.pinnedBy !== undefined) return;
-    if (!connection.ledger.isSettled) {
-      // The client has sent more already, and this must not become a part of its transaction.
-      this.suspicion ??= new Suspicion();
-      this.suspicion.reasons.add('listen');
-      return;
-    }
-    const statement = new OwnStatement((outcome) => {
-      this.cancelBehind(connection);
-      if (outcome.isOk) connection.isDirty = this.suspicion !== undefined;
-    });
-    connection.run('UNLISTEN *', statement);
+    this.leftovers.requestFailed(fields);
   }
 
   /** `actual` is what the connection has now. */
-  private adopt(connection: DatabaseConnection, actual: SessionSettings): void {
+  adopt(connection: DatabaseConnection, actual: SessionSettings): void {
     connection.adopt(actual);
     this.settings = actual.withInitial(this.initialSettings);
     this.relay.named.variant = this.settings.variant;
@@ -737,7 +553,7 @@ export class ClientSession
   }
 
   /** A cancel request that came while a statement of ours ran is for the client's behind it. */
-  private cancelBehind(connection: DatabaseConnection): void {
+  cancelBehind(connection: DatabaseConnection): void {
     const cancel = this.cancelAfterOwn;
     this.cancelAfterOwn = undefined;
     if (cancel === undefined) return;
@@ -766,14 +582,7 @@ export class ClientSession
     if (connection === undefined) return;
     this.settings = this.initialSettings;
     this.relay.named.variant = this.settings.variant;
-    // What follows in a pipeline may already have left something again.
-    if (connection.ledger.depth <= 1) this.suspicion = undefined;
-    else this.suspicion = this.suspicion?.afterDiscard();
-    // The InitQuery's settings went with it, and come back with the reset.
-    connection.isDirty = connection.initQuery !== undefined || this.suspicion !== undefined;
-    if (this.pinnedBy === undefined || this.endpoint.limits.isSessionMode) return;
-    const isLeft = [...(this.pinReasons ?? [])].some((reason) => SURVIVES_DISCARD.has(reason));
-    if (!isLeft) this.unpin(connection);
+    this.leftovers.discarded(connection, this.endpoint.limits.isSessionMode);
   }
 
   nameOf(serverName: string): string | undefined {
@@ -798,15 +607,15 @@ export class ClientSession
     if (connection === undefined || !connection.ledger.isSettled || this.relay.bodyLeft > 0) return;
     if (this.isWaitingForRole) return;
     this.requestedAt = 0;
-    if (this.isCatchingUp || this.mayBeCancelled(connection)) return;
-    if (this.investigate(connection)) return;
+    if (this.isCatchingUp || this.leftovers.mayBeCancelled(connection)) return;
+    if (this.leftovers.investigate(connection)) return;
     const { subscriptions } = this;
     // What has waited for an answer goes on with the connection that gave it: for another one it would
     // queue again, perhaps to wait for an answer of that one, and never have its turn.
     const isGoingOn = this.isWaitingForAnswer && connection.unfitBy === undefined;
     // What was not asked for has not been run, or the session's own connection listens.
     if (!this.isWaitingForHub && !isGoingOn) subscriptions?.nothingExpected();
-    if (this.pinnedBy !== undefined || isGoingOn) {
+    if (this.isPinned || isGoingOn) {
       this.relay.named.portalsGone();
       if (this.isDraining && !isGoingOn) this.close('shutdown', new BerthError('shutting_down'));
       else if (connection.settings !== this.settings) this.restore(connection);
@@ -886,7 +695,7 @@ export class ClientSession
 
   /** Holds a connection only because it is pinned. */
   private get isIdlePinned(): boolean {
-    return this.pinnedBy !== undefined && (this.connection?.ledger.isSettled ?? false);
+    return this.isPinned && (this.connection?.ledger.isSettled ?? false);
   }
 
   cancelEnded(): void {
@@ -974,9 +783,7 @@ export class ClientSession
     const isCut = this.relay.bodyLeft > 0;
     this.detach(connection);
     if (this.settings.isHarsh) connection.isDirty = true;
-    for (const reason of this.pinReasons ?? []) {
-      if (SURVIVES_DISCARD.has(reason)) connection.unfitBy = 'state_left';
-    }
+    if (this.leftovers.surviveDiscard) connection.unfitBy = 'state_left';
     const { ledger, isDirty, cancelsInFlight, unfitBy } = connection;
     const { pool } = this.userPool;
     if (unfitBy !== undefined) pool.release(connection, 'destroy', unfitBy);
@@ -1002,18 +809,9 @@ class SessionTimer extends WheelTimer {
   }
 }
 
-/** https://www.postgresql.org/docs/current/errcodes-appendix.html */
-const SYNTAX_ERROR = '42601';
-/** What DISCARD ALL does not take away, or may not. */
-const SURVIVES_DISCARD: ReadonlySet<PinReason> = new Set(['load', 'unknown']);
 /** While a statement runs for long, the clock is looked at this often at least. */
 const LOOK_AGAIN_MS = 1_000;
 const EMPTY = Buffer.alloc(0);
-/** Names of channels are compared byte for byte. */
-function latin1(text: string): string {
-  return Buffer.from(text).toString('latin1');
-}
-
 export interface SessionOptions {
   readonly id: ClientConnectionId;
   readonly endpoint: EndpointContext;
