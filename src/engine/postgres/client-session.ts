@@ -281,7 +281,7 @@ export class ClientSession
   adopt(connection: DatabaseConnection, actual: SessionSettings): void {
     connection.adopt(actual);
     this.settings = actual.withInitial(this.initialSettings);
-    this.relay.named.variant = this.settings.variant;
+    this.relay.names.variant = this.settings.variant;
   }
 
   // --- Notifications
@@ -562,31 +562,31 @@ export class ClientSession
   }
 
   statementConfirmed(): void {
-    this.relay.named.confirmed();
+    this.relay.names.confirmed();
   }
 
   statementsLost(count: number): void {
-    this.relay.named.lost(count);
+    this.relay.names.lost(count);
   }
 
   statementChanged(difference: Difference): void {
-    this.relay.named.changed(difference);
+    this.relay.names.changed(difference);
   }
 
   statementsCleared(): void {
-    this.relay.named.cleared();
+    this.relay.names.cleared();
   }
 
   discarded(): void {
     const { connection } = this;
     if (connection === undefined) return;
     this.settings = this.initialSettings;
-    this.relay.named.variant = this.settings.variant;
+    this.relay.names.variant = this.settings.variant;
     this.leftovers.discarded(connection, this.endpoint.limits.isSessionMode);
   }
 
   nameOf(serverName: string): string | undefined {
-    return this.relay.named.nameOf(serverName);
+    return this.relay.names.nameOf(serverName);
   }
 
   parseLost(): void {

@@ -15,6 +15,7 @@ import { type RelayHost, WAIT, WAIT_FOR_CHECK } from './relay-host.ts';
 import { Requests } from './requests.ts';
 import { NamedStatements } from './statement/named-statements.ts';
 import type { StatementRegistry } from './statement/registry.ts';
+import { StatementNames } from './statement/statement-names.ts';
 import { UnnamedStatement } from './statement/unnamed-statement.ts';
 import { lengthMaxOf } from './wire/frontend.ts';
 import {
@@ -35,6 +36,7 @@ const PIECES_MAX = 64;
 
 export class Relay {
   connection: DatabaseConnection | undefined = undefined;
+  readonly names: StatementNames;
   readonly named: NamedStatements;
   private readonly host: RelayHost;
   private readonly unnamed = new UnnamedStatement();
@@ -56,7 +58,8 @@ export class Relay {
     this.host = host;
     this.out = new Outbox(stream, this.unnamed);
     this.texts = new ClientTexts(host, this.out);
-    this.named = new NamedStatements(host, this.out, this.texts, registry, variant);
+    this.names = new StatementNames(host, this.out, this.texts, registry, variant);
+    this.named = new NamedStatements(host, this.out, this.texts, this.names);
     this.requests = new Requests(host, this.out, this.texts, this.named, this.unnamed);
   }
 

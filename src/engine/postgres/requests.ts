@@ -351,7 +351,7 @@ export class Requests {
 
   private batchEnded(connection: DatabaseConnection): void {
     connection.statements.batchEnded();
-    this.named.batchEnded();
+    this.named.names.batchEnded();
   }
 }
 

@@ -42,12 +42,7 @@ import {
   SYNC_MESSAGE,
 } from '../wire/frontend.ts';
 import { HEADER_BYTES } from '../wire/messages.ts';
-import {
-  CLIENT_STATEMENT_BYTES_MAX,
-  CLIENT_STATEMENTS_MAX,
-  ClientStatements,
-} from './client-statements.ts';
-import type { Difference } from './connection-statements.ts';
+import { CLIENT_STATEMENT_BYTES_MAX, CLIENT_STATEMENTS_MAX } from './client-statements.ts';
 import { CHANGED_NAME, escapedName, quoted, SERVER_NAME_PREFIX } from './names.ts';
 import {
   bindToPassing,
@@ -56,8 +51,8 @@ import {
   prepareAgain,
   preparePassing,
 } from './preparing.ts';
-import type { StatementRegistry } from './registry.ts';
-import { privateStatement, type Reading, type Statement } from './statement.ts';
+import type { Statement } from './statement.ts';
+import type { StatementNames } from './statement-names.ts';
 
 const EMPTY = Buffer.alloc(0);
 /** Of a DEALLOCATE or DISCARD whose meaning for prepared statements has been seen to. */
@@ -79,25 +74,15 @@ export class NamedStatements {
   private readonly host: RelayHost;
   private readonly out: Outbox;
   private readonly texts: ClientTexts;
-  private readonly registry: StatementRegistry;
-  /** What decides the meaning of a text beside the text; see `StatementRegistry.intern`. */
-  variant: string;
-  private client: ClientStatements | undefined = undefined;
+  readonly names: StatementNames;
   /** Portals, by name, that will take prepared statements away. */
   private removals: Map<string, StatementRemoval> | undefined = undefined;
 
-  constructor(
-    host: RelayHost,
-    out: Outbox,
-    texts: ClientTexts,
-    registry: StatementRegistry,
-    variant: string,
-  ) {
+  constructor(host: RelayHost, out: Outbox, texts: ClientTexts, names: StatementNames) {
     this.host = host;
     this.out = out;
     this.texts = texts;
-    this.registry = registry;
-    this.variant = variant;
+    this.names = names;
   }
 
   /** One of the client's portals may take statements away. */
@@ -140,17 +125,16 @@ export class NamedStatements {
     next: number,
   ): number {
     const { ledger, statements } = connection;
-    this.client ??= new ClientStatements();
     const name = 'name' in named ? named.name : undefined;
-    if (this.mustWait(connection, name)) return WAIT;
+    if (this.names.isUncertain(connection, name)) return WAIT;
     if (name === undefined) {
       // What it clears beside statements is seen in its reply.
-      this.client.clear();
+      this.names.clear();
       statements.clear();
       ledger.owe(OWES_QUERY | CHANGES_CLIENT | CHANGES_CONNECTION);
       return from;
     }
-    const statement = this.client.get(name);
+    const statement = this.names.get(name);
     if (statement === undefined && !name.startsWith(SERVER_NAME_PREFIX)) {
       // Prepared in SQL, and then the session is pinned; or there is none.
       ledger.owe(OWES_QUERY);
@@ -197,7 +181,7 @@ export class NamedStatements {
       return;
     }
     preparePassing(connection, this.out);
-    this.client?.change(name, undefined);
+    this.names.change(name, undefined);
     ledger.owe(OWES_QUERY | CHANGES_CLIENT);
     this.out.push(DEALLOCATE_PASSING);
   }
@@ -217,10 +201,9 @@ export class NamedStatements {
     from: number,
     { at, body, next }: { readonly at: number; readonly body: number; readonly next: number },
   ): number {
-    if (this.mustWait(connection, name)) return WAIT;
-    this.client ??= new ClientStatements();
-    const { client } = this;
-    const existing = client.get(name);
+    if (this.names.isUncertain(connection, name)) return WAIT;
+    const { names } = this;
+    const existing = names.get(name);
     if (existing !== undefined) {
       this.out.emit(bytes, from, at);
       // The database refuses the name that it already has (42P05), in its place in the stream.
@@ -229,15 +212,15 @@ export class NamedStatements {
       this.out.push(parseHeader(existing.serverName, next - body));
       return body;
     }
-    if (client.isFull) {
+    if (names.isFull) {
       this.out.flush(connection, bytes, from, at);
       this.host.violated(TOO_MANY_STATEMENTS);
       return next;
     }
-    const statement = this.statementFor(client, bytes, body, next);
+    const statement = names.intern(bytes, body, next);
     if (!this.texts.mayRun(connection, statement.effects, bytes, body, next)) return WAIT;
     this.out.emit(bytes, from, at);
-    client.change(name, statement);
+    names.change(name, statement);
     this.prepareForClient(connection, statement);
     return next;
   }
@@ -253,10 +236,10 @@ export class NamedStatements {
     const nameAt = at + HEADER_BYTES;
     const nameEnd = bytes.indexOf(0, nameAt);
     const name = nameEnd < 0 ? '' : bytes.toString('latin1', nameAt, nameEnd);
-    if (this.mustWait(connection, name)) return WAIT;
+    if (this.names.isUncertain(connection, name)) return WAIT;
     this.host.pin('large_statement', EMPTY);
     // A name that is taken is refused, as ever.
-    const existing = this.client?.get(name);
+    const existing = this.names.get(name);
     if (existing !== undefined && !connection.statements.use(existing)) {
       this.out.emit(bytes, from, at);
       from = at;
@@ -280,8 +263,8 @@ export class NamedStatements {
   ): number {
     const { portalEnd, nameEnd } = place;
     const name = bytes.toString('latin1', portalEnd + 1, nameEnd);
-    if (this.mustWait(connection, name)) return WAIT;
-    const statement = this.statementOf(name);
+    if (this.names.isUncertain(connection, name)) return WAIT;
+    const statement = this.names.current(name);
     if (statement !== undefined) {
       const { effects, parse } = statement;
       if (!this.texts.mayBind(connection, effects, parse, 0, parse.length)) return WAIT;
@@ -312,8 +295,8 @@ export class NamedStatements {
   ): number {
     const { ledger } = connection;
     const name = bytes.toString('latin1', at + HEADER_BYTES + 1, next - 1);
-    if (this.mustWait(connection, name)) return WAIT;
-    const statement = this.statementOf(name);
+    if (this.names.isUncertain(connection, name)) return WAIT;
+    const statement = this.names.current(name);
     const serverName = this.serverName(connection, name, statement, bytes, from, at);
     if (serverName === AWAITED) return WAIT_FOR_CHECK;
     if (serverName === CHANGED_NAME) {
@@ -337,11 +320,11 @@ export class NamedStatements {
   ): number {
     const { ledger } = connection;
     const name = bytes.toString('latin1', at + HEADER_BYTES + 1, next - 1);
-    if (this.mustWait(connection, name)) return WAIT;
+    if (this.names.isUncertain(connection, name)) return WAIT;
     this.out.emit(bytes, from, at);
-    if (this.client?.get(name) !== undefined) {
+    if (this.names.get(name) !== undefined) {
       // The connection keeps the statement.
-      this.client.change(name, undefined);
+      this.names.change(name, undefined);
       ledger.owe(OWES_CLOSE | INSERTED | CHANGES_CLIENT);
       return next;
     }
@@ -368,45 +351,10 @@ export class NamedStatements {
     this.texts.apply(effects, body, 0, body.length, new BoundParameters(bind, from, to));
   }
 
-  /** A session with a way of reading of its own shares its statements with nobody. */
-  private statementFor(
-    client: ClientStatements,
-    bytes: Buffer,
-    from: number,
-    to: number,
-  ): Statement {
-    const { reading } = this;
-    if (!this.isAsUsual) return privateStatement(bytes, from, to, reading);
-    const isTaken = (each: Statement) => client.isNamed(each);
-    return this.registry.intern(bytes, from, to, reading, isTaken);
-  }
-
-  private get reading(): Reading {
-    return { variant: this.variant, syntax: this.host.stringSyntax };
-  }
-
-  /** What `name` stands for, under the settings that the session has now. */
-  private statementOf(name: string): Statement | undefined {
-    const { client } = this;
-    const statement = client?.get(name);
-    if (client === undefined || statement === undefined) return undefined;
-    const isOwn = statement.key === undefined || !this.isAsUsual;
-    if (isOwn || statement.variant === this.variant) return statement;
-    const isTaken = (each: Statement) => client.isNamed(each);
-    const reread = this.registry.reread(statement, this.reading, isTaken);
-    client.replace(statement, reread);
-    return reread;
-  }
-
-  /** Texts mean what they would mean to any other client with the same settings. */
-  private get isAsUsual(): boolean {
-    return !this.texts.isTainted && !this.host.mayHaveLeft;
-  }
-
   /** The client's own Parse of `statement`, answered by the database or, where that is safe, by us. */
   private prepareForClient(connection: DatabaseConnection, statement: Statement): void {
     const { ledger, statements } = connection;
-    if (this.isAsUsual && ledger.isSureNotFailed && statements.isFresh(statement)) {
+    if (this.names.isAsUsual && ledger.isSureNotFailed && statements.isFresh(statement)) {
       statements.use(statement);
       ledger.owe(OWES_PARSE | INSERTED | CHANGES_CLIENT);
       return;
@@ -455,21 +403,6 @@ export class NamedStatements {
     return AWAITED;
   }
 
-  /**
-   * Whether it is not known yet what `name` stands for (`undefined`: all names), because earlier
-   * requests that have not been answered may change it. Whoever pipelines like that waits here, and
-   * gets what a server would give, which does one thing after the other.
-   */
-  private mustWait({ ledger }: DatabaseConnection, name: string | undefined): boolean {
-    // A server that reads COPY data takes nothing else, and what it reads may be behind this.
-    if (ledger.isCopyIn) return false;
-    if (this.texts.isWary && !ledger.isEmpty) {
-      if (ledger.isBatchOpen) this.out.isFlushDue = true;
-      return true;
-    }
-    return this.client?.isUncertain(name) ?? false;
-  }
-
   // --- Portals that take prepared statements away
 
   /** A portal was bound to a statement that is `removal`, or to another. */
@@ -498,60 +431,25 @@ export class NamedStatements {
     const portal = bytes.toString('latin1', at + HEADER_BYTES, portalEnd);
     const removal = ledger.isSkipping ? undefined : this.removals?.get(portal);
     const name = removal?.kind === 'deallocate' ? removal.name : undefined;
-    if (removal !== undefined && this.mustWait(connection, name)) return WAIT;
+    if (removal !== undefined && this.names.isUncertain(connection, name)) return WAIT;
     if (removal !== undefined) this.removing(removal);
     this.host.requested();
     // It runs once, whether it succeeds or not.
     this.removals?.delete(portal);
     if (removal !== undefined && name === undefined) {
-      this.client ??= new ClientStatements();
-      this.client.clear();
+      this.names.clear();
       statements.clear();
       ledger.owe(OWES_EXECUTE | CHANGES_CLIENT | CHANGES_CONNECTION);
       return from;
     }
-    if (name === undefined || this.client?.get(name) === undefined) {
+    if (name === undefined || this.names.get(name) === undefined) {
       ledger.owe(OWES_EXECUTE);
       return from;
     }
     this.out.emit(bytes, from, at);
     bindToPassing(connection, this.out, portal);
-    this.client.change(name, undefined);
+    this.names.change(name, undefined);
     ledger.owe(OWES_EXECUTE | CHANGES_CLIENT);
     return at;
-  }
-
-  // --- What replies say, and what is over
-
-  batchEnded(): void {
-    this.client?.batchEnded();
-  }
-
-  /** The reply to the oldest Parse or Close came. */
-  confirmed(): void {
-    this.client?.confirm();
-  }
-
-  /** The `count` oldest of them have not happened. */
-  lost(count: number): void {
-    this.client?.undo(count);
-  }
-
-  /** The database has forgotten them all. */
-  cleared(): void {
-    this.client?.lose();
-  }
-
-  /** What the client has prepared, or waits for, is not what it was. */
-  changed({ statement, description, isNew }: Difference): void {
-    const { client } = this;
-    const isTaken = (each: Statement) => client?.isNamed(each) ?? false;
-    const successor = this.registry.succeed(statement, description, isTaken);
-    if (isNew) client?.replace(statement, successor);
-  }
-
-  /** The client's name for what the connection knows as `serverName`. */
-  nameOf(serverName: string): string | undefined {
-    return this.client?.nameOf(serverName);
   }
 }
