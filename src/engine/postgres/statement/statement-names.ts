@@ -59,7 +59,8 @@ export class StatementNames {
   }
 
   /**
-   * The statement of a Parse that has `bytes[from, to)` after the name. A session with a way of reading of its own shares its statements with nobody.
+   * The statement of a Parse that has `bytes[from, to)` after the name. A session with a way of reading of
+   * its own shares its statements with nobody.
    */
   intern(bytes: Buffer, from: number, to: number): Statement {
     const { reading } = this;
@@ -104,12 +105,12 @@ export class StatementNames {
     this.client.clear();
   }
 
-  // --- What replies say
-
   /** A Sync or a simple query was sent. */
   batchEnded(): void {
     this.client?.batchEnded();
   }
+
+  // --- What replies say
 
   /** The reply to the oldest Parse or Close came. */
   confirmed(): void {
