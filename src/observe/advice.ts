@@ -25,6 +25,5 @@ export const PIN_ADVICE: Readonly<Record<PinReason, string>> = {
   handler: 'Use SELECT instead of HANDLER.',
   xa: 'Nothing: a transaction manager means to stay on its connection.',
   next_transaction: 'Use SET SESSION TRANSACTION, or START TRANSACTION with its characteristics.',
-  prepared_statement: 'Let the driver interpolate the parameters, or use COM_QUERY.',
   unknown: 'Write it in plain SQL that Berth can read, or connect directly for it.',
 };

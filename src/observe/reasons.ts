@@ -22,7 +22,6 @@ export const PIN_REASONS = [
   'handler',
   'xa',
   'next_transaction',
-  'prepared_statement',
   'unknown',
 ] as const;
 export type PinReason = (typeof PIN_REASONS)[number];
