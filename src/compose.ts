@@ -3,6 +3,8 @@
 import { TimerWheel } from './base/timer-wheel.ts';
 import type { ProbeResult } from './cli/check.ts';
 import { type HttpApi, httpApi } from './control/http/api.ts';
+import type { ProxyObservation } from './control/rds/answers.ts';
+import { answerRds, type RdsApiOptions } from './control/rds/api.ts';
 import type { EngineFactory } from './engine/contract.ts';
 import { MySqlEngine } from './engine/mysql/engine.ts';
 import { KnownServer } from './engine/mysql/login/server-facts.ts';
@@ -37,8 +39,13 @@ export function managementApi(options: {
   readonly observer: Observer;
   readonly version: string;
   readonly allowAnonymous: boolean;
+  /** Undefined: there is no RDS API. */
+  readonly rds: Pick<RdsApiOptions, 'state' | 'access'> | undefined;
 }): HttpApi {
-  const { registry, observer, version, allowAnonymous } = options;
+  const { registry, observer, version, allowAnonymous, rds } = options;
+  const onError = (error: unknown) =>
+    observer.emit({ event: 'internal.failed', doing: 'answer HTTP', error });
+  const observed = { onError, observe: (name: string) => observe(registry, name) };
   const metrics = createMetrics(registry, version);
   return httpApi({
     metrics: () => metrics.scrape(),
@@ -47,9 +54,17 @@ export function managementApi(options: {
       Array.from(registry.all, ({ name, problems }) => ({ proxy: name, reasons: problems })),
     sessions: (proxy, query) => registry.describeSessions(proxy, query),
     pools: (proxy) => registry.describePools(proxy),
-    onError: (error) => observer.emit({ event: 'internal.failed', doing: 'answer HTTP', error }),
+    onError,
     allowAnonymous,
+    rds: rds && ((request) => answerRds(request, { ...rds, ...observed })),
   });
+}
+
+function observe(registry: ProxyRegistry, name: string): ProxyObservation | undefined {
+  const proxy = registry.find(name);
+  if (proxy === undefined) return undefined;
+  const listening = new Set(proxy.addresses.map(({ endpoint }) => endpoint));
+  return { listening, health: proxy.health };
 }
 
 /** Logs in to `target` as the user of `secret`; for `berth check`. */

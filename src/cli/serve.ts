@@ -1,5 +1,5 @@
 /**
- * `berth serve`: runs the proxies of a configuration file until it is told to stop. SIGTERM and
+ * `berth serve`: runs the proxies of a configuration file, and those that its API has made, until it is told to stop. SIGTERM and
  * SIGINT drain, a second one or the deadline stops at once, SIGHUP reloads the file.
  */
 
@@ -14,6 +14,9 @@ import {
 } from '../control/config-file.ts';
 import { ConfigurationError } from '../control/configuration-error.ts';
 import { HttpListenError, type HttpServer, serveHttp } from '../control/http/server.ts';
+import { DesiredState } from '../control/state/desired-state.ts';
+import { SqliteStore } from '../control/state/sqlite-store.ts';
+import { StateError, type StateStore } from '../control/state/state-store.ts';
 import { ListenError } from '../net/listener.ts';
 import { EventLog, fileDescriptorSink } from '../observe/logs.ts';
 import type { ProxyRegistry } from '../proxy/registry.ts';
@@ -59,6 +62,8 @@ class Service {
   private readonly registry: ProxyRegistry;
   private readonly stopWheel: () => void;
   private http: HttpServer | undefined = undefined;
+  private store: StateStore | undefined = undefined;
+  private state: DesiredState | undefined = undefined;
   private readonly stopped = Promise.withResolvers<void>();
   private isDraining = false;
   private isCut = false;
@@ -77,15 +82,19 @@ class Service {
     this.log.emit({ event: 'process.started', version, pid: process.pid });
     this.tellWarnings();
     try {
+      const state = this.openState();
       await this.registry.prepare(this.configuration.snapshot);
+      // Who wrote the file is to be told when it cannot be done; what the API made must not stop that.
       this.registry.reconcile(this.configuration.snapshot, this.configuration.drainTimeoutMs);
-      this.listenForManagement();
+      if (state.hasOwnProxies) this.apply(state);
+      this.listenForManagement(state);
     } catch (error) {
-      if (!(error instanceof ListenError) && !(error instanceof HttpListenError)) throw error;
-      process.stderr.write(`${error.message}\n`);
+      const code = exitCodeOf(error);
+      process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
       this.registry.stop();
+      this.store?.close();
       this.stopWheel();
-      return EXIT.failed;
+      return code;
     }
     const forget = this.handleSignals();
     const collector = new IdleCollector(
@@ -97,8 +106,28 @@ class Service {
     collector.stop();
     forget();
     await this.http?.stop();
+    this.store?.close();
     this.stopWheel();
     return EXIT.ok;
+  }
+
+  /** Throws `StateError`, and `ConfigurationError` when the file and the state do not go together. */
+  private openState(): DesiredState {
+    const { file, configuration } = this;
+    this.store = new SqliteStore(configuration.stateDirectory);
+    const apply = (state: DesiredState) => this.apply(state);
+    this.state = new DesiredState({ store: this.store, file, configuration, apply });
+    return this.state;
+  }
+
+  /** What the API has changed. An address that cannot be listened on is its user's to see. */
+  private apply(state: DesiredState): void {
+    try {
+      this.reconcile(state);
+    } catch (error) {
+      if (!(error instanceof ListenError)) throw error;
+      this.log.emit({ event: 'configuration.incomplete', detail: error.message });
+    }
   }
 
   private tellWarnings(): void {
@@ -107,13 +136,20 @@ class Service {
     }
   }
 
-  private listenForManagement(): void {
+  private reconcile(state: DesiredState): void {
+    const { drainTimeoutMs } = this.configuration;
+    this.registry.reconcile(state.snapshot, drainTimeoutMs, (index) => state.placeOf(index));
+  }
+
+  private listenForManagement(state: DesiredState): void {
     const { api } = this.configuration;
     if (api === undefined) return;
     const { version } = packageJson;
-    const { allowAnonymous, listen } = api;
     const { registry, log: observer } = this;
-    this.http = serveHttp(managementApi({ registry, observer, version, allowAnonymous }), listen);
+    const access = () => this.configuration.api ?? api;
+    const rds = { state, access };
+    const management = { registry, observer, version, allowAnonymous: api.allowAnonymous, rds };
+    this.http = serveHttp(managementApi(management), api.listen);
     const { host, port } = this.http.address;
     this.log.emit({ event: 'api.listening', address: `${host}:${port}` });
   }
@@ -148,6 +184,8 @@ class Service {
       return;
     }
     this.isDraining = true;
+    // The next process may take over while this one lets its clients finish.
+    this.store?.close();
     const { drainTimeoutMs } = this.configuration;
     const clients = this.registry.clientCount;
     const event = 'process.draining';
@@ -175,15 +213,17 @@ class Service {
       const configuration = await load(this.file);
       await this.registry.prepare(configuration.snapshot);
       // It may have been told to stop meanwhile.
-      if (this.isDraining) return;
-      const isApiChanged = !isDeepStrictEqual(configuration.api, this.configuration.api);
+      const { state } = this;
+      if (this.isDraining || state === undefined) return;
+      state.declare(this.file, configuration);
+      const isApiMoved = !isDeepStrictEqual(placeOf(configuration), placeOf(this.configuration));
       this.configuration = configuration;
       this.tellWarnings();
-      this.registry.reconcile(configuration.snapshot, configuration.drainTimeoutMs);
-      if (!isApiChanged) return;
+      this.reconcile(state);
+      if (!isApiMoved) return;
       await this.http?.stop();
       this.http = undefined;
-      this.listenForManagement();
+      this.listenForManagement(state);
     } catch (error) {
       const isAddressTaken = error instanceof ListenError || error instanceof HttpListenError;
       if (error instanceof ConfigurationError)
@@ -193,4 +233,18 @@ class Service {
       else this.log.emit({ event: 'internal.failed', doing: 'reload the configuration', error });
     }
   }
+}
+
+/** What the API has to be opened anew for; the rest of its settings is read at each request. */
+function placeOf({ api }: Configuration): unknown {
+  return api && { listen: api.listen, allowAnonymous: api.allowAnonymous };
+}
+
+/** Of what keeps `serve` from starting, and is told to whoever started it. */
+function exitCodeOf(error: unknown): number {
+  if (error instanceof ConfigurationError) return EXIT.badUsage;
+  const isToldShortly =
+    error instanceof ListenError || error instanceof HttpListenError || error instanceof StateError;
+  if (isToldShortly) return EXIT.failed;
+  throw error;
 }

@@ -27,8 +27,10 @@ import { type Environment, substitute } from './environment.ts';
 import { type Explained, explain, explainConflict, typeAt } from './explain.ts';
 import { certificateNames, ownCertificate } from './own-certificate.ts';
 import { ownPasswordKey } from './own-password-key.ts';
-import { type File, fileSchema } from './schema.ts';
-import { matchesArn } from './secret-arn.ts';
+import type { Principal } from './query/signature.ts';
+import { connectionPoolConfigSchema, type File, fileSchema } from './schema.ts';
+import { matchesArn, type SecretOwner } from './secret-arn.ts';
+import { type AddressRange, parseRange } from './state/endpoint-addresses.ts';
 import { TlsFileReader, type TlsTexts } from './tls-files.ts';
 import { readYaml } from './yaml-source.ts';
 
@@ -38,10 +40,19 @@ const FILE_BYTES_MAX = 4 * 1024 * 1024;
 export interface ApiConfiguration {
   readonly listen: TcpAddress;
   readonly allowAnonymous: boolean;
+  /** Who may use the management API. */
+  readonly principals: readonly Principal[];
+  /** Where endpoints get their addresses that the API makes. */
+  readonly endpointRange: AddressRange;
 }
 
 export interface Configuration {
   readonly snapshot: Snapshot;
+  /** All of them, also those that no proxy of the file has for a target. */
+  readonly instances: readonly DBInstance[];
+  readonly owner: SecretOwner;
+  /** The folder for what Berth itself has to keep; absolute. */
+  readonly stateDirectory: string;
   /** Undefined: nothing listens for the management API, metrics and health. */
   readonly api: ApiConfiguration | undefined;
   readonly drainTimeoutMs: number;
@@ -77,7 +88,10 @@ const API_ONLY = z.object({ Api: fileSchema.shape.Api });
 
 function apiPart(value: unknown): unknown {
   const hasApi = typeof value === 'object' && value !== null && 'Api' in value;
-  return hasApi ? { Api: value.Api } : {};
+  if (!hasApi) return {};
+  const { Api } = value;
+  // Who only asks needs nobody's keys, nor the variables that they are in.
+  return { Api: typeof Api === 'object' && Api !== null ? { ...Api, Principals: [] } : Api };
 }
 
 interface OwnCertificateRequest {
@@ -249,6 +263,9 @@ function toConfiguration(file: File, folder: string, reader: TlsFileReader): Con
       Secrets: file.Secrets.map(toSecret),
       DBProxies: proxies,
     },
+    instances,
+    owner: { region: file.Region, accountId: file.AccountId },
+    stateDirectory: directory,
     ownCertificate: isGiven ? undefined : { directory, names, settings },
     ownPasswordKey: proxies.some(({ EngineFamily }) => EngineFamily === 'MYSQL')
       ? directory
@@ -260,7 +277,13 @@ function toConfiguration(file: File, folder: string, reader: TlsFileReader): Con
 }
 
 function toApi(api: File['Api']): ApiConfiguration | undefined {
-  return api && { listen: api.Listen, allowAnonymous: api.AllowAnonymous };
+  const endpointRange = api && parseRange(api.EndpointRange);
+  if (api === undefined || endpointRange === undefined) return undefined;
+  const principals = api.Principals.map(({ AccessKeyId, SecretAccessKey }) => ({
+    AccessKeyId,
+    SecretAccessKey: new Secret(SecretAccessKey),
+  }));
+  return { listen: api.Listen, allowAnonymous: api.AllowAnonymous, principals, endpointRange };
 }
 
 function clientTlsSettings({ Tls }: File, { ca }: TlsTexts) {
@@ -329,10 +352,10 @@ function findTarget({ TargetGroup }: FileProxy, instances: readonly DBInstance[]
 function toPoolConfig(
   config: FileProxy['TargetGroup']['ConnectionPoolConfig'],
 ): ConnectionPoolConfig {
-  const half = Math.ceil(config.MaxConnectionsPercent / 2);
+  const { MaxConnectionsPercent, MaxIdleConnectionsPercent } = config;
   return {
     ...config,
-    MaxIdleConnectionsPercent: config.MaxIdleConnectionsPercent ?? half,
+    MaxIdleConnectionsPercent: MaxIdleConnectionsPercent ?? idleShare(MaxConnectionsPercent),
     InitQuery: config.InitQuery,
     Priorities: config.Priorities.map(({ UserName, ApplicationName, Endpoint, Priority }) => ({
       ...(UserName === undefined ? {} : { UserName }),
@@ -342,6 +365,14 @@ function toPoolConfig(
     })),
   };
 }
+
+/** `MaxIdleConnectionsPercent`, when nothing is said of it. */
+export function idleShare(maxConnectionsPercent: number): number {
+  return Math.ceil(maxConnectionsPercent / 2);
+}
+
+/** Of a proxy of which nothing is said. */
+export const DEFAULT_POOL_CONFIG = toPoolConfig(connectionPoolConfigSchema.parse({}));
 
 function toEndpoints(proxy: FileProxy): readonly Endpoint[] {
   const extra = proxy.Endpoints.map(({ DBProxyEndpointName, Listen }) => ({

@@ -36,6 +36,10 @@ function parseSocketPath(text: string): UnixAddress | undefined {
   return isMySqlSocket || isPostgresSocket(text) ? { socketPath: normalize(text) } : undefined;
 }
 
+export function formatListen(address: Address): string {
+  return 'socketPath' in address ? address.socketPath : formatTcpAddress(address);
+}
+
 /**
  * A Unix socket is found by libpq, and by nearly every other client, under this name only, in the folder
  * that it takes for the host.

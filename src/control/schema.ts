@@ -18,6 +18,7 @@ import {
   parseTcpAddress,
   SOCKET_PATH_MAX,
 } from './listen-address.ts';
+import { parseRange } from './state/endpoint-addresses.ts';
 
 /** The RDS API's own rule for the names of proxies, endpoints and target groups. */
 const NAME = /^[a-zA-Z](?:-?[a-zA-Z0-9]+)*$/;
@@ -112,9 +113,24 @@ const address = text(
 
 const endpointAddress = mapping({ Address: address, Port: integer(1, 65_535).optional() });
 
+/** An extension. */
+const principalSchema = mapping({
+  AccessKeyId: z
+    .string({ error: 'must be text' })
+    .regex(/^\w{4,128}$/, { error: 'must be 4 to 128 letters and digits' }),
+  SecretAccessKey: text('text', 256),
+});
+
+const RANGE = 'must be an IPv4 range such as 127.1.0.0/16, from /8 to /30';
+
 const api = mapping({
   Listen: listenOn(parseTcpAddress, LISTEN_API),
   AllowAnonymous: flag().default(false),
+  Principals: listOf(principalSchema, 0, 1000).default([]),
+  EndpointRange: z
+    .string({ error: RANGE })
+    .refine((value) => parseRange(value) !== undefined, { error: RANGE })
+    .default('127.1.0.0/16'),
 }).refine(({ Listen, AllowAnonymous }) => !AllowAnonymous || isLoopback(Listen.host), {
   path: ['AllowAnonymous'],
   error: 'may be true only when Listen is a loopback address, such as 127.0.0.1',
@@ -320,9 +336,12 @@ export const fileSchema = mapping({
   /** An extension: a folder for what Berth itself has to keep. */
   StateDirectory: text('the path of a folder', 4096).default('.berth'),
   Tls: clientTls.prefault({}),
-  DBInstances: listOf(dbInstanceSchema, 1, 10_000),
-  Secrets: listOf(secretSchema, 1, 10_000),
-  DBProxies: listOf(dbProxySchema, 1, 1000),
+  DBInstances: listOf(dbInstanceSchema, 0, 10_000).default([]),
+  Secrets: listOf(secretSchema, 0, 10_000).default([]),
+  DBProxies: listOf(dbProxySchema, 0, 1000).default([]),
+}).refine(({ Api, DBProxies }) => Api !== undefined || DBProxies.length > 0, {
+  path: ['DBProxies'],
+  error: 'must have 1 to 1000 items, as without an Api none can be made later',
 });
 
 export type File = z.output<typeof fileSchema>;

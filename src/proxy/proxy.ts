@@ -19,7 +19,7 @@ import type {
   SessionQuery,
 } from '../observe/descriptions.ts';
 import type { Observer } from '../observe/events.ts';
-import { Monitor, type TargetFacts } from '../target/monitor.ts';
+import { Monitor, type TargetFacts, type TargetHealth } from '../target/monitor.ts';
 import { connectionLimits, engineSettings, targetAddress } from './settings.ts';
 import type { DBProxy, Endpoint, SecretEntry } from './snapshot.ts';
 import { type AcceptedTlsByFamily, databaseTls, isSameTls } from './tls.ts';
@@ -102,6 +102,11 @@ export class DatabaseProxy {
       endpoint,
       address: listener.address,
     }));
+  }
+
+  /** How its target is. */
+  get health(): TargetHealth {
+    return this.monitor.health;
   }
 
   /** Why it cannot serve; empty when it can. */

@@ -53,9 +53,13 @@ export class ProxyRegistry implements MetricsSource {
   /**
    * Makes the proxies what `snapshot` says. One that cannot listen is reported, by throwing its
    * `ListenError` after all others have been brought up to date. Clients of one that is removed have
-   * `drainTimeoutMs` to finish their transactions.
+   * `drainTimeoutMs` to finish their transactions. `placeOf` says where in its source a proxy is.
    */
-  reconcile(snapshot: Snapshot, drainTimeoutMs: number): void {
+  reconcile(
+    snapshot: Snapshot,
+    drainTimeoutMs: number,
+    placeOf = (index: number) => `DBProxies[${index}]`,
+  ): void {
     const errors: unknown[] = [];
     const { Secrets: secrets, PasswordKey: passwordKey } = snapshot;
     const surroundings = { secrets, passwordKey, tls: this.tlsFor(snapshot.Tls) };
@@ -69,7 +73,7 @@ export class ProxyRegistry implements MetricsSource {
       try {
         this.bringUp(wanted, surroundings);
       } catch (error) {
-        errors.push(error instanceof ListenError ? error.at(`DBProxies[${index}]`) : error);
+        errors.push(error instanceof ListenError ? error.at(placeOf(index)) : error);
       }
     }
     if (errors.length > 0) throw errors[0];
@@ -96,6 +100,11 @@ export class ProxyRegistry implements MetricsSource {
 
   *endpoints() {
     for (const proxy of this.proxies.values()) yield* proxy.endpointReadings();
+  }
+
+  /** The proxy that serves under `name` now; undefined when there is none. */
+  find(name: string): DatabaseProxy | undefined {
+    return this.proxies.get(name);
   }
 
   /** Totals since the start, of the proxies that there are now. */

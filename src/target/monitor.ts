@@ -28,6 +28,15 @@ export type Observation =
   | { readonly isOk: true; readonly facts: TargetFacts | undefined }
   | { readonly isOk: false; readonly reason: TargetFailureReason; readonly detail: string };
 
+/** How a target is, in RDS Proxy's words. */
+export type TargetHealth =
+  | { readonly state: 'REGISTERING' | 'AVAILABLE' }
+  | {
+      readonly state: 'UNAVAILABLE';
+      readonly reason: TargetFailureReason | 'PENDING_PROXY_CAPACITY';
+      readonly detail: string;
+    };
+
 export interface Prober {
   /** Looks once; `undefined` when that was not possible now. Does not throw. */
   probe(): Promise<Observation | undefined>;
@@ -48,6 +57,13 @@ const LOOK_EVERY_MS = 10_000;
 /** The same at one that does not, or that somebody doubts; never less, but to make sure of a failure. */
 const LOOK_AGAIN_MS = 1_000;
 
+/** RDS Proxy's text, word for word. */
+const NO_CAPACITY: TargetHealth = {
+  state: 'UNAVAILABLE',
+  reason: 'PENDING_PROXY_CAPACITY',
+  detail: 'DBProxy Target is waiting for proxy to scale to desired capacity',
+};
+
 export class Monitor {
   private readonly options: MonitorOptions;
   private readonly timer: Timer;
@@ -55,6 +71,8 @@ export class Monitor {
   private isLooking = false;
   /** Wheel time at which the last look ended. */
   private lookedAt = Number.NEGATIVE_INFINITY;
+  /** Whether a look has ended, even one that there was no room for. */
+  private hasLooked = false;
   /** Somebody has seen something fail since the last look began. */
   private isDoubted = false;
   /** The last look was cut off; the next one tells whether that was the target or only the connection. */
@@ -69,6 +87,14 @@ export class Monitor {
 
   get isAvailable(): boolean {
     return this.last?.isOk === true;
+  }
+
+  /** What the looks so far say. */
+  get health(): TargetHealth {
+    if (this.last === undefined) return this.hasLooked ? NO_CAPACITY : { state: 'REGISTERING' };
+    if (this.last.isOk) return { state: 'AVAILABLE' };
+    const { reason, detail } = this.last;
+    return { state: 'UNAVAILABLE', reason, detail };
   }
 
   start(): void {
@@ -95,6 +121,7 @@ export class Monitor {
     const observation = await prober.probe();
     this.isLooking = false;
     this.lookedAt = wheel.now;
+    this.hasLooked = true;
     if (this.isStopped) return;
     this.isMakingSure = !this.isMakingSure && this.isSurprising(observation);
     if (this.isMakingSure) {

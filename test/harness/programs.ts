@@ -12,6 +12,7 @@ import { within } from './deadline.ts';
 const PROGRAM_DEADLINE_MS = 60_000;
 
 export type Program =
+  | 'aws'
   | 'createdb'
   | 'dropdb'
   | 'openssl'

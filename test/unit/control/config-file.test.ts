@@ -262,7 +262,7 @@ Api: { Listen: 127.0.0.1:8400, AllowAnonymous: true }
 DrainTimeout: 0
 `;
     const { api, drainTimeoutMs, snapshot } = parse(text);
-    expect(api).toEqual({ listen: { host: '127.0.0.1', port: 8400 }, allowAnonymous: true });
+    expect(api).toMatchObject({ listen: { host: '127.0.0.1', port: 8400 }, allowAnonymous: true });
     expect(drainTimeoutMs).toBe(0);
     expect(snapshot.DBProxies[0]?.ConnectionPoolConfig.Priorities).toEqual([
       { UserName: 'app', Endpoint: 'batch', Priority: -100 },

@@ -16,6 +16,7 @@ function api(parts: Partial<HttpApiParts> = {}) {
       throw error;
     },
     allowAnonymous: true,
+    rds: undefined,
     ...parts,
   });
 }

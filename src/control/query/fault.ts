@@ -1,0 +1,63 @@
+/**
+ * What an AWS Query API answers with instead of a result: a code that programs look at and a message for
+ * people. The codes of RDS are those of its service model, the others those that all of AWS's APIs have.
+ * https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/CommonErrors.html
+ */
+
+const STATUSES = {
+  // Of all APIs.
+  AccessDenied: 403,
+  IncompleteSignature: 400,
+  InternalFailure: 500,
+  InvalidAction: 400,
+  InvalidClientTokenId: 403,
+  InvalidParameterCombination: 400,
+  InvalidParameterValue: 400,
+  InvalidQueryParameter: 400,
+  MalformedQueryString: 404,
+  MissingAction: 400,
+  MissingAuthenticationToken: 403,
+  ServiceUnavailable: 503,
+  SignatureDoesNotMatch: 403,
+  ValidationError: 400,
+  // Of RDS.
+  DBClusterNotFoundFault: 404,
+  DBInstanceAlreadyExists: 400,
+  DBInstanceNotFound: 404,
+  DBProxyAlreadyExistsFault: 400,
+  DBProxyEndpointAlreadyExistsFault: 400,
+  DBProxyEndpointNotFoundFault: 404,
+  DBProxyEndpointQuotaExceededFault: 400,
+  DBProxyNotFoundFault: 404,
+  DBProxyQuotaExceededFault: 400,
+  DBProxyTargetAlreadyRegisteredFault: 400,
+  DBProxyTargetGroupNotFoundFault: 404,
+  DBProxyTargetNotFoundFault: 404,
+  InstanceQuotaExceeded: 400,
+  InsufficientAvailableIPsInSubnetFault: 400,
+  InvalidDBInstanceState: 400,
+  InvalidDBProxyEndpointStateFault: 400,
+  InvalidDBProxyStateFault: 400,
+  InvalidSubnet: 400,
+} as const;
+
+export type FaultCode = keyof typeof STATUSES;
+
+export class Fault extends Error {
+  readonly code: FaultCode;
+
+  constructor(code: FaultCode, message: string) {
+    super(message);
+    this.name = 'Fault';
+    this.code = code;
+  }
+
+  get status(): number {
+    return STATUSES[this.code];
+  }
+
+  /** Whose fault it is, as AWS words it. */
+  get type(): 'Sender' | 'Receiver' {
+    return this.status < 500 ? 'Sender' : 'Receiver';
+  }
+}

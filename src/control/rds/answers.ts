@@ -1,0 +1,170 @@
+/** What RDS operations answer: the shapes of the service model, out of records and what is observed. */
+
+import type { TargetHealth } from '../../target/monitor.ts';
+import { parseListenAddress } from '../listen-address.ts';
+import type { SecretOwner } from '../secret-arn.ts';
+import { arnOf } from '../state/arns.ts';
+import { poolSettings } from '../state/desired-state.ts';
+import { ENGINE_FAMILIES } from '../state/engine-families.ts';
+import type { DBInstanceRecord, EndpointRecord, ProxyRecord } from '../state/records.ts';
+
+/** What the data plane says of a proxy. */
+export interface ProxyObservation {
+  /** Names of the endpoints that listen. */
+  readonly listening: ReadonlySet<string>;
+  readonly health: TargetHealth;
+}
+
+export const DEFAULT_ENDPOINT = 'default';
+export const DEFAULT_GROUP = 'default';
+
+/** `host`, or what else is needed to connect when the port is not the engine's own. */
+function endpointText(listen: string, { engineFamily }: ProxyRecord): string {
+  const address = parseListenAddress(listen);
+  if (address === undefined || 'socketPath' in address) return listen;
+  return address.port === ENGINE_FAMILIES[engineFamily].port ? address.host : listen;
+}
+
+/** A proxy without a target has nothing to serve, and does not listen. */
+function statusOf(
+  proxy: ProxyRecord,
+  endpoint: string,
+  observation: ProxyObservation | undefined,
+): 'available' | 'incompatible-network' {
+  const isOpen = observation?.listening.has(endpoint) ?? proxy.targetGroup.targets.length === 0;
+  return isOpen ? 'available' : 'incompatible-network';
+}
+
+export function dbProxyAnswer(
+  proxy: ProxyRecord,
+  owner: SecretOwner,
+  observation: ProxyObservation | undefined,
+) {
+  return {
+    DBProxyName: proxy.name,
+    DBProxyArn: arnOf(owner, 'db-proxy', proxy.id),
+    Status: statusOf(proxy, DEFAULT_ENDPOINT, observation) as ProxyStatus,
+    EngineFamily: proxy.engineFamily,
+    VpcSecurityGroupIds: [...proxy.vpcSecurityGroupIds],
+    VpcSubnetIds: [...proxy.vpcSubnetIds],
+    DefaultAuthScheme: 'NONE',
+    Auth: proxy.auth.map((auth) => ({ ...auth })),
+    RoleArn: proxy.roleArn,
+    Endpoint: endpointText(proxy.listen, proxy),
+    RequireTLS: proxy.requireTls,
+    IdleClientTimeout: proxy.idleClientTimeout,
+    DebugLogging: false,
+    CreatedDate: dateOf(proxy.createdAt),
+    UpdatedDate: dateOf(proxy.updatedAt),
+    EndpointNetworkType: 'IPV4' as const,
+    TargetConnectionNetworkType: 'IPV4' as const,
+  };
+}
+
+type ProxyStatus = 'available' | 'incompatible-network' | 'deleting';
+
+/** The default endpoint has the identifiers of the proxy. */
+export function defaultEndpoint(proxy: ProxyRecord): EndpointRecord {
+  const { id, listen, createdAt, vpcSubnetIds, vpcSecurityGroupIds } = proxy;
+  return {
+    id: `prx-endpoint-${id.replace(/^prx-/, '')}`,
+    name: DEFAULT_ENDPOINT,
+    vpcSubnetIds,
+    vpcSecurityGroupIds,
+    listen,
+    ...(createdAt === undefined ? {} : { createdAt }),
+    tags: [],
+  };
+}
+
+export function dbProxyEndpointAnswer(
+  proxy: ProxyRecord,
+  endpoint: EndpointRecord,
+  owner: SecretOwner,
+  observation: ProxyObservation | undefined,
+) {
+  return {
+    DBProxyEndpointName: endpoint.name,
+    DBProxyEndpointArn: arnOf(owner, 'db-proxy-endpoint', endpoint.id),
+    DBProxyName: proxy.name,
+    Status: statusOf(proxy, endpoint.name, observation) as ProxyStatus,
+    VpcSecurityGroupIds: [...endpoint.vpcSecurityGroupIds],
+    VpcSubnetIds: [...endpoint.vpcSubnetIds],
+    Endpoint: endpointText(endpoint.listen, proxy),
+    CreatedDate: dateOf(endpoint.createdAt),
+    TargetRole: 'READ_WRITE' as const,
+    IsDefault: endpoint.name === DEFAULT_ENDPOINT,
+    EndpointNetworkType: 'IPV4' as const,
+  };
+}
+
+export function targetGroupAnswer(proxy: ProxyRecord, owner: SecretOwner) {
+  const { id, config, createdAt, updatedAt } = proxy.targetGroup;
+  return {
+    DBProxyName: proxy.name,
+    TargetGroupName: DEFAULT_GROUP,
+    TargetGroupArn: arnOf(owner, 'target-group', id),
+    IsDefault: true,
+    Status: 'available',
+    ConnectionPoolConfig: { ...poolSettings(config), SessionPinningFilters: [] as string[] },
+    CreatedDate: dateOf(createdAt),
+    UpdatedDate: dateOf(updatedAt),
+  };
+}
+
+/** `instance` is undefined when the file that declared it does not any more. */
+export function targetAnswer(
+  identifier: string,
+  instance: DBInstanceRecord | undefined,
+  owner: SecretOwner,
+  health: TargetHealth,
+) {
+  const shared = {
+    TargetArn: arnOf(owner, 'db', identifier),
+    RdsResourceId: identifier,
+    Type: 'RDS_INSTANCE' as const,
+    Role: 'READ_WRITE' as const,
+  };
+  if (instance === undefined) return { ...shared, TargetHealth: GONE };
+  const { address: Endpoint, port: Port } = instance;
+  return { ...shared, Endpoint, Port, TargetHealth: healthAnswer(health) };
+}
+
+const GONE = {
+  State: 'UNAVAILABLE' as const,
+  Reason: 'UNREACHABLE' as const,
+  Description: 'The configuration file does not declare this DB instance any more',
+};
+
+export const NOT_LISTENING: TargetHealth = {
+  state: 'UNAVAILABLE',
+  reason: 'PENDING_PROXY_CAPACITY',
+  detail: 'The proxy cannot listen on the address of its default endpoint',
+};
+
+function healthAnswer(health: TargetHealth) {
+  if (health.state !== 'UNAVAILABLE') return { State: health.state };
+  return { State: health.state, Reason: health.reason, Description: health.detail };
+}
+
+export function dbInstanceAnswer(instance: DBInstanceRecord, owner: SecretOwner) {
+  return {
+    DBInstanceIdentifier: instance.name,
+    DBInstanceClass: instance.instanceClass,
+    Engine: instance.engine,
+    DBInstanceStatus: 'available' as 'available' | 'deleting',
+    Endpoint: { Address: instance.address, Port: instance.port },
+    InstanceCreateTime: dateOf(instance.createdAt),
+    DbiResourceId: instance.id,
+    DBInstanceArn: arnOf(owner, 'db', instance.name),
+    TagList: tagList(instance.tags),
+  };
+}
+
+export function tagList(tags: ProxyRecord['tags']) {
+  return tags.map(({ Key, Value }) => ({ Key, Value }));
+}
+
+function dateOf(time: string | undefined): Date | undefined {
+  return time === undefined ? undefined : new Date(time);
+}

@@ -1,0 +1,147 @@
+/**
+ * The RDS API: AWS's Query protocol, version 2014-10-31. Knows who may ask, which operations there are and
+ * how answers are wrapped; what an operation does is in the file of its resource.
+ * https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/
+ */
+
+import { randomUUID } from 'node:crypto';
+import { Fault } from '../query/fault.ts';
+import { readForm } from '../query/form.ts';
+import { authenticate, type Principal } from '../query/signature.ts';
+import { element } from '../query/xml.ts';
+import { StateClosedError, StateError } from '../state/state-store.ts';
+import {
+  createDBProxyEndpoint,
+  deleteDBProxyEndpoint,
+  describeDBProxyEndpoints,
+  modifyDBProxyEndpoint,
+} from './endpoints.ts';
+import {
+  createDBInstance,
+  deleteDBInstance,
+  describeDBInstances,
+  modifyDBInstance,
+} from './instances.ts';
+import type { Operation, RdsContext } from './operation.ts';
+import { createDBProxy, deleteDBProxy, describeDBProxies, modifyDBProxy } from './proxies.ts';
+import { addTagsToResource, listTagsForResource, removeTagsFromResource } from './tags.ts';
+import {
+  deregisterDBProxyTargets,
+  describeDBProxyTargetGroups,
+  describeDBProxyTargets,
+  modifyDBProxyTargetGroup,
+  registerDBProxyTargets,
+} from './targets.ts';
+
+const VERSION = '2014-10-31';
+const NAMESPACE = `http://rds.amazonaws.com/doc/${VERSION}/`;
+const SERVICE = 'rds';
+
+/** By the name that a request has in `Action`. docs/api.md describes each, and a test compares. */
+export const OPERATIONS: ReadonlyMap<string, Operation> = new Map(
+  Object.entries({
+    AddTagsToResource: addTagsToResource,
+    CreateDBInstance: createDBInstance,
+    CreateDBProxy: createDBProxy,
+    CreateDBProxyEndpoint: createDBProxyEndpoint,
+    DeleteDBInstance: deleteDBInstance,
+    DeleteDBProxy: deleteDBProxy,
+    DeleteDBProxyEndpoint: deleteDBProxyEndpoint,
+    DeregisterDBProxyTargets: deregisterDBProxyTargets,
+    DescribeDBInstances: describeDBInstances,
+    DescribeDBProxies: describeDBProxies,
+    DescribeDBProxyEndpoints: describeDBProxyEndpoints,
+    DescribeDBProxyTargetGroups: describeDBProxyTargetGroups,
+    DescribeDBProxyTargets: describeDBProxyTargets,
+    ListTagsForResource: listTagsForResource,
+    ModifyDBInstance: modifyDBInstance,
+    ModifyDBProxy: modifyDBProxy,
+    ModifyDBProxyEndpoint: modifyDBProxyEndpoint,
+    ModifyDBProxyTargetGroup: modifyDBProxyTargetGroup,
+    RegisterDBProxyTargets: registerDBProxyTargets,
+    RemoveTagsFromResource: removeTagsFromResource,
+  }),
+);
+
+export interface RdsApiOptions extends RdsContext {
+  /** As the file has them now. */
+  readonly access: () => {
+    readonly allowAnonymous: boolean;
+    readonly principals: readonly Principal[];
+  };
+  /** Called with what is nobody's fault but ours. */
+  readonly onError: (error: unknown) => void;
+}
+
+/** Answers a `POST /`. */
+export async function answerRds(request: Request, options: RdsApiOptions): Promise<Response> {
+  const requestId = randomUUID();
+  try {
+    const body = await request.text();
+    await checkAccess(request, body, options);
+    const { action, result } = perform(body, request, options);
+    const metadata = element('ResponseMetadata', { RequestId: requestId });
+    const inner = element(`${action}Result`, result) + metadata;
+    return respond(200, requestId, wrap(`${action}Response`, inner));
+  } catch (error) {
+    const fault = faultOf(error, options);
+    const { code: Code, message: Message, type: Type } = fault;
+    const inner = element('Error', { Type, Code, Message }) + element('RequestId', requestId);
+    return respond(fault.status, requestId, wrap('ErrorResponse', inner));
+  }
+}
+
+async function checkAccess(request: Request, body: string, options: RdsApiOptions): Promise<void> {
+  const { allowAnonymous, principals } = options.access();
+  if (allowAnonymous) {
+    // Any page of the web may send a form to this machine, in the name of whoever looks at the page.
+    if (request.headers.has('origin') || request.headers.has('sec-fetch-site')) {
+      throw new Fault('AccessDenied', 'Requests of web pages are not allowed anonymously.');
+    }
+    return;
+  }
+  const { method, headers } = request;
+  const { pathname: path } = new URL(request.url);
+  const scope = { region: options.state.owner.region, service: SERVICE };
+  await authenticate({ method, path, headers, body }, scope, principals, Date.now());
+}
+
+function perform(body: string, request: Request, context: RdsContext) {
+  if (new URL(request.url).search !== '') {
+    throw new Fault('MalformedQueryString', 'Parameters belong into the body of the request.');
+  }
+  const { Action: action, Version: version, ...parameters } = readForm(body);
+  if (typeof action !== 'string' || action === '') {
+    throw new Fault('MissingAction', 'The request is missing an action: the parameter Action.');
+  }
+  const run = version === VERSION ? OPERATIONS.get(action) : undefined;
+  if (run === undefined) {
+    const message = `Could not find operation ${action} for version ${String(version)}`;
+    throw new Fault('InvalidAction', message);
+  }
+  return { action, result: run(parameters, context) };
+}
+
+function faultOf(error: unknown, { onError }: RdsApiOptions): Fault {
+  if (error instanceof Fault) return error;
+  if (error instanceof StateClosedError)
+    return new Fault('ServiceUnavailable', 'Berth is stopping.');
+  onError(error);
+  if (error instanceof StateError) {
+    return new Fault('ServiceUnavailable', 'The change could not be kept, so nothing has changed.');
+  }
+  return new Fault('InternalFailure', 'The request failed because of an unknown error.');
+}
+
+function wrap(name: string, inner: string): string {
+  return `<?xml version="1.0" encoding="UTF-8"?>\n<${name} xmlns="${NAMESPACE}">${inner}</${name}>\n`;
+}
+
+function respond(status: number, requestId: string, body: string): Response {
+  const headers = {
+    'Content-Type': 'text/xml',
+    'Cache-Control': 'no-store',
+    'x-amzn-RequestId': requestId,
+  };
+  return new Response(body, { status, headers });
+}

@@ -1,0 +1,67 @@
+/** An operation of the RDS API: what it takes, and what it does. */
+
+import type { z } from 'zod';
+import { Fault, type FaultCode } from '../query/fault.ts';
+import type { FormTree } from '../query/form.ts';
+import type { XmlValue } from '../query/xml.ts';
+import type { DesiredState, KnownInstance, KnownProxy } from '../state/desired-state.ts';
+import type { ProxyObservation } from './answers.ts';
+import { readParameters } from './parameters.ts';
+
+export interface RdsContext {
+  readonly state: DesiredState;
+  /** Undefined when no proxy of that name runs. */
+  readonly observe: (proxy: string) => ProxyObservation | undefined;
+}
+
+/** Returns the members of the result; throws `Fault`. */
+export type Operation = (
+  tree: FormTree,
+  context: RdsContext,
+) => { readonly [name: string]: XmlValue };
+
+export function operation<Schema extends z.ZodType>(
+  schema: Schema,
+  run: (parameters: z.output<Schema>, context: RdsContext) => { readonly [name: string]: XmlValue },
+): Operation {
+  return (tree, context) => run(readParameters(schema, tree), context);
+}
+
+/** Names are compared as the data plane does: `Orders` is another one than `orders`. */
+export function findProxy({ state }: RdsContext, name: string): KnownProxy {
+  const found = state.proxies.find(({ record }) => record.name === name);
+  if (found !== undefined) return found;
+  throw new Fault('DBProxyNotFoundFault', `DB proxy ${name} was not found.`);
+}
+
+/** One that the API may change. */
+export function findOwnProxy(context: RdsContext, name: string): KnownProxy['record'] {
+  const { record, isDeclared } = findProxy(context, name);
+  if (isDeclared) throw declared('InvalidDBProxyStateFault', `DB proxy ${name}`);
+  return record;
+}
+
+export function findInstance({ state }: RdsContext, name: string): KnownInstance {
+  const found = state.instances.find(({ record }) => record.name === name);
+  if (found !== undefined) return found;
+  throw new Fault('DBInstanceNotFound', `DBInstance ${name} not found.`);
+}
+
+/** One that the API may change. */
+export function findOwnInstance(context: RdsContext, name: string): KnownInstance['record'] {
+  const { record, isDeclared } = findInstance(context, name);
+  if (isDeclared) throw declared('InvalidDBInstanceState', `DB instance ${name}`);
+  return record;
+}
+
+/** What a file declares only the file changes; at its next reading it would be as before. */
+export function declared(code: FaultCode, what: string): Fault {
+  return new Fault(
+    code,
+    `${what} is declared in the configuration file, so it can be changed only there.`,
+  );
+}
+
+export function now(): string {
+  return new Date().toISOString();
+}

@@ -1,0 +1,123 @@
+/**
+ * What Berth needs to know and RDS has no parameter for is said by tags, which every tool can send as it
+ * is. A tag takes effect with the call that sets or removes it.
+ */
+
+import { isIPv6 } from 'node:net';
+import { targetAddress } from '../../proxy/settings.ts';
+import {
+  isHost,
+  isTooLong,
+  overlaps,
+  parseListenAddress,
+  parseTcpAddress,
+} from '../listen-address.ts';
+import { Fault } from '../query/fault.ts';
+import { freeListen } from '../state/endpoint-addresses.ts';
+import type { EngineFamily } from '../state/engine-families.ts';
+import { type DBInstanceRecord, type Tag, TLS_MODES } from '../state/records.ts';
+import type { RdsContext } from './operation.ts';
+
+const PREFIX = 'berth:';
+/** Of a proxy, for its default endpoint, or of an endpoint: where it listens. */
+const LISTEN = 'berth:listen';
+/** Of a DB instance: the host, or the folder of a Unix socket, where the database is. */
+const ADDRESS = 'berth:address';
+/** Of a DB instance: as `Tls.Mode` in the configuration file. */
+const TLS_MODE = 'berth:tls-mode';
+
+const OWN_TAGS = {
+  endpoint: [LISTEN],
+  instance: [ADDRESS, TLS_MODE],
+  group: [],
+} as const satisfies Record<string, readonly string[]>;
+
+/** Refuses tags of Berth that a resource does not have; a typing error would go unnoticed. */
+export function checkOwnTags(tags: readonly Tag[], what: keyof typeof OWN_TAGS): void {
+  const known: readonly string[] = OWN_TAGS[what];
+  const unknown = tags.find(({ Key }) => Key.startsWith(PREFIX) && !known.includes(Key));
+  if (unknown === undefined) return;
+  const hint = known.length === 0 ? 'there is none for it' : `known for it: ${known.join(', ')}`;
+  throw invalid(`The tag ${unknown.Key} means nothing here; ${hint}.`);
+}
+
+/**
+ * Where an endpoint listens: what its tag says, otherwise `current` if that is from the range, otherwise
+ * the first free address of the range.
+ */
+export function listenOf(
+  tags: readonly Tag[],
+  family: EngineFamily,
+  { state }: RdsContext,
+  current?: { readonly listen: string; readonly tags: readonly Tag[] },
+): string {
+  checkOwnTags(tags, 'endpoint');
+  const asked = valueIn(tags, LISTEN);
+  const others = state.proxies
+    .flatMap(({ record }) => [record.listen, ...record.endpoints.map(({ listen }) => listen)])
+    .filter((listen) => listen !== current?.listen);
+  if (asked !== undefined) return checkListen(asked, others);
+  if (current !== undefined && valueIn(current.tags, LISTEN) === undefined) return current.listen;
+  const range = state.endpointRange;
+  const free = range && freeListen(range, family, new Set(others));
+  if (free !== undefined) return free;
+  throw new Fault(
+    'InsufficientAvailableIPsInSubnetFault',
+    'Every address of Api.EndpointRange is taken.',
+  );
+}
+
+function checkListen(asked: string, others: readonly string[]): string {
+  const address = parseTcpAddress(asked);
+  if (address === undefined || address.port === 0) {
+    throw invalid(`The tag ${LISTEN} must be host:port, for example 127.0.0.1:6432.`);
+  }
+  const isTaken = others.some((other) => {
+    const taken = parseListenAddress(other);
+    return taken !== undefined && overlaps(taken, address);
+  });
+  if (isTaken) throw invalid(`The tag ${LISTEN}: another endpoint listens on ${asked}.`);
+  return asked;
+}
+
+/** Where a database is and how it is spoken to. */
+export function placeOf(
+  tags: readonly Tag[],
+  { port, engine }: Pick<DBInstanceRecord, 'port' | 'engine'>,
+): Pick<DBInstanceRecord, 'address' | 'tlsMode'> {
+  checkOwnTags(tags, 'instance');
+  const address = valueIn(tags, ADDRESS);
+  if (address === undefined) {
+    throw invalid(
+      `The tag ${ADDRESS} must say where the database is: Berth registers databases, and creates none.`,
+    );
+  }
+  const isFolder = address.startsWith('/');
+  if (!isFolder && !isHost(address) && !isIPv6(address)) {
+    throw invalid(`The tag ${ADDRESS} must be a host name, an IP address or a folder.`);
+  }
+  const target = targetAddress({ Address: address, Port: port });
+  if ('socketPath' in target && isTooLong(target)) {
+    throw invalid(`The tag ${ADDRESS} is too long for a Unix socket of ${engine}.`);
+  }
+  const mode = valueIn(tags, TLS_MODE) ?? 'prefer';
+  const tlsMode = TLS_MODES.find((each) => each === mode);
+  if (tlsMode === undefined) {
+    throw invalid(`The tag ${TLS_MODE} must be one of ${TLS_MODES.join(', ')}.`);
+  }
+  return { address, tlsMode };
+}
+
+/** `added` over `tags`, in the order in which they came. */
+export function withTags(tags: readonly Tag[], added: readonly Tag[]): readonly Tag[] {
+  const merged = new Map([...tags, ...added].map((tag) => [tag.Key, tag]));
+  return [...merged.values()];
+}
+
+function valueIn(tags: readonly Tag[], key: string): string | undefined {
+  return tags.find(({ Key }) => Key === key)?.Value;
+}
+
+function invalid(message: string): Fault {
+  return new Fault('InvalidParameterValue', message);
+}

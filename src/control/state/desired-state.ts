@@ -1,0 +1,235 @@
+/**
+ * Desired state as a whole: what the configuration file declares, and what the API has made. Names and
+ * addresses are unique across both. What comes out is one snapshot for the data plane. A change of either
+ * part is applied at once, by whoever is told of the new snapshot.
+ */
+
+import type { DBInstance, DBProxy, Snapshot, UserAuth } from '../../proxy/snapshot.ts';
+import { type Configuration, DEFAULT_POOL_CONFIG, idleShare } from '../config-file.ts';
+import { ConfigurationError, type Path } from '../configuration-error.ts';
+import { overlaps, parseListenAddress } from '../listen-address.ts';
+import { dbProxySchema } from '../schema.ts';
+import { matchesArn } from '../secret-arn.ts';
+import { declaredInstance, declaredProxy } from './declared.ts';
+import type { AddressRange } from './endpoint-addresses.ts';
+import type { DBInstanceRecord, PoolConfigRecord, ProxyRecord } from './records.ts';
+import type { Change, StateStore } from './state-store.ts';
+
+/** `isDeclared`: by the file, which alone may change it. */
+export interface Known<StoredRecord> {
+  readonly record: StoredRecord;
+  readonly isDeclared: boolean;
+}
+
+export type KnownProxy = Known<ProxyRecord>;
+export type KnownInstance = Known<DBInstanceRecord>;
+
+/** Of a proxy of which nothing is said. */
+const MAX_CLIENT_CONNECTIONS = dbProxySchema.shape.MaxClientConnections.parse(undefined);
+
+export class DesiredState {
+  private readonly store: StateStore;
+  private readonly apply: (state: DesiredState) => void;
+  private configuration: Configuration;
+
+  /**
+   * Throws `ConfigurationError` when what `file` declares clashes with what the API has made. `apply` is
+   * called after each change of the API, and must not throw.
+   */
+  constructor(options: {
+    readonly store: StateStore;
+    readonly file: string;
+    readonly configuration: Configuration;
+    readonly apply: (state: DesiredState) => void;
+  }) {
+    this.store = options.store;
+    this.apply = options.apply;
+    this.configuration = options.configuration;
+    this.declare(options.file, options.configuration);
+  }
+
+  /** Takes another configuration file. Throws `ConfigurationError`, and then nothing has changed. */
+  declare(file: string, configuration: Configuration): void {
+    const clashes = [...findClashes(configuration, this.storedProxies, this.storedInstances)];
+    if (clashes.length > 0) {
+      const problems = clashes.map(({ path, text }) => ({ line: undefined, path, text }));
+      throw new ConfigurationError(file, problems);
+    }
+    this.configuration = configuration;
+  }
+
+  get owner(): Configuration['owner'] {
+    return this.configuration.owner;
+  }
+
+  /** Where endpoints get their addresses; undefined when there is no API to make any. */
+  get endpointRange(): AddressRange | undefined {
+    return this.configuration.api?.endpointRange;
+  }
+
+  get hasOwnProxies(): boolean {
+    return this.storedProxies.length > 0;
+  }
+
+  /** By name. */
+  get proxies(): readonly KnownProxy[] {
+    const { snapshot } = this.configuration;
+    const declared = snapshot.DBProxies.map((proxy) => known(declaredProxy(proxy), true));
+    const stored = this.storedProxies.map((record) => known(record, false));
+    return byName([...declared, ...stored]);
+  }
+
+  /** By identifier. */
+  get instances(): readonly KnownInstance[] {
+    const declared = this.configuration.instances.map((each) =>
+      known(declaredInstance(each), true),
+    );
+    const stored = this.storedInstances.map((record) => known(record, false));
+    return byName([...declared, ...stored]);
+  }
+
+  /** Of proxies without a target there is nothing in it: they have nothing to serve. */
+  get snapshot(): Snapshot {
+    const { snapshot } = this.configuration;
+    const made = this.storedProxies.flatMap((record) => this.toProxy(record));
+    return { ...snapshot, DBProxies: [...snapshot.DBProxies, ...made] };
+  }
+
+  /** Where the proxy at `index` of the snapshot comes from, for people. */
+  placeOf(index: number): string {
+    const { DBProxies } = this.configuration.snapshot;
+    if (index < DBProxies.length) return `DBProxies[${index}]`;
+    return `the DB proxy ${this.snapshot.DBProxies[index]?.DBProxyName}, made by the API`;
+  }
+
+  /** Kept for good, then applied. Throws `StateError`, and then nothing has changed. */
+  commit(...changes: readonly Change[]): void {
+    this.store.commit(changes);
+    this.apply(this);
+  }
+
+  private get storedProxies(): readonly ProxyRecord[] {
+    return this.store.records.filter((record) => record.kind === 'proxy');
+  }
+
+  private get storedInstances(): readonly DBInstanceRecord[] {
+    return this.store.records.filter((record) => record.kind === 'db-instance');
+  }
+
+  private toProxy(record: ProxyRecord): readonly DBProxy[] {
+    const [target] = record.targetGroup.targets.flatMap((name) => this.toInstance(name));
+    if (target === undefined) return [];
+    const { config } = record.targetGroup;
+    const endpoints = [{ name: 'default', listen: record.listen }, ...record.endpoints];
+    return [
+      {
+        DBProxyName: record.name,
+        EngineFamily: record.engineFamily,
+        RequireTLS: record.requireTls,
+        IdleClientTimeout: record.idleClientTimeout,
+        MaxClientConnections: MAX_CLIENT_CONNECTIONS,
+        Replication: 'passthrough',
+        NotificationFanOut: true,
+        Auth: record.auth.map((auth) => this.toAuth(auth)),
+        Target: target,
+        ConnectionPoolConfig: { ...DEFAULT_POOL_CONFIG, ...poolSettings(config) },
+        Endpoints: endpoints.map(({ name, listen }) => ({
+          DBProxyEndpointName: name,
+          Listen: addressOf(listen),
+        })),
+      },
+    ];
+  }
+
+  /** A secret that does not exist stays as it was written: whoever reads it finds none. */
+  private toAuth({ AuthScheme, SecretArn, ...auth }: ProxyRecord['auth'][number]): UserAuth {
+    const { owner, snapshot } = this.configuration;
+    const secret = snapshot.Secrets.find(({ Name }) => matchesArn(Name, SecretArn, owner));
+    const { IAMAuth, ClientPasswordAuthType } = auth;
+    return { AuthScheme, IAMAuth, ClientPasswordAuthType, SecretArn: secret?.Name ?? SecretArn };
+  }
+
+  private toInstance(name: string): readonly DBInstance[] {
+    const declared = this.configuration.instances.find(
+      (each) => each.DBInstanceIdentifier === name,
+    );
+    if (declared !== undefined) return [declared];
+    const stored = this.storedInstances.find((record) => record.name === name);
+    return stored === undefined ? [] : [instanceOf(stored)];
+  }
+}
+
+/** What RDS Proxy has for a target group, complete. */
+export function poolSettings(config: PoolConfigRecord) {
+  const usual = DEFAULT_POOL_CONFIG;
+  const { MaxConnectionsPercent = usual.MaxConnectionsPercent } = config;
+  return {
+    MaxConnectionsPercent,
+    MaxIdleConnectionsPercent: config.MaxIdleConnectionsPercent ?? idleShare(MaxConnectionsPercent),
+    ConnectionBorrowTimeout: config.ConnectionBorrowTimeout ?? usual.ConnectionBorrowTimeout,
+    InitQuery: config.InitQuery,
+  };
+}
+
+function instanceOf(record: DBInstanceRecord): DBInstance {
+  const { address: Address, port: Port, tlsMode: Mode } = record;
+  const nothing = { CA: undefined, Certificate: undefined, PrivateKey: undefined };
+  return {
+    DBInstanceIdentifier: record.name,
+    Engine: record.engine,
+    Endpoint: { Address, Port },
+    Tls: { Mode, ...nothing, MinProtocolVersion: 'TLSv1.2' },
+  };
+}
+
+function known<StoredRecord>(record: StoredRecord, isDeclared: boolean): Known<StoredRecord> {
+  return { record, isDeclared };
+}
+
+function byName<StoredRecord extends { readonly name: string }>(
+  items: readonly Known<StoredRecord>[],
+): readonly Known<StoredRecord>[] {
+  return items.toSorted((a, b) => (a.record.name < b.record.name ? -1 : 1));
+}
+
+/** Of a record, so it has been found to be one. */
+function addressOf(listen: string) {
+  const address = parseListenAddress(listen);
+  if (address === undefined) throw new Error('a record has an address that is none');
+  return address;
+}
+
+const TAKEN = 'must not be what the management API has given to';
+
+function* findClashes(
+  { snapshot, instances }: Configuration,
+  storedProxies: readonly ProxyRecord[],
+  storedInstances: readonly DBInstanceRecord[],
+): Generator<{ readonly path: Path; readonly text: string }> {
+  const isProxy = new Set(storedProxies.map(({ name }) => name));
+  const isInstance = new Set(storedInstances.map(({ name }) => name));
+  const endpoints = storedProxies.flatMap((proxy) => [
+    { name: `the proxy ${proxy.name}`, endpoint: undefined, listen: proxy.listen },
+    ...proxy.endpoints.map(({ name, listen }) => ({
+      name: `the endpoint ${name}`,
+      endpoint: name,
+      listen,
+    })),
+  ]);
+  for (const [index, { DBInstanceIdentifier: name }] of instances.entries()) {
+    if (!isInstance.has(name)) continue;
+    yield { path: ['DBInstances', index], text: `${TAKEN} the DB instance ${name}` };
+  }
+  for (const [index, proxy] of snapshot.DBProxies.entries()) {
+    const path = ['DBProxies', index];
+    if (isProxy.has(proxy.DBProxyName)) {
+      yield { path, text: `${TAKEN} the proxy ${proxy.DBProxyName}` };
+    }
+    for (const { DBProxyEndpointName, Listen } of proxy.Endpoints) {
+      const same = endpoints.find(({ endpoint }) => endpoint === DBProxyEndpointName);
+      const near = endpoints.find(({ listen }) => overlaps(addressOf(listen), Listen));
+      if (same !== undefined) yield { path, text: `has a name that ${same.name} has, too` };
+      if (near !== undefined) yield { path, text: `listens where ${near.name} does, too` };
+    }
+  }
+}

@@ -1,0 +1,114 @@
+/**
+ * What the management API makes, as it is kept: one record per proxy, with its target group and its
+ * endpoints, and one per DB instance. Plain JSON, checked again when it is read. What the configuration
+ * file declares is shown to the API in the same form, and never kept.
+ */
+
+import { z } from 'zod';
+
+/** What the API takes; `verify-ca` needs a file, so only the file has it. */
+export const TLS_MODES = ['disable', 'prefer', 'require', 'verify-full'] as const;
+
+const text = z.string();
+const texts = z.array(text).readonly();
+const time = z.iso.datetime();
+
+const tag = z.strictObject({ Key: text, Value: text }).readonly();
+const tags = z.array(tag).readonly();
+
+const auth = z
+  .strictObject({
+    AuthScheme: z.literal('SECRETS'),
+    /** As it was given; which secret it means is found out when the snapshot is made. */
+    SecretArn: text,
+    IAMAuth: z.literal('DISABLED'),
+    ClientPasswordAuthType: z.enum(['POSTGRES_SCRAM_SHA_256', 'POSTGRES_MD5']),
+    Description: text.optional(),
+    UserName: text.optional(),
+  })
+  .readonly();
+
+/** What is absent has its default. */
+const poolConfig = z
+  .strictObject({
+    MaxConnectionsPercent: z.int().optional(),
+    MaxIdleConnectionsPercent: z.int().optional(),
+    ConnectionBorrowTimeout: z.int().optional(),
+    InitQuery: text.optional(),
+  })
+  .readonly();
+
+const targetGroup = z
+  .strictObject({
+    id: text,
+    config: poolConfig,
+    /** Identifiers of DB instances. */
+    targets: texts,
+    /** Undefined for what the file declares, here and below. */
+    createdAt: time.optional(),
+    updatedAt: time.optional(),
+    tags,
+  })
+  .readonly();
+
+const endpoint = z
+  .strictObject({
+    id: text,
+    name: text,
+    vpcSubnetIds: texts,
+    vpcSecurityGroupIds: texts,
+    /** `host:port`, or the path of a Unix socket. */
+    listen: text,
+    createdAt: time.optional(),
+    tags,
+  })
+  .readonly();
+
+const proxy = z
+  .strictObject({
+    kind: z.literal('proxy'),
+    /** The tail of the ARN. */
+    id: text,
+    name: text,
+    engineFamily: z.enum(['POSTGRESQL']),
+    roleArn: text.optional(),
+    vpcSubnetIds: texts,
+    vpcSecurityGroupIds: texts,
+    auth: z.array(auth).readonly(),
+    requireTls: z.boolean(),
+    idleClientTimeout: z.int(),
+    /** Where the default endpoint listens. */
+    listen: text,
+    createdAt: time.optional(),
+    updatedAt: time.optional(),
+    tags,
+    targetGroup,
+    endpoints: z.array(endpoint).readonly(),
+  })
+  .readonly();
+
+const dbInstance = z
+  .strictObject({
+    kind: z.literal('db-instance'),
+    /** `DbiResourceId`. */
+    id: text,
+    name: text,
+    engine: z.enum(['postgres']),
+    instanceClass: text.optional(),
+    address: text,
+    port: z.int(),
+    tlsMode: z.enum([...TLS_MODES, 'verify-ca']),
+    createdAt: time.optional(),
+    tags,
+  })
+  .readonly();
+
+export const stateRecord = z.discriminatedUnion('kind', [proxy, dbInstance]);
+
+export type Tag = z.output<typeof tag>;
+export type AuthRecord = z.output<typeof auth>;
+export type PoolConfigRecord = z.output<typeof poolConfig>;
+export type EndpointRecord = z.output<typeof endpoint>;
+export type ProxyRecord = z.output<typeof proxy>;
+export type DBInstanceRecord = z.output<typeof dbInstance>;
+export type StateRecord = z.output<typeof stateRecord>;
