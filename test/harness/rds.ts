@@ -27,6 +27,16 @@ export function randomRange(): string {
   return `127.${part()}.${part()}.0/24`;
 }
 
+/** What all commands of the SDK have in common. */
+export interface RdsCommand {
+  readonly input: object;
+}
+
+/** For tests that send one command like another; the answer's type is lost. */
+export function sendTo(client: RDSClient, command: RdsCommand): Promise<unknown> {
+  return client.send(command as never);
+}
+
 /** What an operation is refused with. */
 export async function faultOf(answer: Promise<unknown>) {
   const error: unknown = await answer.then(

@@ -150,6 +150,7 @@ function faultOf(issue: z.core.$ZodIssue | undefined, tree: FormTree): Fault {
 /** List items are reached by another way than in the form, and are never missing themselves. */
 function isMissing(path: readonly string[], tree: FormTree): boolean {
   const last = path.at(-1) ?? '';
+  if (/^\d+$/.test(last)) return false;
   let place: FormTree | string | undefined = tree;
   for (const step of path.slice(0, -1)) {
     if (place === undefined || typeof place === 'string') return false;
