@@ -179,6 +179,15 @@ describe('a proxy made through the API', () => {
     expect(await targetOf('defaults')).toBeUndefined();
   });
 
+  test('requires TLS unless it is asked not to, where others than this machine can come', async () => {
+    const Tags = [{ Key: 'berth:listen', Value: '10.255.255.1:5432' }];
+    const { DBProxy } = await rds().send(newProxy('public', { Tags }));
+    expect(DBProxy?.RequireTLS).toBe(true);
+    await rds().send(new DeleteDBProxyCommand({ DBProxyName: 'public' }));
+    const asked = await rds().send(newProxy('public', { Tags, RequireTLS: false }));
+    expect(asked.DBProxy?.RequireTLS).toBe(false);
+  });
+
   test('is changed while clients are connected, and they stay', async () => {
     const host = await servingProxy('changing');
     using client = await login(host);

@@ -4,7 +4,8 @@
  * https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/CommonErrors.html
  */
 
-const STATUSES = {
+/** docs/api.md describes each, and a test compares. */
+export const FAULT_STATUSES = {
   // Of all APIs.
   AccessDenied: 403,
   IncompleteSignature: 400,
@@ -41,7 +42,7 @@ const STATUSES = {
   InvalidSubnet: 400,
 } as const;
 
-export type FaultCode = keyof typeof STATUSES;
+export type FaultCode = keyof typeof FAULT_STATUSES;
 
 export class Fault extends Error {
   readonly code: FaultCode;
@@ -53,7 +54,7 @@ export class Fault extends Error {
   }
 
   get status(): number {
-    return STATUSES[this.code];
+    return FAULT_STATUSES[this.code];
   }
 
   /** Whose fault it is, as AWS words it. */

@@ -114,12 +114,12 @@ function perform(body: string, request: Request, context: RdsContext) {
   if (typeof action !== 'string' || action === '') {
     throw new Fault('MissingAction', 'The request is missing an action: the parameter Action.');
   }
-  const run = version === VERSION ? OPERATIONS.get(action) : undefined;
-  if (run === undefined) {
+  const operation = version === VERSION ? OPERATIONS.get(action) : undefined;
+  if (operation === undefined) {
     const message = `Could not find operation ${action} for version ${String(version)}`;
     throw new Fault('InvalidAction', message);
   }
-  return { action, result: run(parameters, context) };
+  return { action, result: operation.run(parameters, context) };
 }
 
 function faultOf(error: unknown, { onError }: RdsApiOptions): Fault {

@@ -14,17 +14,23 @@ export interface RdsContext {
   readonly observe: (proxy: string) => ProxyObservation | undefined;
 }
 
-/** Returns the members of the result; throws `Fault`. */
-export type Operation = (
-  tree: FormTree,
-  context: RdsContext,
-) => { readonly [name: string]: XmlValue };
+type Result = { readonly [name: string]: XmlValue };
 
-export function operation<Schema extends z.ZodType>(
+export interface Operation {
+  /** The names of what it takes. docs/api.md describes each, and a test compares. */
+  readonly parameters: readonly string[];
+  /** Returns the members of the result; throws `Fault`. */
+  run(tree: FormTree, context: RdsContext): Result;
+}
+
+export function operation<Schema extends z.ZodObject>(
   schema: Schema,
-  run: (parameters: z.output<Schema>, context: RdsContext) => { readonly [name: string]: XmlValue },
+  perform: (parameters: z.output<Schema>, context: RdsContext) => Result,
 ): Operation {
-  return (tree, context) => run(readParameters(schema, tree), context);
+  return {
+    parameters: Object.keys(schema.shape),
+    run: (tree, context) => perform(readParameters(schema, tree), context),
+  };
 }
 
 /** Names are compared as the data plane does: `Orders` is another one than `orders`. */

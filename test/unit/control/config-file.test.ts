@@ -691,10 +691,39 @@ const BAD: readonly (readonly [string, string, string])[] = [
   ['DBInstances:', 'Api: {}\nDBInstances:', '1  Api.Listen: is required'],
   [
     'DBInstances:',
+    'Api: { Listen: 127.0.0.1:1, EndpointRange: 127.1.0.0/31 }\nDBInstances:',
+    '1  Api.EndpointRange: must be an IPv4 range such as 127.1.0.0/16, from /8 to /30, got "127.1.0.0/31"',
+  ],
+  [
+    'DBInstances:',
+    'Api: { Listen: 127.0.0.1:1, Principals: [{ AccessKeyId: a, SecretAccessKey: s }] }\nDBInstances:',
+    '1  Api.Principals[0].AccessKeyId: must be 4 to 128 letters and digits, got "a"',
+  ],
+  [
+    'DBInstances:',
+    'Api: { Listen: 127.0.0.1:1, Principals: [{ AccessKeyId: AKIA, SecretAccessKey: 12345 }] }\nDBInstances:',
+    '1  Api.Principals[0].SecretAccessKey: must be text',
+  ],
+  [
+    'DBInstances:',
     'Api: { Listen: 127.0.0.1:6432 }\nDBInstances:',
     '12  DBProxies[0].Listen: must not be an address that Api.Listen listens on, got "127.0.0.1:6432"',
   ],
 ];
+
+describe('a file without proxies', () => {
+  test('needs an API that can make some', () => {
+    expect(refusal('Region: us-east-1\nDBProxies: []\n')).toBe(
+      'berth.yaml:2  DBProxies: must have 1 to 1000 items, as without an Api none can be made later',
+    );
+    const { snapshot, api } = parse(
+      'Api: { Listen: 127.0.0.1:1, Principals: [{ AccessKeyId: AKIA, SecretAccessKey: s }] }\n',
+    );
+    expect(snapshot).toMatchObject({ DBProxies: [], Secrets: [] });
+    expect(api).toMatchObject({ principals: [{ AccessKeyId: 'AKIA' }] });
+    expect(JSON.stringify(api)).toContain('"SecretAccessKey":"[secret]"');
+  });
+});
 
 describe('a bad file', () => {
   test.each(BAD)('%s -> %s', (from, to, message) => {

@@ -20,7 +20,7 @@ class Watched {
   sees: Observation | undefined = GOOD;
   /** Wheel times at which looks began. */
   readonly looks: number[] = [];
-  #answer: ((observation: Observation) => void) | undefined;
+  #answer: ((observation: Observation | undefined) => void) | undefined;
 
   constructor() {
     this.monitor = new Monitor({
@@ -33,7 +33,7 @@ class Watched {
     });
   }
 
-  #probe(): Promise<Observation> {
+  #probe(): Promise<Observation | undefined> {
     this.looks.push(this.wheel.now);
     if (this.sees !== undefined) return Promise.resolve(this.sees);
     return new Promise((resolve) => {
@@ -41,7 +41,7 @@ class Watched {
     });
   }
 
-  answer(observation: Observation): void {
+  answer(observation: Observation | undefined): void {
     this.#answer?.(observation);
   }
 
@@ -64,6 +64,35 @@ class Watched {
     );
   }
 }
+
+test('says how the target is, in the words of RDS Proxy', async () => {
+  const watched = new Watched();
+  expect(watched.monitor.health).toEqual({ state: 'REGISTERING' });
+  watched.sees = AWAY;
+  await watched.start();
+  expect(watched.monitor.health).toEqual({
+    state: 'UNAVAILABLE',
+    reason: 'UNREACHABLE',
+    detail: 'refused',
+  });
+  watched.sees = GOOD;
+  await watched.pass(1_000);
+  expect(watched.monitor.health).toEqual({ state: 'AVAILABLE' });
+});
+
+test('says so when there was no room for a first look', async () => {
+  const watched = new Watched();
+  watched.sees = undefined;
+  await watched.start();
+  expect(watched.monitor.health).toEqual({ state: 'REGISTERING' });
+  watched.answer(undefined);
+  await watched.pass(0);
+  expect(watched.monitor.health).toEqual({
+    state: 'UNAVAILABLE',
+    reason: 'PENDING_PROXY_CAPACITY',
+    detail: 'DBProxy Target is waiting for proxy to scale to desired capacity',
+  });
+});
 
 test('looks every 10 s at a target that answers, and every second at one that does not', async () => {
   const watched = new Watched();
