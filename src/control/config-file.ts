@@ -331,7 +331,7 @@ function toProxy(proxy: FileProxy, file: File, instances: readonly DBInstance[])
 }
 
 /** MariaDB itself has no caching_sha2_password, and not all of its clients do. */
-const USUAL_AUTH_TYPES: Readonly<Record<EngineName, ClientPasswordAuthType>> = {
+export const USUAL_AUTH_TYPES: Readonly<Record<EngineName, ClientPasswordAuthType>> = {
   postgres: 'POSTGRES_SCRAM_SHA_256',
   mysql: 'MYSQL_CACHING_SHA2_PASSWORD',
   mariadb: 'MYSQL_NATIVE_PASSWORD',

@@ -206,7 +206,11 @@ const databaseTls = mapping({
     error: 'has no effect when Mode is disable',
   });
 
-const PORTS: Readonly<Record<EngineName, number>> = { postgres: 5432, mysql: 3306, mariadb: 3306 };
+export const ENGINE_PORTS: Readonly<Record<EngineName, number>> = {
+  postgres: 5432,
+  mysql: 3306,
+  mariadb: 3306,
+};
 
 export const engineSchema = oneOf(['postgres', 'mysql', 'mariadb']);
 
@@ -218,7 +222,7 @@ export const dbInstanceSchema = mapping({
 })
   .transform(({ Endpoint: { Address, Port }, ...instance }) => ({
     ...instance,
-    Endpoint: { Address, Port: Port ?? PORTS[instance.Engine] },
+    Endpoint: { Address, Port: Port ?? ENGINE_PORTS[instance.Engine] },
   }))
   .refine(
     (instance) => {

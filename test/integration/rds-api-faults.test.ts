@@ -305,7 +305,6 @@ describe('parameters', () => {
   const invalid: [string, () => RdsCommand, string][] = [
     ['a name', () => proxy({ DBProxyName: '1-a' }), 'DBProxyName'],
     ['a family', () => proxy({ EngineFamily: 'SQLSERVER' }), 'EngineFamily'],
-    ['MySQL', () => proxy({ EngineFamily: 'MYSQL' }), 'not supported yet'],
     ['a role', () => proxy({ RoleArn: 'short' }), 'RoleArn'],
     ['IAM', () => proxy({ Auth: [{ SecretArn: 'a', IAMAuth: 'REQUIRED' }] }), 'not supported yet'],
     ['IAM alone', () => proxy({ DefaultAuthScheme: 'IAM_AUTH' }), 'not supported yet'],
@@ -343,7 +342,11 @@ describe('parameters', () => {
       () => group({ SessionPinningFilters: ['EXCLUDE_VARIABLE_SETS'] }),
       'EngineFamily MYSQL',
     ],
-    ['an engine', () => instance({ Engine: 'mysql' }), 'mysql is not supported yet'],
+    [
+      'an engine',
+      () => instance({ Engine: 'oracle-ee' }),
+      'must be one of postgres, mysql, mariadb',
+    ],
     ['a port', () => instance({ Port: 65_536 }), 'must be between 1 and 65535'],
     ['no address', () => instance({ Tags: [] }), 'berth:address'],
     ['a host', () => instance({ Tags: [{ Key: 'berth:address', Value: 'a b' }] }), 'host name'],

@@ -40,6 +40,7 @@ export function dbProxyAnswer(
   owner: SecretOwner,
   observation: ProxyObservation | undefined,
 ) {
+  const { usualAuthType } = ENGINE_FAMILIES[proxy.engineFamily];
   return {
     DBProxyName: proxy.name,
     DBProxyArn: arnOf(owner, 'db-proxy', proxy.id),
@@ -48,7 +49,10 @@ export function dbProxyAnswer(
     VpcSecurityGroupIds: [...proxy.vpcSecurityGroupIds],
     VpcSubnetIds: [...proxy.vpcSubnetIds],
     DefaultAuthScheme: 'NONE',
-    Auth: proxy.auth.map((auth) => ({ ...auth })),
+    Auth: proxy.auth.map((auth) => ({
+      ...auth,
+      ClientPasswordAuthType: auth.ClientPasswordAuthType ?? usualAuthType,
+    })),
     RoleArn: proxy.roleArn,
     Endpoint: endpointText(proxy.listen, proxy),
     RequireTLS: proxy.requireTls,
@@ -106,7 +110,7 @@ export function targetGroupAnswer(proxy: ProxyRecord, owner: SecretOwner) {
     TargetGroupArn: arnOf(owner, 'target-group', id),
     IsDefault: true,
     Status: 'available',
-    ConnectionPoolConfig: { ...poolSettings(config), SessionPinningFilters: [] as string[] },
+    ConnectionPoolConfig: poolSettings(config),
     CreatedDate: dateOf(createdAt),
     UpdatedDate: dateOf(updatedAt),
   };

@@ -4,6 +4,7 @@
  */
 
 import { Fault } from '../query/fault.ts';
+import { ENGINE_PORTS } from '../schema.ts';
 import { newId } from '../state/arns.ts';
 import type { DBInstanceRecord } from '../state/records.ts';
 import type { Change } from '../state/state-store.ts';
@@ -16,22 +17,19 @@ import { withTargets } from './targets.ts';
 
 const INSTANCES_MAX = 10_000;
 const PORT = integer(1, 65_535);
-const POSTGRES_PORT = 5432;
 
 export const createDBInstance = operation(
   members({
     DBInstanceIdentifier: name(),
     DBInstanceClass: text(255, 1),
-    Engine: oneOf(['postgres'], {
-      mysql: 'mysql is not supported yet',
-      mariadb: 'mariadb is not supported yet',
-    }),
-    Port: PORT.default(POSTGRES_PORT),
+    Engine: oneOf(['postgres', 'mysql', 'mariadb']),
+    Port: PORT.optional(),
     Tags: tags.default([]),
   }),
   (parameters, context) => {
     const { state } = context;
-    const { DBInstanceIdentifier, Engine: engine, Port: port } = parameters;
+    const { DBInstanceIdentifier, Engine: engine } = parameters;
+    const port = parameters.Port ?? ENGINE_PORTS[engine];
     checkIsFree(DBInstanceIdentifier, context);
     if (state.instances.length >= INSTANCES_MAX) {
       throw new Fault('InstanceQuotaExceeded', `There are ${INSTANCES_MAX} DB instances already.`);

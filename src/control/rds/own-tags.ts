@@ -5,6 +5,7 @@
 
 import { isIPv6 } from 'node:net';
 import { targetAddress } from '../../proxy/settings.ts';
+import type { EngineFamily } from '../../proxy/snapshot.ts';
 import {
   isHost,
   isTooLong,
@@ -14,14 +15,13 @@ import {
 } from '../listen-address.ts';
 import { Fault } from '../query/fault.ts';
 import { freeListen } from '../state/endpoint-addresses.ts';
-import type { EngineFamily } from '../state/engine-families.ts';
 import { type DBInstanceRecord, type Tag, TLS_MODES } from '../state/records.ts';
 import type { RdsContext } from './operation.ts';
 
 const PREFIX = 'berth:';
 /** Of a proxy, for its default endpoint, or of an endpoint: where it listens. */
 const LISTEN = 'berth:listen';
-/** Of a DB instance: the host, or the folder of a Unix socket, where the database is. */
+/** Of a DB instance: the host, or the Unix socket (of PostgreSQL its folder), where the database is. */
 const ADDRESS = 'berth:address';
 /** Of a DB instance: as `Tls.Mode` in the configuration file. */
 const TLS_MODE = 'berth:tls-mode';
@@ -94,9 +94,11 @@ export function placeOf(
   }
   const isFolder = address.startsWith('/');
   if (!isFolder && !isHost(address) && !isIPv6(address)) {
-    throw invalid(`The tag ${ADDRESS} must be a host name, an IP address or a folder.`);
+    throw invalid(
+      `The tag ${ADDRESS} must be a host name, an IP address or, for a Unix socket, a path.`,
+    );
   }
-  const target = targetAddress({ Address: address, Port: port });
+  const target = targetAddress({ Engine: engine, Endpoint: { Address: address, Port: port } });
   if ('socketPath' in target && isTooLong(target)) {
     throw invalid(`The tag ${ADDRESS} is too long for a Unix socket of ${engine}.`);
   }

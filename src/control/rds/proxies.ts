@@ -1,10 +1,11 @@
 /** CreateDBProxy, DescribeDBProxies, ModifyDBProxy, DeleteDBProxy. */
 
 import type { z } from 'zod';
+import type { EngineFamily } from '../../proxy/snapshot.ts';
 import { isLoopback, parseTcpAddress } from '../listen-address.ts';
 import { Fault } from '../query/fault.ts';
 import { newId } from '../state/arns.ts';
-import { ENGINE_FAMILIES, type EngineFamily } from '../state/engine-families.ts';
+import { ENGINE_FAMILIES } from '../state/engine-families.ts';
 import type { AuthRecord, ProxyRecord } from '../state/records.ts';
 import { dbProxyAnswer } from './answers.ts';
 import { findOwnProxy, findProxy, now, operation, type RdsContext } from './operation.ts';
@@ -41,7 +42,7 @@ export const onlyIpv4 = oneOf(['IPV4'], { IPV6: `IPV6 ${notYet}`, DUAL: `DUAL ${
 export const createDBProxy = operation(
   members({
     DBProxyName: name(),
-    EngineFamily: oneOf(['POSTGRESQL'], { MYSQL: `MYSQL ${notYet}` }),
+    EngineFamily: oneOf(['POSTGRESQL', 'MYSQL']),
     RoleArn: roleArn,
     VpcSubnetIds: vpcIds,
     Auth: auth.optional(),
@@ -173,9 +174,8 @@ function toAuth(given: z.output<typeof auth> | undefined, family: EngineFamily):
     );
   }
   const { authTypes } = ENGINE_FAMILIES[family];
-  return given.map(({ ClientPasswordAuthType: asked = authTypes[0], ...entry }) => {
-    const ClientPasswordAuthType = authTypes.find((type) => type === asked);
-    if (ClientPasswordAuthType === undefined) {
+  return given.map(({ ClientPasswordAuthType: asked, ...entry }) => {
+    if (asked !== undefined && !authTypes.includes(asked)) {
       throw new Fault(
         'InvalidParameterCombination',
         `The ClientPasswordAuthType ${asked} is not one of EngineFamily ${family}.`,
@@ -186,7 +186,7 @@ function toAuth(given: z.output<typeof auth> | undefined, family: EngineFamily):
       AuthScheme,
       SecretArn,
       IAMAuth,
-      ClientPasswordAuthType,
+      ...(asked === undefined ? {} : { ClientPasswordAuthType: asked }),
       ...(Description === undefined ? {} : { Description }),
       ...(UserName === undefined ? {} : { UserName }),
     };

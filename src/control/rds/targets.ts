@@ -1,5 +1,6 @@
 /** Target groups and targets: their Describe and Modify, RegisterDBProxyTargets, DeregisterDBProxyTargets. */
 
+import type { EngineFamily } from '../../proxy/snapshot.ts';
 import { Fault } from '../query/fault.ts';
 import { poolSettings } from '../state/desired-state.ts';
 import { ENGINE_FAMILIES } from '../state/engine-families.ts';
@@ -33,12 +34,7 @@ export const modifyDBProxyTargetGroup = operation(
       MaxConnectionsPercent: integer(1, 100).optional(),
       MaxIdleConnectionsPercent: integer(0, 100).optional(),
       ConnectionBorrowTimeout: integer(0, 300).optional(),
-      SessionPinningFilters: listOf(
-        oneOf([], {
-          EXCLUDE_VARIABLE_SETS: 'EXCLUDE_VARIABLE_SETS is for EngineFamily MYSQL only',
-        }),
-        1,
-      ).optional(),
+      SessionPinningFilters: listOf(oneOf(['EXCLUDE_VARIABLE_SETS']), 1).optional(),
       InitQuery: text(16_384).optional(),
     }).optional(),
     NewName: text(255).optional(),
@@ -50,7 +46,8 @@ export const modifyDBProxyTargetGroup = operation(
     if (parameters.NewName !== undefined && parameters.NewName !== DEFAULT_GROUP) {
       throw new Fault('InvalidParameterValue', 'The default target group cannot be renamed.');
     }
-    const config = merge(before.targetGroup.config, parameters.ConnectionPoolConfig ?? {});
+    const { ConnectionPoolConfig: asked = {} } = parameters;
+    const config = merge(before.targetGroup.config, asked, before.engineFamily);
     const targetGroup = { ...before.targetGroup, config, updatedAt: now() };
     const record: ProxyRecord = { ...before, targetGroup };
     state.commit({ put: record });
@@ -62,10 +59,17 @@ export const modifyDBProxyTargetGroup = operation(
 function merge(
   before: PoolConfigRecord,
   asked: { readonly [Key in keyof PoolConfigRecord]: PoolConfigRecord[Key] | undefined },
+  family: EngineFamily,
 ): PoolConfigRecord {
   const { InitQuery, ...numbers } = { ...before, ...definedOf(asked) };
   const config = { ...numbers, ...(InitQuery ? { InitQuery } : {}) };
   const { MaxConnectionsPercent: most, MaxIdleConnectionsPercent: idle } = poolSettings(config);
+  if (family !== 'MYSQL' && config.SessionPinningFilters?.length) {
+    throw new Fault(
+      'InvalidParameterValue',
+      'EXCLUDE_VARIABLE_SETS is for EngineFamily MYSQL only.',
+    );
+  }
   if (idle <= most) return config;
   throw new Fault(
     'InvalidParameterValue',
@@ -77,6 +81,7 @@ function definedOf({
   MaxConnectionsPercent,
   MaxIdleConnectionsPercent,
   ConnectionBorrowTimeout,
+  SessionPinningFilters,
   InitQuery,
 }: {
   readonly [Key in keyof PoolConfigRecord]: PoolConfigRecord[Key] | undefined;
@@ -85,6 +90,7 @@ function definedOf({
     ...(MaxConnectionsPercent === undefined ? {} : { MaxConnectionsPercent }),
     ...(MaxIdleConnectionsPercent === undefined ? {} : { MaxIdleConnectionsPercent }),
     ...(ConnectionBorrowTimeout === undefined ? {} : { ConnectionBorrowTimeout }),
+    ...(SessionPinningFilters === undefined ? {} : { SessionPinningFilters }),
     ...(InitQuery === undefined ? {} : { InitQuery }),
   };
 }

@@ -27,6 +27,7 @@ export function declaredProxy(proxy: DBProxy): ProxyRecord {
         MaxConnectionsPercent: config.MaxConnectionsPercent,
         MaxIdleConnectionsPercent: config.MaxIdleConnectionsPercent,
         ConnectionBorrowTimeout: config.ConnectionBorrowTimeout,
+        SessionPinningFilters: config.SessionPinningFilters,
         ...(config.InitQuery === undefined ? {} : { InitQuery: config.InitQuery }),
       },
       targets: [proxy.Target.DBInstanceIdentifier],

@@ -5,14 +5,19 @@
  */
 
 import type { DBInstance, DBProxy, Snapshot, UserAuth } from '../../proxy/snapshot.ts';
-import { type Configuration, DEFAULT_POOL_CONFIG, idleShare } from '../config-file.ts';
+import {
+  type Configuration,
+  DEFAULT_POOL_CONFIG,
+  idleShare,
+  USUAL_AUTH_TYPES,
+} from '../config-file.ts';
 import { ConfigurationError, type Path } from '../configuration-error.ts';
 import { overlaps, parseListenAddress } from '../listen-address.ts';
 import { dbProxySchema } from '../schema.ts';
 import { matchesArn } from '../secret-arn.ts';
 import { declaredInstance, declaredProxy } from './declared.ts';
 import type { AddressRange } from './endpoint-addresses.ts';
-import type { DBInstanceRecord, PoolConfigRecord, ProxyRecord } from './records.ts';
+import type { AuthRecord, DBInstanceRecord, PoolConfigRecord, ProxyRecord } from './records.ts';
 import type { Change, StateStore } from './state-store.ts';
 
 /** `isDeclared`: by the file, which alone may change it. */
@@ -125,12 +130,13 @@ export class DesiredState {
       {
         DBProxyName: record.name,
         EngineFamily: record.engineFamily,
+        ServerVersion: undefined,
         RequireTLS: record.requireTls,
         IdleClientTimeout: record.idleClientTimeout,
         MaxClientConnections: MAX_CLIENT_CONNECTIONS,
         Replication: 'passthrough',
         NotificationFanOut: true,
-        Auth: record.auth.map((auth) => this.toAuth(auth)),
+        Auth: record.auth.map((auth) => this.toAuth(auth, target)),
         Target: target,
         ConnectionPoolConfig: { ...DEFAULT_POOL_CONFIG, ...poolSettings(config) },
         Endpoints: endpoints.map(({ name, listen }) => ({
@@ -142,10 +148,10 @@ export class DesiredState {
   }
 
   /** A secret that does not exist stays as it was written: whoever reads it finds none. */
-  private toAuth({ AuthScheme, SecretArn, ...auth }: ProxyRecord['auth'][number]): UserAuth {
+  private toAuth({ AuthScheme, SecretArn, ...auth }: AuthRecord, { Engine }: DBInstance): UserAuth {
     const { owner, snapshot } = this.configuration;
     const secret = snapshot.Secrets.find(({ Name }) => matchesArn(Name, SecretArn, owner));
-    const { IAMAuth, ClientPasswordAuthType } = auth;
+    const { IAMAuth, ClientPasswordAuthType = USUAL_AUTH_TYPES[Engine] } = auth;
     return { AuthScheme, IAMAuth, ClientPasswordAuthType, SecretArn: secret?.Name ?? SecretArn };
   }
 
@@ -167,6 +173,7 @@ export function poolSettings(config: PoolConfigRecord) {
     MaxConnectionsPercent,
     MaxIdleConnectionsPercent: config.MaxIdleConnectionsPercent ?? idleShare(MaxConnectionsPercent),
     ConnectionBorrowTimeout: config.ConnectionBorrowTimeout ?? usual.ConnectionBorrowTimeout,
+    SessionPinningFilters: [...(config.SessionPinningFilters ?? [])],
     InitQuery: config.InitQuery,
   };
 }

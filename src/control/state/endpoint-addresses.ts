@@ -4,7 +4,8 @@
  */
 
 import { isIPv4 } from 'node:net';
-import { ENGINE_FAMILIES, type EngineFamily } from './engine-families.ts';
+import type { EngineFamily } from '../../proxy/snapshot.ts';
+import { ENGINE_FAMILIES } from './engine-families.ts';
 
 /** An IPv4 range, as numbers, both ends included. */
 export interface AddressRange {

@@ -5,6 +5,7 @@
  */
 
 import { z } from 'zod';
+import { engineSchema, passwordAuthTypeSchema } from '../schema.ts';
 
 /** What the API takes; `verify-ca` needs a file, so only the file has it. */
 export const TLS_MODES = ['disable', 'prefer', 'require', 'verify-full'] as const;
@@ -22,7 +23,8 @@ const auth = z
     /** As it was given; which secret it means is found out when the snapshot is made. */
     SecretArn: text,
     IAMAuth: z.literal('DISABLED'),
-    ClientPasswordAuthType: z.enum(['POSTGRES_SCRAM_SHA_256', 'POSTGRES_MD5']),
+    /** Undefined: what is usual for the engine of the target. */
+    ClientPasswordAuthType: passwordAuthTypeSchema.optional(),
     Description: text.optional(),
     UserName: text.optional(),
   })
@@ -34,6 +36,7 @@ const poolConfig = z
     MaxConnectionsPercent: z.int().optional(),
     MaxIdleConnectionsPercent: z.int().optional(),
     ConnectionBorrowTimeout: z.int().optional(),
+    SessionPinningFilters: z.array(z.literal('EXCLUDE_VARIABLE_SETS')).readonly().optional(),
     InitQuery: text.optional(),
   })
   .readonly();
@@ -70,7 +73,7 @@ const proxy = z
     /** The tail of the ARN. */
     id: text,
     name: text,
-    engineFamily: z.enum(['POSTGRESQL']),
+    engineFamily: z.enum(['POSTGRESQL', 'MYSQL']),
     roleArn: text.optional(),
     vpcSubnetIds: texts,
     vpcSecurityGroupIds: texts,
@@ -93,7 +96,7 @@ const dbInstance = z
     /** `DbiResourceId`. */
     id: text,
     name: text,
-    engine: z.enum(['postgres']),
+    engine: engineSchema,
     instanceClass: text.optional(),
     address: text,
     port: z.int(),
