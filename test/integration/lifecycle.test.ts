@@ -503,7 +503,7 @@ describe('SIGHUP', () => {
     ['an unknown key', (berth) => changed(berth, { pool: { NoSuchKey: 1 } })],
     ['a wrong type', (berth) => changed(berth, { pool: { MaxConnections: 'many' } })],
     ['a missing secret', (berth) => changed(berth, { proxy: { Auth: [{ SecretArn: 'gone' }] } })],
-    ['no proxies', (berth) => changed(berth, { file: { DBProxies: 'none' } })],
+    ['no proxies', (berth) => changed(berth, { file: { Api: undefined, DBProxies: 'none' } })],
   ];
   for (const [what, configuration] of invalid) {
     test(`a file with ${what}: the old one stays in force, and the log says why`, async () => {
