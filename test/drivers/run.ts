@@ -29,8 +29,8 @@ export async function compareRuns(
   database: EmbeddedPostgres,
   berth: Berth,
 ): Promise<string[]> {
-  const direct = await runOn(program, database.port);
-  const through = await runOn(program, berth.port);
+  const direct = await runProgram(program, connectionTo(database.port));
+  const through = await runProgram(program, connectionTo(berth.port));
   expect(through).toEqual(direct);
   expect(direct.length).toBeGreaterThan(0);
   expect(await pooledConnections(database)).toBeLessThanOrEqual(POOL_SIZE);
@@ -49,10 +49,14 @@ export async function expectNoPins(berth: Berth, before: number): Promise<void> 
   expect({ pins, reasons: pins === before ? [] : reasons }).toEqual({ pins: before, reasons: [] });
 }
 
-async function runOn(program: DriverProgram, port: number): Promise<string[]> {
+/** Runs a program, with the connection in its environment. Returns the lines that it printed. */
+export async function runProgram(
+  program: DriverProgram,
+  connection: Readonly<Record<string, string>>,
+): Promise<string[]> {
   const [command = '', ...args] = program.command;
   const child = spawn(command, args, {
-    env: { ...process.env, ...program.environment, ...connectionTo(port) },
+    env: { ...process.env, ...program.environment, ...connection },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let [output, problems] = ['', ''];

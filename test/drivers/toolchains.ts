@@ -23,9 +23,8 @@ export type Toolchain =
   | { readonly program: (...args: readonly string[]) => DriverProgram }
   | { readonly missing: string };
 
-/** Python: the programs are the files of the folder `python`. */
-export function python(): Toolchain {
-  const folder = join(import.meta.dir, 'python');
+/** Python: the programs are the files of the folder. */
+export function python(folder = join(import.meta.dir, 'python')): Toolchain {
   const python3 = Bun.which('python3');
   if (python3 === null) return { missing: 'no python3' };
   const version = run([python3, '-c', 'import sys; print(sys.version_info[:2], sys.platform)']);
@@ -46,9 +45,8 @@ export function python(): Toolchain {
   };
 }
 
-/** Go: the folder `go` is one program. */
-export function go(): Toolchain {
-  const folder = join(import.meta.dir, 'go');
+/** Go: the folder is one program. */
+export function go(folder = join(import.meta.dir, 'go')): Toolchain {
   if (Bun.which('go') === null) return { missing: 'no go' };
   // Another version of Go than the one that is here is not fetched.
   const environment = { GOTOOLCHAIN: 'local', GOFLAGS: '-buildvcs=false' };
@@ -65,9 +63,8 @@ export function go(): Toolchain {
   return { program: (...args) => ({ command: [built, ...args] }) };
 }
 
-/** Java: one class in the folder `java`; Maven only fetches what it needs. */
-export function java(): Toolchain {
-  const folder = join(import.meta.dir, 'java');
+/** Java: one class, JdbcProgram, in the folder; Maven only fetches what it needs. */
+export function java(folder = join(import.meta.dir, 'java')): Toolchain {
   if (Bun.which('java') === null || Bun.which('javac') === null) return { missing: 'no java' };
   if (run(['javac', '--release', '17', '-version']).problem !== undefined) {
     return { missing: 'no java 17 or later' };

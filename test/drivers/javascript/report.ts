@@ -5,6 +5,11 @@ import { createHash } from 'node:crypto';
 /** More connections than the pool has. */
 export const CLIENTS = 16;
 
+const FIELDS = [
+  ...['code', 'severity', 'detail', 'hint', 'position', 'table', 'constraint'],
+  ...['errno', 'sqlState'],
+];
+
 export function report(step: string, result: unknown): void {
   process.stdout.write(`${step}: ${JSON.stringify(result, plain)}\n`);
 }
@@ -27,8 +32,10 @@ function describe(error: unknown): Record<string, unknown> {
   if (!(error instanceof Error)) return { thrown: String(error) };
   // An ORM's error says what it tried; the driver's is its cause.
   if (error.cause instanceof Error) return describe(error.cause);
-  const fields: Record<string, unknown> = { message: error.message };
-  for (const name of ['code', 'severity', 'detail', 'hint', 'position', 'table', 'constraint']) {
+  // MySQL's drivers put more into the message, such as the number of the connection.
+  const message: unknown = Reflect.get(error, 'sqlMessage') ?? error.message;
+  const fields: Record<string, unknown> = { message };
+  for (const name of FIELDS) {
     if (name in error) fields[name] = Reflect.get(error, name);
   }
   return fields;
