@@ -18,7 +18,9 @@ const setScanner = new StatementScanner({
 /** What the text in these bytes may do to its session. */
 export function classify(bytes: Uint8Array, from: number, to: number, syntax: Syntax): EffectSet {
   scanner.reset(syntax);
-  scanner.push(bytes, from, to);
+  // Some clients, mariadb-slap among them, send the end of their string too; a server takes it for the end.
+  const isZeroEnded = to > from && bytes[to - 1] === 0;
+  scanner.push(bytes, from, isZeroEnded ? to - 1 : to);
   return scanner.end();
 }
 

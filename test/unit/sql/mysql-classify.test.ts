@@ -27,6 +27,13 @@ function effectsIn(text: string, syntax: Syntax = mariaDb()): string {
 }
 
 describe('texts', () => {
+  test('end before a zero byte that is their last', () => {
+    for (const text of ['insert into t values (1)', 'select @a := 1', 'select 1 # comment', '']) {
+      expect(effectsIn(`${text}\0`)).toBe(effectsIn(text));
+    }
+    expect(effectsIn('select 1\0 ')).toBe('unknown');
+  });
+
   for (const [name, syntax] of [['MariaDB', mariaDb()] as const, ['MySQL', mysql()] as const]) {
     test(`are judged as the table says, for ${name} (MY-40 to MY-46)`, () => {
       const wrong = Object.entries(TEXTS).flatMap(([expected, texts]) =>

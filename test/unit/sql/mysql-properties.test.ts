@@ -70,6 +70,8 @@ describe('cuts', () => {
 
   test('of mutated texts make no difference', () => {
     const check = fc.property(mutant, syntax, fc.array(fc.nat()), (bytes, how, numbers) => {
+      // A zero byte at the end of a whole text is not a part of it.
+      fc.pre(bytes.at(-1) !== 0);
       const cuts = numbers.map((number) => number % (bytes.length + 1)).sort((a, b) => a - b);
       const whole = classify(bytes, 0, bytes.length, how);
       expect(classifyInPieces(bytes, cuts, how)).toBe(whole);

@@ -226,7 +226,8 @@ export const TEXTS: Readonly<Record<string, readonly string[]>> = {
     "binlog 'x'",
     'if 1 then select 1',
     'select 1; wrong',
-    'select 1 \0',
+    'select 1 \0 ',
+    'select 1 \0\0',
     'select 1 # \0 \n',
   ],
   setting: [
