@@ -4,4 +4,6 @@ import { join } from 'node:path';
 import { go } from '../toolchains.ts';
 import { mysqlDriverTests } from './languages.ts';
 
-mysqlDriverTests(go(join(import.meta.dir, 'go')), [{ name: 'go-sql-driver/mysql', args: [] }]);
+mysqlDriverTests(go(join(import.meta.dir, 'go')), [
+  { name: 'go-sql-driver/mysql', args: [], todo: 'whose prepared statements do not pin' },
+]);

@@ -29,6 +29,7 @@ await crowd(pool);
 await streamed();
 await pool.end();
 await several();
+await killed();
 
 async function parameters(pool: Pool): Promise<void> {
   for (let round = 0; round < 3; round++) {
@@ -137,10 +138,28 @@ async function several(): Promise<void> {
   await client.query('drop procedure if exists m2_two');
   await client.query(`create procedure m2_two(in a int, out b int)
     begin select a as first; select a + 1 as second; set b = a + 2; end`);
-  report('procedure', (await client.query('call m2_two(1, @b)'))[0]);
-  report('procedure, prepared', (await client.execute('call m2_two(?, @b)', [7]))[0]);
+  report('procedure', (await client.execute('call m2_two(?, ?)', [7, null]))[0]);
   report('pong', await client.ping());
   await client.reset();
-  report('reset', (await client.query('select @b as b, database() as d'))[0]);
+  report('reset', (await client.query('select database() as d'))[0]);
   await client.end();
+}
+
+/** One connection ends the statement of another, by the number that the driver was given at the log-in. */
+async function killed(): Promise<void> {
+  const [sleeper, killer] = [
+    await createConnection(CONNECTION),
+    await createConnection(CONNECTION),
+  ];
+  const slept = failureOf(sleeper.query('select sleep(30) as m2_sleeper').then(([rows]) => rows));
+  const look = `select id from information_schema.processlist
+    where info like '%m2_sleeper%' and info not like '%processlist%'`;
+  for (let seen = 0; seen === 0; ) {
+    const [rows] = await killer.query(look);
+    seen = Array.isArray(rows) ? rows.length : 0;
+  }
+  await killer.query(`kill query ${sleeper.threadId}`);
+  report('killed', await slept);
+  report('after', (await sleeper.query('select 1 as n'))[0]);
+  await Promise.all([sleeper.end(), killer.end()]);
 }
