@@ -1,0 +1,49 @@
+/** What the RDS API answers when Berth itself fails. */
+
+import { expect, test } from 'bun:test';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseConfiguration } from '../../../src/control/config-file.ts';
+import { answerRds } from '../../../src/control/rds/api.ts';
+import { DesiredState } from '../../../src/control/state/desired-state.ts';
+import { SqliteStore } from '../../../src/control/state/sqlite-store.ts';
+
+const FILE = `
+Api: { Listen: 127.0.0.1:8400, AllowAnonymous: true }
+DBInstances: [{ DBInstanceIdentifier: db, Engine: postgres, Endpoint: { Address: 127.0.0.1 } }]
+Secrets: [{ Name: app, SecretString: { username: app, password: hunter2 } }]
+DBProxies:
+  - DBProxyName: orders
+    EngineFamily: POSTGRESQL
+    Listen: 127.0.0.1:6432
+    Auth: [{ SecretArn: app }]
+    TargetGroup: { DBInstanceIdentifiers: [db] }
+`;
+
+test('InternalFailure tells the caller nothing, and the operator everything', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'berth-internal-'));
+  const errors: unknown[] = [];
+  const failure = new Error('hunter2');
+  const state = new DesiredState({
+    store: new SqliteStore(folder),
+    file: 'berth.yaml',
+    configuration: parseConfiguration(FILE, { file: 'berth.yaml', environment: {} }),
+    apply: () => undefined,
+  });
+  const body = 'Action=DescribeDBProxies&Version=2014-10-31';
+  const response = await answerRds(new Request('http://localhost/', { method: 'POST', body }), {
+    state,
+    observe: () => {
+      throw failure;
+    },
+    access: () => ({ allowAnonymous: true, principals: [] }),
+    onError: (error) => errors.push(error),
+  });
+  const text = await response.text();
+  expect(response.status).toBe(500);
+  expect(text).toContain('<Type>Receiver</Type><Code>InternalFailure</Code>');
+  expect(text).not.toContain('hunter2');
+  expect(errors).toEqual([failure]);
+  rmSync(folder, { recursive: true });
+});
