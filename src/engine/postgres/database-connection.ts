@@ -7,7 +7,6 @@
  * something are held back until they are whole; rows and COPY data of any size stream through.
  */
 
-import { BerthError } from '../../base/errors.ts';
 import { type DatabaseConnectionId, nextDatabaseConnectionId } from '../../base/ids.ts';
 import { HOLD_PEER_CONGESTED, IGNORE, type Stream, type StreamHandler } from '../../net/stream.ts';
 import type { DatabaseCloseReason } from '../../observe/reasons.ts';
@@ -21,9 +20,7 @@ import {
   INSERTED,
   KIND,
   LedgerViolation,
-  MUST_FAIL,
   OURS,
-  OWES_DESCRIBE,
   OWES_PARSE,
   OWES_QUERY,
   OWES_SYNC,
@@ -34,11 +31,11 @@ import type { OwnStatement } from './own-statement.ts';
 import type { ReportedParameters } from './parameters.ts';
 import { Reset } from './reset.ts';
 import { SessionSettings } from './settings.ts';
-import { ConnectionStatements, type Difference } from './statement/connection-statements.ts';
+import type { ConnectionStatements, Difference } from './statement/connection-statements.ts';
 import { NO_ROWS, rowsIn } from './statement/description.ts';
-import { inClientsWords } from './statement/names.ts';
+import { StatementReplies } from './statement/statement-replies.ts';
 import type { TargetContext } from './target-context.ts';
-import { errorResponse, readFields, readParameterStatus, withErrorText } from './wire/backend.ts';
+import { readFields, readParameterStatus } from './wire/backend.ts';
 import { queryMessage, TERMINATE_MESSAGE } from './wire/frontend.ts';
 import {
   CLOSE_COMPLETE,
@@ -66,31 +63,8 @@ import {
 /** A deciding message longer than this is taken for garbage. PostgreSQL's own are far shorter. */
 const HELD_MESSAGE_MAX = 16 * 1024 * 1024;
 
-/** The first two letters of command tags. */
-const TAG_ALTER = 0x414c;
-const TAG_CREATE = 0x4352;
-const TAG_DEALLOCATE = 0x4445;
-const TAG_DISCARD = 0x4449;
-const TAG_DROP = 0x4452;
-/** The function of the server that finds that a statement's rows have become others. */
-const STALE_PLAN_ROUTINE = 'RevalidateCachedQuery';
-/** The functions of the server whose errors name a statement. */
-const NAMING_ROUTINES: ReadonlySet<string> = new Set([
-  'EvaluateParams',
-  'FetchPreparedStatement',
-  'StorePreparedStatement',
-  'exec_bind_message',
-]);
-/** invalid_sql_statement_name */
-const NO_SUCH_STATEMENT = '26000';
-const RESULT_TYPE_CHANGED_MESSAGE = errorResponse('ERROR', new BerthError('result_type_changed'), {
-  F: 'plancache.c',
-  R: STALE_PLAN_ROUTINE,
-});
 const PARSE_COMPLETE_MESSAGE = message(PARSE_COMPLETE);
 const CLOSE_COMPLETE_MESSAGE = message(CLOSE_COMPLETE);
-
-const EMPTY = Buffer.alloc(0);
 
 /** How long the database may take to close its end. */
 const CLOSE_LINGER_MS = 10_000;
@@ -166,6 +140,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler, Canc
   settings = SessionSettings.NONE;
   /** What is prepared on it by name. */
   readonly statements: ConnectionStatements;
+  readonly replies: StatementReplies;
   /** What the InitQuery set: where settings go back to. */
   base = SessionSettings.NONE;
   /** Which Parse is in the unnamed statement: its number, 0 for none, -1 when that is not known. */
@@ -184,12 +159,6 @@ export class DatabaseConnection implements PooledConnection, StreamHandler, Canc
   /** What is still to come of a message that streams through, and whether it is ours. */
   private bodyLeft = 0;
   private isBodyOurs = false;
-  /** Of the statement that the client wants described, and that is not what it was. */
-  parametersTold: Buffer | undefined = undefined;
-  /** The parameters in the answer to a Describe of ours. */
-  private parameterTypes = EMPTY;
-  /** A statement has changed the schema, and its transaction is not over. */
-  private hasChangedSchema = false;
   private replayError: ReadonlyMap<string, string> | undefined = undefined;
   /** The database has said its last word (FATAL). */
   private hasFatal = false;
@@ -203,7 +172,8 @@ export class DatabaseConnection implements PooledConnection, StreamHandler, Canc
   ) {
     this.stream = stream;
     this.target = target;
-    this.statements = new ConnectionStatements(target.schema);
+    this.replies = new StatementReplies(target.schema);
+    this.statements = this.replies.statements;
     this.pool = pool;
     this.parameters = facts.parameters;
     this.ownParameters = facts.parameters;
@@ -283,7 +253,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler, Canc
       if (type === READY_FOR_QUERY) {
         isOurs &&= !ledger.isReadyLate;
         ledger.replied(type, bytes[at + HEADER_BYTES]);
-        if (this.hasChangedSchema) this.schemaChanged();
+        this.replies.ready(ledger.status);
         if (isOurs) this.ownEnded();
         else instead = this.subscriptions?.ready(bytes.subarray(at, next), ledger);
         isAnswered ||= !isOurs || ledger.isEmpty;
@@ -384,20 +354,23 @@ export class DatabaseConnection implements PooledConnection, StreamHandler, Canc
         ledger.replied(type, 0);
         if ((head & CHANGES_CONNECTION) !== 0) this.statements.confirm();
         if ((head & CHANGES_CLIENT) !== 0) this.holder?.statementConfirmed();
-        this.lookAtTag(bytes, at + HEADER_BYTES, next, (head & CHANGES_CONNECTION) !== 0);
+        this.completed(bytes, at + HEADER_BYTES, next, (head & CHANGES_CONNECTION) !== 0);
         if (!isOurs)
           this.subscriptions?.completed(bytes.toString('latin1', at + HEADER_BYTES, next - 1));
         return undefined;
       case PARAMETER_DESCRIPTION:
         ledger.replied(type, 0);
         if ((head & DESCRIBES_STATEMENT) === 0) return undefined;
-        this.parameterTypes = Buffer.from(bytes.subarray(at + HEADER_BYTES, next));
+        this.replies.parametersDescribed(bytes.subarray(at + HEADER_BYTES, next));
         return undefined;
       case ROW_DESCRIPTION:
       case NO_DATA:
         ledger.replied(type, 0);
         if ((head & DESCRIBES_STATEMENT) === 0) return undefined;
-        this.statementDescribed(type === NO_DATA ? NO_ROWS : rowsIn(bytes.subarray(at, next)));
+        this.replies.described(
+          type === NO_DATA ? NO_ROWS : rowsIn(bytes.subarray(at, next)),
+          this.holder,
+        );
         return undefined;
       default:
         ledger.replied(type, 0);
@@ -416,50 +389,9 @@ export class DatabaseConnection implements PooledConnection, StreamHandler, Canc
     return this.subscriptions?.has(bytes.toString('latin1', nameAt, nameEnd)) !== true;
   }
 
-  /** `undefined`: the description of its rows was malformed. */
-  private statementDescribed(rows: string | undefined): void {
-    if (rows === undefined) throw new LedgerViolation(ROW_DESCRIPTION, -4);
-    const { parameterTypes } = this;
-    const difference = this.statements.described({ parameterTypes, rows });
-    if (difference === undefined) return;
-    // Others may have become others too: what is prepared from here on is prepared anew.
-    this.target.schema.generation++;
-    this.holder?.statementChanged(difference);
-  }
-
-  /**
-   * What was done is known by what it answers, however it was asked for. `isNoted`: what it takes away
-   * was noted when it was sent.
-   */
-  private lookAtTag(bytes: Buffer, from: number, to: number, isNoted: boolean): void {
-    const beginning = (bytes[from] << 8) | bytes[from + 1];
-    if (beginning === TAG_ALTER || beginning === TAG_CREATE || beginning === TAG_DROP) {
-      this.target.schema.generation++;
-      this.hasChangedSchema = true;
-    } else if (beginning === TAG_DEALLOCATE || beginning === TAG_DISCARD) {
-      this.lookAtCleaning(bytes, from, to, isNoted);
-    }
-  }
-
-  /**
-   * What others have prepared since may be of either schema, now that the change is there for them
-   * too, or undone; and what this transaction has prepared may be of one that was never there.
-   */
-  private schemaChanged(): void {
-    if (this.ledger.status !== STATUS_IDLE) return;
-    this.hasChangedSchema = false;
-    this.target.schema.generation++;
-    this.statements.ended(true);
-  }
-
-  private lookAtCleaning(bytes: Buffer, from: number, to: number, isNoted: boolean): void {
-    const tag = bytes.toString('latin1', from, to - 1);
-    if (tag !== 'DEALLOCATE ALL' && tag !== 'DISCARD ALL') return;
-    if (!isNoted) {
-      this.statements.lose();
-      this.holder?.statementsCleared();
-    }
-    if (tag === 'DISCARD ALL') this.discarded();
+  /** `isNoted`: what it takes away was noted when it was sent. */
+  private completed(bytes: Buffer, from: number, to: number, isNoted: boolean): void {
+    if (this.replies.completed(bytes, from, to, isNoted, this.holder)) this.discarded();
   }
 
   /** All that the session had is gone, and so is what the proxy had set up for it. */
@@ -507,46 +439,16 @@ export class DatabaseConnection implements PooledConnection, StreamHandler, Canc
       if (ledger.hasLostParse) this.holder?.parseLost();
       ledger.hasLostParse = false;
     }
-    this.undoStatements();
-    const routine = fields.get('R') ?? '';
-    // Somebody past the proxy has changed the schema, or a function has: what is prepared from here
-    // on is prepared anew. Who has the statement still has what it was.
-    if (routine === STALE_PLAN_ROUTINE) this.target.schema.generation++;
-    if ((head & MUST_FAIL) !== 0 && fields.get('C') === NO_SUCH_STATEMENT) {
-      return this.resultTypeChanged(head & KIND);
-    }
+    const instead = this.replies.failed(fields, head, ledger, this.holder);
+    if (instead !== undefined) return instead;
     // What we put into a client's batch fails in the client's name, see `isForClient`.
     if (!isOurs || (head & KIND) !== OWES_QUERY) {
       this.holder?.requestFailed(fields);
-      return NAMING_ROUTINES.has(routine) ? this.inClientsWords(whole) : undefined;
+      return this.replies.inClientsWords(whole, fields, this.holder);
     }
     if (this.own !== undefined) this.own.failed(Buffer.from(whole), fields);
     else if (this.holder !== undefined) this.replayError = fields;
     return undefined;
-  }
-
-  /** A server that is asked for a description tells of the parameters before it finds out. */
-  private resultTypeChanged(kind: number): Uint8Array {
-    const { parametersTold } = this;
-    if (kind !== OWES_DESCRIBE || parametersTold === undefined) return RESULT_TYPE_CHANGED_MESSAGE;
-    const parameters = message(PARAMETER_DESCRIPTION, parametersTold);
-    return Buffer.concat([parameters, RESULT_TYPE_CHANGED_MESSAGE]);
-  }
-
-  private undoStatements(): void {
-    const { ledger } = this;
-    this.statements.failed();
-    if (ledger.connectionChangesLost > 0) this.statements.undo(ledger.connectionChangesLost);
-    if (ledger.clientChangesLost > 0) this.holder?.statementsLost(ledger.clientChangesLost);
-    ledger.connectionChangesLost = 0;
-    ledger.clientChangesLost = 0;
-  }
-
-  /** An error that names a statement as the connection knows it, with the client's name for it. */
-  private inClientsWords(whole: Uint8Array): Uint8Array | undefined {
-    return withErrorText(whole, (text) =>
-      inClientsWords(text, (name) => this.holder?.nameOf(name)),
-    );
   }
 
   /**

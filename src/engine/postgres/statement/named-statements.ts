@@ -301,7 +301,7 @@ export class NamedStatements {
     if (serverName === AWAITED) return WAIT_FOR_CHECK;
     if (serverName === CHANGED_NAME) {
       // Nobody waits for two of them at a time: to know that another has changed, one waits.
-      connection.parametersTold = statement?.description?.parameterTypes;
+      connection.replies.parametersTold = statement?.description?.parameterTypes;
       ledger.owe(OWES_DESCRIBE | MUST_FAIL);
     } else {
       ledger.owe(OWES_DESCRIBE);
