@@ -7,7 +7,6 @@
 
 import { BerthError } from '../../base/errors.ts';
 import type { ClientConnectionId } from '../../base/ids.ts';
-import { WheelTimer } from '../../base/timer-wheel.ts';
 import {
   HOLD_LEDGER_FULL,
   HOLD_OWN_CONGESTED,
@@ -31,8 +30,8 @@ import {
 } from '../../sql/mysql/effects.ts';
 import { PlainTexts } from '../../sql/mysql/plain-texts.ts';
 import type { Syntax } from '../../sql/mysql/syntax.ts';
-import { type Overdue, overdueBorrower, overdueIdler } from '../overdue.ts';
 import { Pins } from '../pins.ts';
+import { SessionClock } from '../session-clock.ts';
 import { clearedBy } from './clearing.ts';
 import type { ConnectionHolder, DatabaseConnection } from './database-connection.ts';
 import type { EndpointContext } from './endpoint-context.ts';
@@ -60,8 +59,6 @@ const HELD_WHILE_QUEUED_MAX = 64 * 1024;
 const TEXT_MAX = 4 * 1024;
 /** How long a client may take to close its end. */
 const CLOSE_LINGER_MS = 5_000;
-/** While a statement runs for long, the clock is looked at this often at least. */
-const LOOK_AGAIN_MS = 1_000;
 /** One for the process: what a text does is the same for all. */
 const PLAIN_TEXTS = new PlainTexts();
 /** What a text may do of which the server tells whether it did, and when it is over. */
@@ -117,7 +114,6 @@ export class ClientSession
   private readonly stream: Stream;
   private applicationName: string;
   private priority: number;
-  private readonly openedAt: number;
   private readonly relay: Relay;
   private own: SessionState;
   private readonly pins: Pins<DatabaseConnection>;
@@ -155,9 +151,7 @@ export class ClientSession
   private cancelAfterOwn: (() => void) | undefined = undefined;
   /** When the request that is under way began, in milliseconds of `performance.now()`; 0 for none. */
   private requestedAt = 0;
-  /** Wheel time of the last byte from or to the client. */
-  private activeAt: number;
-  private readonly timer: SessionTimer;
+  private readonly clock: SessionClock;
   private isDraining = false;
   private isClosed = false;
 
@@ -175,11 +169,8 @@ export class ClientSession
     this.priority = options.priority;
     this.pins = new Pins(options.endpoint, options.id);
     this.relay = new Relay(this, options.stream);
-    const { wheel } = options.endpoint;
-    this.openedAt = wheel.now;
-    this.activeAt = wheel.now;
-    this.timer = new SessionTimer(this);
-    wheel.arm(this.timer, this.nextLook());
+    this.clock = new SessionClock(this, options.endpoint);
+    this.clock.lookAgain(options.stream.isCongested);
   }
 
   get tracking(): Tracking {
@@ -197,11 +188,8 @@ export class ClientSession
   /** Reads what is there when somebody asks; nothing is kept for it. */
   describe(): SessionDescription {
     const { connection, endpoint, stateName: state, stream } = this;
-    const { wheel } = endpoint;
     const isRequestTimed = this.requestedAt > 0 && (state === 'queued' || state === 'active');
-    const stateMs = isRequestTimed
-      ? performance.now() - this.requestedAt
-      : wheel.now - this.activeAt;
+    const stateMs = isRequestTimed ? performance.now() - this.requestedAt : this.clock.silentMs;
     const now = Date.now();
     return {
       clientConnection: this.id,
@@ -212,7 +200,7 @@ export class ClientSession
       clientAddress: stream.remoteAddress,
       applicationName: this.applicationName,
       isEncrypted: stream.isEncrypted,
-      loggedInAt: now - (wheel.now - this.openedAt),
+      loggedInAt: now - this.clock.ageMs,
       state,
       stateSince: now - stateMs,
       databaseConnection: connection && { id: connection.id, processId: connection.threadId },
@@ -236,7 +224,7 @@ export class ClientSession
   // --- What the client sends
 
   received(bytes: Buffer): void {
-    this.activeAt = this.endpoint.wheel.now;
+    this.clock.active();
     if (this.held !== undefined) this.keepWhileQueued(bytes);
     else this.guarded(bytes);
   }
@@ -455,7 +443,7 @@ export class ClientSession
       this.applicationName = as.applicationName;
       this.priority = as.priority;
     }
-    this.activeAt = this.endpoint.wheel.now;
+    this.clock.active();
     this.stream.handler = this;
     if (this.isDraining) this.close('shutdown', new BerthError('shutting_down'));
     else if (rest !== undefined) this.received(rest);
@@ -585,9 +573,8 @@ export class ClientSession
   }
 
   private congested(): void {
-    const { wheel } = this.endpoint;
-    this.activeAt = wheel.now;
-    wheel.arm(this.timer, LOOK_AGAIN_MS);
+    this.clock.active();
+    this.clock.lookAgain(true);
     this.stream.hold(HOLD_OWN_CONGESTED);
     this.connection?.stream.hold(HOLD_PEER_CONGESTED);
   }
@@ -615,7 +602,7 @@ export class ClientSession
 
   /** Everything has been answered. */
   private settled(connection: DatabaseConnection): void {
-    this.activeAt = this.endpoint.wheel.now;
+    this.clock.active();
     this.measure(connection);
     this.giveBackIfSettled();
   }
@@ -828,7 +815,7 @@ export class ClientSession
     }
     endpoint.counters.diagnosticsKept++;
     this.keptUntil = wheel.now + DIAGNOSTICS_KEPT_MS;
-    wheel.arm(this.timer, DIAGNOSTICS_KEPT_MS);
+    this.clock.lookIn(DIAGNOSTICS_KEPT_MS);
   }
 
   private unkeep(): void {
@@ -953,29 +940,25 @@ export class ClientSession
   }
 
   drained(): void {
-    this.activeAt = this.endpoint.wheel.now;
+    this.clock.active();
     this.stream.letGo(HOLD_OWN_CONGESTED);
     this.connection?.stream.letGo(HOLD_PEER_CONGESTED);
   }
 
   /** The one timer of a session: looks at what is overdue, and arms itself for what is due next. */
   lookAtClock(): void {
-    const { limits, wheel } = this.endpoint;
     this.stream.retry();
     if (this.isClosed) return;
-    if (this.keptUntil > 0 && wheel.now >= this.keptUntil) {
+    if (this.keptUntil > 0 && this.endpoint.wheel.now >= this.keptUntil) {
       this.giveUp();
       if (this.isClosed) return;
     }
-    const silentMs = wheel.now - this.activeAt;
-    let overdue: Overdue | undefined;
-    if (this.isStuck) overdue = overdueBorrower(limits, silentMs);
-    else if (this.isIdle) overdue = overdueIdler(limits, silentMs, wheel.now - this.openedAt);
+    const overdue = this.clock.overdue(this.isStuck, this.isIdle);
     if (overdue !== undefined) {
       this.close(overdue.reason, overdue.error);
       return;
     }
-    wheel.arm(this.timer, this.nextLook());
+    this.clock.lookAgain(this.stream.isCongested);
   }
 
   /** Nothing in flight: no connection held, or held only because it is pinned. */
@@ -990,13 +973,6 @@ export class ClientSession
     if (connection === undefined || this.isIdlePinned) return false;
     const { ledger } = connection;
     return ledger.isEmpty || ledger.isReadingFile || this.relay.isMidCommand;
-  }
-
-  private nextLook(): number {
-    const { limits, wheel } = this.endpoint;
-    if (this.stream.isCongested) return LOOK_AGAIN_MS;
-    const first = Math.min(limits.borrowedIdleTimeoutMs, limits.idleClientTimeoutMs);
-    return Math.max(this.activeAt + first - wheel.now, Math.min(first, LOOK_AGAIN_MS));
   }
 
   /** The client is gone. */
@@ -1024,7 +1000,7 @@ export class ClientSession
     if (this.isClosed) return;
     this.isClosed = true;
     this.changing?.stop();
-    this.endpoint.wheel.disarm(this.timer);
+    this.clock.stop();
     this.waiter?.abandon();
     this.waiter = undefined;
     this.held = undefined;
@@ -1053,19 +1029,5 @@ export class ClientSession
     else if (connection.isSettled && !isDirty && cancelsInFlight === 0)
       pool.release(connection, 'clean');
     else pool.release(connection, 'cleanable');
-  }
-}
-
-/** There is one for each client, so it carries no closure. */
-class SessionTimer extends WheelTimer {
-  private readonly session: ClientSession;
-
-  constructor(session: ClientSession) {
-    super();
-    this.session = session;
-  }
-
-  fire(): void {
-    this.session.lookAtClock();
   }
 }

@@ -6,7 +6,6 @@
 
 import { BerthError } from '../../base/errors.ts';
 import type { ClientConnectionId } from '../../base/ids.ts';
-import { WheelTimer } from '../../base/timer-wheel.ts';
 import {
   HOLD_LEDGER_FULL,
   HOLD_OWN_CONGESTED,
@@ -23,8 +22,8 @@ import { digest } from '../../sql/postgres/digest.ts';
 import type { Effects } from '../../sql/postgres/effects.ts';
 import { recogniseListen } from '../../sql/postgres/listen-statements.ts';
 import type { StringSyntax } from '../../sql/postgres/scanner.ts';
-import { type Overdue, overdueBorrower, overdueIdler } from '../overdue.ts';
 import { Pins } from '../pins.ts';
+import { SessionClock } from '../session-clock.ts';
 import type { ConnectionHolder, DatabaseConnection } from './database-connection.ts';
 import type { EndpointContext } from './endpoint-context.ts';
 import { KIND, OURS, OWES_QUERY } from './ledger.ts';
@@ -69,7 +68,6 @@ export class ClientSession
   private readonly initialSettings: SessionSettings;
   private settings: SessionSettings;
   private readonly priority: number;
-  private readonly openedAt: number;
   /** What the client has been told of the database's parameters. */
   private parameters: ReportedParameters;
   private readonly relay: Relay;
@@ -91,9 +89,7 @@ export class ClientSession
   private cancelAfterOwn: (() => void) | undefined = undefined;
   /** When the request that is under way began, in milliseconds of `performance.now()`; 0 for none. */
   private requestedAt = 0;
-  /** Wheel time of the last byte from or to the client. */
-  private activeAt: number;
-  private readonly timer: SessionTimer;
+  private readonly clock: SessionClock;
   private isDraining = false;
   private isClosed = false;
 
@@ -111,11 +107,8 @@ export class ClientSession
     this.pins = new Pins(options.endpoint, options.id);
     this.leftovers = new Leftovers(this, this.pins);
     this.relay = new Relay(this, options.stream, options.statements, options.settings.variant);
-    const { wheel } = options.endpoint;
-    this.openedAt = wheel.now;
-    this.activeAt = wheel.now;
-    this.timer = new SessionTimer(this);
-    wheel.arm(this.timer, this.nextLook());
+    this.clock = new SessionClock(this, options.endpoint);
+    this.clock.lookAgain(options.stream.isCongested);
   }
 
   get isEncrypted(): boolean {
@@ -126,11 +119,8 @@ export class ClientSession
   describe(): SessionDescription {
     const { connection, endpoint, pins, state, stream } = this;
     const { user, database } = this.userPool.pool.key;
-    const { wheel } = endpoint;
     const isRequestTimed = this.requestedAt > 0 && (state === 'queued' || state === 'active');
-    const stateMs = isRequestTimed
-      ? performance.now() - this.requestedAt
-      : wheel.now - this.activeAt;
+    const stateMs = isRequestTimed ? performance.now() - this.requestedAt : this.clock.silentMs;
     const now = Date.now();
     return {
       clientConnection: this.id,
@@ -141,7 +131,7 @@ export class ClientSession
       clientAddress: stream.remoteAddress,
       applicationName: this.parameters.get('application_name') ?? '',
       isEncrypted: stream.isEncrypted,
-      loggedInAt: now - (wheel.now - this.openedAt),
+      loggedInAt: now - this.clock.ageMs,
       state,
       stateSince: now - stateMs,
       databaseConnection: connection && {
@@ -168,7 +158,7 @@ export class ClientSession
   // --- What the client sends
 
   received(bytes: Buffer): void {
-    this.activeAt = this.endpoint.wheel.now;
+    this.clock.active();
     if (this.held !== undefined) this.keepWhileQueued(bytes);
     else this.guarded(bytes);
   }
@@ -329,7 +319,7 @@ export class ClientSession
   }
 
   mailTaken(count: number): void {
-    this.activeAt = this.endpoint.wheel.now;
+    this.clock.active();
     this.endpoint.counters.notificationsDelivered += count;
   }
 
@@ -478,9 +468,8 @@ export class ClientSession
   }
 
   private congested(): void {
-    const { wheel } = this.endpoint;
-    this.activeAt = wheel.now;
-    wheel.arm(this.timer, LOOK_AGAIN_MS);
+    this.clock.active();
+    this.clock.lookAgain(true);
     this.stream.hold(HOLD_OWN_CONGESTED);
     this.connection?.stream.hold(HOLD_PEER_CONGESTED);
   }
@@ -517,7 +506,7 @@ export class ClientSession
 
   /** Everything has been answered. */
   private settled(connection: DatabaseConnection): void {
-    this.activeAt = this.endpoint.wheel.now;
+    this.clock.active();
     this.measure(connection);
     this.resolveDoubt(connection);
     this.giveBackIfSettled();
@@ -703,7 +692,7 @@ export class ClientSession
   }
 
   drained(): void {
-    this.activeAt = this.endpoint.wheel.now;
+    this.clock.active();
     this.stream.letGo(HOLD_OWN_CONGESTED);
     this.connection?.stream.letGo(HOLD_PEER_CONGESTED);
     this.mailArrived();
@@ -711,20 +700,16 @@ export class ClientSession
 
   /** The one timer of a session: looks at what is overdue, and arms itself for what is due next. */
   lookAtClock(): void {
-    const { limits, wheel } = this.endpoint;
     // A socket that is full and held may not be told that its other side has gone.
     this.stream.retry();
     this.connection?.stream.retry();
     if (this.isClosed) return;
-    const silentMs = wheel.now - this.activeAt;
-    let overdue: Overdue | undefined;
-    if (this.isStuck) overdue = overdueBorrower(limits, silentMs);
-    else if (this.isIdle) overdue = overdueIdler(limits, silentMs, wheel.now - this.openedAt);
+    const overdue = this.clock.overdue(this.isStuck, this.isIdle);
     if (overdue !== undefined) {
       this.close(overdue.reason, overdue.error);
       return;
     }
-    wheel.arm(this.timer, this.nextLook());
+    this.clock.lookAgain(this.stream.isCongested);
   }
 
   /** Nothing in flight: no connection held, or held only because it is pinned. */
@@ -739,13 +724,6 @@ export class ClientSession
     if (connection === undefined || this.isIdlePinned) return false;
     const { ledger } = connection;
     return ledger.isEmpty || ledger.isCopyIn || this.relay.bodyLeft > 0;
-  }
-
-  private nextLook(): number {
-    const { limits, wheel } = this.endpoint;
-    if (this.stream.isCongested) return LOOK_AGAIN_MS;
-    const first = Math.min(limits.borrowedIdleTimeoutMs, limits.idleClientTimeoutMs);
-    return Math.max(this.activeAt + first - wheel.now, Math.min(first, LOOK_AGAIN_MS));
   }
 
   /** The client is gone. */
@@ -766,7 +744,7 @@ export class ClientSession
   private leave(reason: ClientCloseReason): void {
     if (this.isClosed) return;
     this.isClosed = true;
-    this.endpoint.wheel.disarm(this.timer);
+    this.clock.stop();
     this.waiter?.abandon();
     this.waiter = undefined;
     this.held = undefined;
@@ -795,22 +773,6 @@ export class ClientSession
   }
 }
 
-/** There is one for each client, so it carries no closure. */
-class SessionTimer extends WheelTimer {
-  private readonly session: ClientSession;
-
-  constructor(session: ClientSession) {
-    super();
-    this.session = session;
-  }
-
-  fire(): void {
-    this.session.lookAtClock();
-  }
-}
-
-/** While a statement runs for long, the clock is looked at this often at least. */
-const LOOK_AGAIN_MS = 1_000;
 const EMPTY = Buffer.alloc(0);
 export interface SessionOptions {
   readonly id: ClientConnectionId;
