@@ -457,7 +457,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler, Canc
    */
   private isForClient(type: number, head: number): boolean {
     if (type !== ERROR_RESPONSE) return false;
-    // A batch of our own, see `Relay.ensureAlone`.
+    // A batch of our own, see `NamedStatements.queryExecute`.
     const isOwnBatch = (this.ledger.head & (OURS | KIND)) === (OURS | OWES_SYNC);
     return this.hasFatal || ((head & KIND) !== OWES_QUERY && !isOwnBatch);
   }
