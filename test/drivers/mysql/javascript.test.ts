@@ -36,9 +36,16 @@ function program(name: (typeof PROGRAMS)[number]): DriverProgram {
 describeServers('a driver', (server) => {
   const compare = useDrivers(server);
 
-  for (const name of PROGRAMS) {
-    test.todo(`${name}, whose prepared statements do not pin`, async () => {
-      await compare(program(name));
-    });
-  }
+  test('drizzle', async () => {
+    await compare(program('drizzle'));
+  });
+
+  // mysql2 does not ask for PS_MULTI_RESULTS, and gets the OUT parameters of a procedure all the same.
+  test.todo('mysql2, whose procedures have no result of OUT parameters', async () => {
+    await compare(program('mysql2'));
+  });
+
+  test.todo('mariadb, which is not pinned by a text that fails', async () => {
+    await compare(program('mariadb'));
+  });
 });
