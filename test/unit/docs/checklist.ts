@@ -16,7 +16,7 @@ export function entriesOf(page: string): Entry[] {
     const [, id = '', promise = '', tests = '', explanation = ''] = line
       .split('|')
       .map((cell) => cell.trim());
-    if (!/^PG-\d+$/.test(id)) return [];
+    if (!/^(?:PG|MY)-\d+$/.test(id)) return [];
     return [{ id, promise, tests: pathsOf(tests), explanation }];
   });
 }
@@ -24,7 +24,7 @@ export function entriesOf(page: string): Entry[] {
 /** The ids in the text of a test, without those of tests that are still to be done. */
 export function idsIn(text: string): string[] {
   const done = text.replaceAll(/\b(?:test|describe)\.(?:todo|skip)\(\s*(['"`]).*?\1/gs, '');
-  return done.match(/\bPG-\d+/g) ?? [];
+  return done.match(/\b(?:PG|MY)-\d+/g) ?? [];
 }
 
 /** `tests` has the text of each test by its path. */

@@ -1,0 +1,309 @@
+/**
+ * Ends in the middle of things, before MySQL and MariaDB: clients that leave in every state, databases that
+ * are killed, restarted, silent, or have a last word.
+ */
+
+import { beforeEach, describe, expect, setDefaultTimeout, test } from 'bun:test';
+import { HostileNetwork } from '../faults/hostile-network.ts';
+import { Berth } from '../harness/berth.ts';
+import {
+  connectionClosedFor,
+  errorsOf,
+  loginThrough,
+  untilRunning,
+  useMysqlBerths,
+} from '../harness/mysql/berth.ts';
+import * as commands from '../harness/mysql/commands.ts';
+import { makeMysqlConfiguration } from '../harness/mysql/configuration.ts';
+import { CAPABILITY, COMMAND } from '../harness/mysql/constants.ts';
+import { frames, MysqlRawClient, rowsOf, statementOf } from '../harness/mysql/raw-client.ts';
+import { describeServers, mysqlAdmin, startMysql, useMysql } from '../harness/mysql/server.ts';
+import { eventually, untilMetric } from '../harness/polling.ts';
+
+setDefaultTimeout(60_000);
+
+const IDS = 'select connection_id()';
+/** What an ending may leave in the log. */
+const EXPECTED = ['session.pinned', 'connection.closed', 'client.closed'];
+
+function send(client: MysqlRawClient, sql: string): void {
+  client.sendPacket(commands.query(sql));
+}
+
+type Leave = (berth: Berth) => Promise<MysqlRawClient>;
+
+/** A client in some state. */
+const STATES: Readonly<Record<string, Leave>> = {
+  'before the greeting': (berth) => MysqlRawClient.connect({ port: berth.port }),
+  'in its log-in': async (berth) => {
+    const client = await MysqlRawClient.connect({ port: berth.port });
+    await client.readGreeting();
+    client.sendBytes(Buffer.from([60, 0, 0, 1, 5, 6, 7]));
+    return client;
+  },
+  'after its log-in': (berth) => loginThrough(berth),
+  'in the middle of a header': async (berth) => {
+    const client = await loginThrough(berth);
+    client.sendBytes(Buffer.from([30, 0]));
+    return client;
+  },
+  'in the middle of a command': async (berth) => {
+    const client = await loginThrough(berth);
+    const insert = frames(commands.query('insert into gone values (1)'), 0);
+    client.sendBytes(insert.subarray(0, insert.length - 2));
+    return client;
+  },
+  'in the middle of a command of 20 MB': async (berth) => {
+    const client = await loginThrough(berth);
+    const text = `insert into gone values (2) /* ${'x'.repeat(20_000_000)} */`;
+    const insert = frames(commands.query(text), 0);
+    client.sendBytes(insert.subarray(0, insert.length - 1_000));
+    await untilMetric(berth, 'database_connections_currently_borrowed', 1);
+    return client;
+  },
+  'while its statement runs': async (berth) => {
+    const client = await loginThrough(berth);
+    send(client, 'begin; insert into gone values (3); select sleep(30)');
+    await client.next();
+    return client;
+  },
+  'in the middle of a result': async (berth) => {
+    const client = await loginThrough(berth);
+    client.pause();
+    send(client, "select repeat('x', 1000000) from information_schema.columns limit 40");
+    await untilMetric(berth, 'database_connections_currently_borrowed', 1);
+    return client;
+  },
+  'in a transaction': async (berth) => {
+    const client = await loginThrough(berth);
+    await client.rows('begin; insert into gone values (4)');
+    return client;
+  },
+  'without autocommit': async (berth) => {
+    const client = await loginThrough(berth);
+    await client.rows('set autocommit = 0');
+    await client.rows('insert into gone values (5)');
+    return client;
+  },
+  'in LOCAL INFILE': async (berth) => {
+    const client = await loginThrough(berth);
+    send(client, "load data local infile 'any' into table gone");
+    expect((await client.next()).payload[0]).toBe(0xfb);
+    client.sendPacket(Buffer.from('6\n7\n'), 2);
+    return client;
+  },
+  'with prepared statements, long data on its way': async (berth) => {
+    const client = await loginThrough(berth);
+    const id = statementOf(await client.prepare('insert into gone values (?)'));
+    client.sendPacket(commands.sendLongData(id, 0, '8'));
+    return client;
+  },
+  'with a cursor open': async (berth) => {
+    const client = await loginThrough(berth);
+    const id = statementOf(await client.prepare('select 1 union select 2 union select 3'));
+    expect(errorsOf(await client.execute(id, [], { cursor: 1 }))).toEqual([]);
+    client.sendPacket(commands.fetchRows(id, 1));
+    return client;
+  },
+  'with tables locked, variables and a temporary table': async (berth) => {
+    const client = await loginThrough(berth);
+    await client.rows(
+      "set @left = 1; create temporary table mine (id int); select get_lock('left', 0)",
+    );
+    await client.rows('lock tables gone write');
+    return client;
+  },
+  'in XA': async (berth) => {
+    const client = await loginThrough(berth);
+    await client.rows("xa start 'left'; insert into gone values (9); xa end 'left'");
+    return client;
+  },
+  'behind a pipeline': async (berth) => {
+    const client = await loginThrough(berth);
+    const sleeps = Array.from({ length: 20 }, () => commands.query('do sleep(5)'));
+    client.sendCommands(
+      commands.query('begin'),
+      commands.query('insert into gone values (10)'),
+      ...sleeps,
+    );
+    await client.readAnswer();
+    return client;
+  },
+};
+
+describeServers('ends', (server) => {
+  const database = useMysql(server, { settings: { max_allowed_packet: 64 * 1024 * 1024 } });
+  const start = useMysqlBerths(database);
+  const admin = (sql: string) => mysqlAdmin(database(), sql);
+
+  beforeEach(async () => {
+    await admin('create table if not exists app.gone (id int) engine=InnoDB; delete from app.gone');
+  });
+
+  describe('a client leaves', () => {
+    for (const [state, leave] of Object.entries(STATES)) {
+      for (const way of ['destroy', 'reset'] as const) {
+        test(`MY-47 MY-28 MY-45 ${state}, by ${way}: nothing of it stays`, async () => {
+          const berth = await start({
+            pool: { MaxConnections: 1 },
+            expect: [...EXPECTED, 'client.authentication_failed'],
+          });
+          const client = await leave(berth);
+          client[way]();
+          using next = await loginThrough(berth);
+          expect(await next.rows('select @left, @@autocommit, is_free_lock("left")')).toEqual([
+            [null, '1', '1'],
+          ]);
+          expect(await next.rows('select id from gone')).toEqual([]);
+          expect(errorsOf(await next.query('select * from mine'))).toEqual([1146]);
+          await untilMetric(berth, 'client_connections', 1);
+          await untilMetric(berth, 'database_connections_currently_borrowed', 0);
+          expect(await berth.metric('berth_borrow_queue_depth')).toBe(0);
+        });
+      }
+    }
+  });
+
+  describe('MY-48 a connection that the database ends', () => {
+    test('while nobody has it costs nobody anything', async () => {
+      const berth = await start({ pool: { MaxConnections: 1 }, expect: EXPECTED });
+      using client = await loginThrough(berth);
+      for (let round = 0; round < 3; round++) {
+        const [[id]] = (await client.rows(IDS)) as [[string]];
+        await admin(`kill ${id}`);
+        await berth.untilLogged('connection.closed', round + 1);
+        expect(await client.rows(IDS)).not.toEqual([[id]]);
+      }
+    });
+
+    test('for its age is replaced', async () => {
+      await admin('set global wait_timeout = 1');
+      try {
+        const berth = await start({ pool: { MaxConnections: 1 }, expect: EXPECTED });
+        using client = await loginThrough(berth);
+        const first = await client.rows(IDS);
+        await berth.untilLogged(connectionClosedFor('database_closed'));
+        expect(await client.rows(IDS)).not.toEqual(first);
+      } finally {
+        await admin('set global wait_timeout = 28800');
+      }
+    });
+
+    test('in a statement tells its client once, with what the database said', async () => {
+      const berth = await start({ pool: { MaxConnections: 1 }, expect: EXPECTED });
+      using client = await loginThrough(berth);
+      const [[id]] = (await client.rows(IDS)) as [[string]];
+      send(client, "select 'cut', sleep(30)");
+      await untilRunning(database(), 'cut');
+      await admin(`kill ${id}`);
+      const [error, ...others] = await client.untilClosed();
+      expect(error?.payload[0]).toBe(0xff);
+      expect(others).toEqual([]);
+      using next = await loginThrough(berth);
+      expect(await next.rows('select 1')).toEqual([['1']]);
+    });
+
+    test('in a transaction ends the session, not the next one', async () => {
+      const berth = await start({ pool: { MaxConnections: 1 }, expect: EXPECTED });
+      using client = await loginThrough(berth);
+      const rows = await client.rows('begin; insert into gone values (1); select connection_id()');
+      await admin(`kill ${rows[0]?.[0]}`);
+      await client.untilClosed();
+      using next = await loginThrough(berth);
+      expect(await next.rows('select id from gone')).toEqual([]);
+    });
+  });
+
+  test('MY-49 a database that has become read-only says so itself, and goes on', async () => {
+    // The other users of the tests may write nevertheless.
+    const reader = { name: 'limited', password: 'limited-password' };
+    await admin(`create user limited identified by 'limited-password';
+      grant select, insert on app.* to limited`);
+    const berth = await start({ pool: { MaxConnections: 1 }, users: [reader] });
+    using client = await loginThrough(berth, { user: reader.name, password: reader.password });
+    await admin('set global read_only = 1');
+    try {
+      expect(errorsOf(await client.query('insert into gone values (1)'))).toEqual([1290]);
+      expect(await client.rows('select 1')).toEqual([['1']]);
+    } finally {
+      await admin('set global read_only = 0');
+    }
+    expect(errorsOf(await client.query('insert into gone values (1)'))).toEqual([]);
+  });
+
+  test('MY-48 a silent database keeps its client waiting, and others when it flows again', async () => {
+    await using network = await HostileNetwork.start(database().port);
+    const berth = await start({
+      pool: { MaxConnections: 2 },
+      file: {
+        DBInstances: [
+          {
+            DBInstanceIdentifier: 'orders-db',
+            Engine: server.product === 'MySQL' ? 'mysql' : 'mariadb',
+            Endpoint: { Address: '127.0.0.1', Port: network.port },
+          },
+        ],
+      },
+      expect: [...EXPECTED, 'target.health_changed', 'connection.open_failed'],
+    });
+    using client = await loginThrough(berth);
+    await client.rows('select 1');
+    network.stall();
+    send(client, 'select 2');
+    await untilMetric(berth, 'database_connections_currently_borrowed', 1);
+    expect(client.isClosed).toBe(false);
+    network.flow();
+    expect(rowsOf(await client.readAnswer())).toEqual([['2']]);
+    network.resetAll();
+    await berth.untilLogged('connection.closed');
+    expect(await client.rows('select 3')).toEqual([['3']]);
+  });
+
+  for (const mode of ['immediate', 'fast'] as const) {
+    test(`MY-48 a database that is restarted under load (${mode}) costs each client at most one error`, async () => {
+      const own = await startMysql(server);
+      const berth = await Berth.start({
+        configuration: makeMysqlConfiguration(own, { pool: { MaxConnections: 4 } }),
+        expect: [...EXPECTED, 'target.health_changed', 'connection.open_failed', 'borrow.failed'],
+      });
+      try {
+        const clients = await Promise.all(Array.from({ length: 8 }, () => loginThrough(berth)));
+        let isOver = false;
+        const endings: string[] = [];
+        const working = clients.map(async (client, index) => {
+          try {
+            while (!isOver) {
+              send(client, index % 2 === 0 ? 'select 1' : 'begin; select 2 from dual; commit');
+              const errors = errorsOf(await client.readAnswer());
+              if (errors.length > 0) endings.push(errors.join());
+            }
+          } catch {
+            endings.push('closed');
+          }
+        });
+        await own.restart(mode);
+        isOver = true;
+        await Promise.all(working);
+        using next = await loginThrough(berth);
+        expect(await next.rows('select 1')).toEqual([['1']]);
+        expect(endings.length).toBeLessThanOrEqual(2 * clients.length);
+        for (const client of clients) client.destroy();
+        await eventually(async () => {
+          const busy = await berth.metric('database_connections_currently_borrowed');
+          return busy === 0 ? true : undefined;
+        }, 'nothing is borrowed');
+      } finally {
+        await berth.stop();
+        await own.stop();
+      }
+    });
+  }
+
+  test('MY-28 a client that cannot send files is not asked for one', async () => {
+    const berth = await start({ pool: { MaxConnections: 1 } });
+    using client = await loginThrough(berth, { withoutCapabilities: CAPABILITY.LOCAL_FILES });
+    const [answer] = await client.query("load data local infile 'any' into table gone");
+    expect(answer?.kind).toBe('error');
+    expect(errorsOf(await client.command(commands.command(COMMAND.PING), 'ok'))).toEqual([]);
+  });
+});
