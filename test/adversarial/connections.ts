@@ -14,21 +14,17 @@ import { SessionSettings } from '../../src/engine/postgres/settings.ts';
 import { SYNC_MESSAGE } from '../../src/engine/postgres/wire/frontend.ts';
 import { HEADER_BYTES } from '../../src/engine/postgres/wire/messages.ts';
 import type { DatabaseCloseReason } from '../../src/observe/reasons.ts';
-import { ConnectionBudget } from '../../src/pool/budget.ts';
 import type { Verdict } from '../../src/pool/contract.ts';
 import { Pool } from '../../src/pool/pool.ts';
 import * as frontend from '../harness/frontend-messages.ts';
 import type { Random } from '../soak/random.ts';
 import { clientSettings, dirt } from './dirt.ts';
+import { inSpoilersHands, Mover } from './mover.ts';
 import { replaceMethod } from './patch.ts';
 import type { Tally } from './tally.ts';
 
 const DIRTY_SHARE = 0.6;
 const RESETTLED_SHARE = 0.25;
-/** How long a session waits for another connection before it may have its last one again: when one is coming ... */
-const COMING_MS = 3_000;
-/** ... and when others have to return it. */
-const BORROWED_MS = 20;
 
 export interface MoveOptions {
   readonly random: Random;
@@ -42,7 +38,7 @@ type Release = (connection: DatabaseConnection, verdict: Verdict, by?: DatabaseC
 export function moveSessions(options: MoveOptions): void {
   const pool: SessionPool = Pool.prototype;
   const { release: untouched } = pool;
-  const mover = new Mover(options.tally, (pool, connection) =>
+  const mover = new Mover<ClientSession, DatabaseConnection>(options.tally, (pool, connection) =>
     untouched.call(pool, connection, 'clean'),
   );
   const spoiler = new Spoiler(options);
@@ -92,111 +88,6 @@ export function moveSessions(options: MoveOptions): void {
       },
   );
 }
-
-/** Gives a session another connection than the one it had. */
-class Mover {
-  private readonly tally: Tally;
-  private readonly putBack: (pool: SessionPool, connection: DatabaseConnection) => void;
-  private readonly last = new WeakMap<ClientSession, DatabaseConnection>();
-  /** Their last connections, kept from sessions that wait. */
-  private readonly kept = new WeakMap<ClientSession, () => void>();
-  /** They have been kept waiting for another once. */
-  private readonly patient = new WeakSet<ClientSession>();
-  private session: ClientSession | undefined = undefined;
-
-  constructor(tally: Tally, putBack: (pool: SessionPool, connection: DatabaseConnection) => void) {
-    this.tally = tally;
-    this.putBack = putBack;
-  }
-
-  arrived(session: ClientSession, connection: DatabaseConnection): void {
-    const last = this.last.get(session);
-    if (last === connection) this.tally.same++;
-    else if (last !== undefined) this.tally.moved++;
-    this.last.set(session, connection);
-    this.patient.delete(session);
-  }
-
-  /** What is borrowed while `acquire` runs is for `session`. */
-  asking(session: ClientSession, acquire: () => boolean): boolean {
-    this.session = session;
-    try {
-      return acquire();
-    } finally {
-      this.session = undefined;
-    }
-  }
-
-  choose(
-    pool: SessionPool,
-    borrow: () => DatabaseConnection | undefined,
-  ): DatabaseConnection | undefined {
-    const { session } = this;
-    this.session = undefined;
-    const first = borrow();
-    if (session === undefined || first === undefined || this.last.get(session) !== first) {
-      return first;
-    }
-    const second = borrow();
-    if (second !== undefined) {
-      this.putBack(pool, first);
-      return second;
-    }
-    const waitMs = timeUntilAnother(pool);
-    if (waitMs === 0) return first;
-    this.keep(session, first, { pool, waitMs });
-    return undefined;
-  }
-
-  /**
-   * A session that waited is granted its last connection: perhaps another is idle by now. `undefined`:
-   * it waits on.
-   */
-  exchange(session: ClientSession, connection: DatabaseConnection): DatabaseConnection | undefined {
-    this.kept.get(session)?.();
-    if (this.last.get(session) !== connection) return connection;
-    const { pool } = session.userPool;
-    const other = pool.borrow();
-    if (other !== undefined) {
-      this.putBack(pool, connection);
-      return other;
-    }
-    const waitMs = timeUntilAnother(pool);
-    if (waitMs === 0 || this.patient.has(session)) return connection;
-    this.patient.add(session);
-    this.keep(session, connection, { pool, waitMs });
-    // It is what the session leaves the queue with when its client goes.
-    Reflect.set(session, 'waiter', pool.wait(session, 0));
-    return undefined;
-  }
-
-  private keep(
-    session: ClientSession,
-    connection: DatabaseConnection,
-    { pool, waitMs }: { readonly pool: SessionPool; readonly waitMs: number },
-  ): void {
-    const giveBack = () => {
-      clearTimeout(timer);
-      if (this.kept.get(session) === giveBack) this.kept.delete(session);
-      if (connection.placement === 'borrowed') this.putBack(pool, connection);
-    };
-    const timer = setTimeout(giveBack, waitMs);
-    this.kept.set(session, giveBack);
-  }
-}
-
-/** How long to wait for another connection than the one just borrowed; 0: there is no other. */
-function timeUntilAnother(pool: SessionPool): number {
-  const { borrowed, connecting, resetting } = pool.stats;
-  const budget: unknown = Reflect.get(pool, 'budget');
-  if (!(budget instanceof ConnectionBudget)) throw new Error('a pool without a budget');
-  if (connecting + resetting + budget.available > 0) return COMING_MS;
-  for (const each of pool.connections) if (inSpoilersHands.has(each)) return COMING_MS;
-  return borrowed > 1 ? BORROWED_MS : 0;
-}
-
-/** Borrowed by nobody. */
-const inSpoilersHands = new WeakSet<DatabaseConnection>();
 
 /** Has something done to a connection that nobody holds, and lets it go then. */
 class Spoiler {

@@ -9,6 +9,7 @@ import { writeSync } from 'node:fs';
 import { Random } from '../soak/random.ts';
 import { moveSessions } from './connections.ts';
 import { ADVERSARY_SEED_VARIABLE, ADVERSARY_VARIABLE, parseModes } from './modes.ts';
+import { moveMysqlSessions } from './mysql-connections.ts';
 import { makeSocketsHostile } from './sockets.ts';
 import { newTally } from './tally.ts';
 
@@ -21,7 +22,9 @@ const seed = given === undefined ? Math.floor(Math.random() * SEED_MAX) : Number
 const tally = newTally();
 
 if (modes.has('connections')) {
-  moveSessions({ random: new Random(seed, 1), tally, isCareless: modes.has('careless') });
+  const isCareless = modes.has('careless');
+  moveSessions({ random: new Random(seed, 1), tally, isCareless });
+  moveMysqlSessions({ random: new Random(seed, 3), tally, isCareless });
 }
 if (modes.has('bytes') || modes.has('stalls')) {
   makeSocketsHostile({
