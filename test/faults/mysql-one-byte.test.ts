@@ -81,7 +81,8 @@ describeServers('MY-08 MY-20 small pieces', (server) => {
             },
           ],
         },
-        expect: ['session.pinned'],
+        // The network before the database goes first.
+        expect: ['session.pinned', 'connection.closed', 'target.health_changed'],
       });
       await using front = await HostileNetwork.start(berth.port);
       front.plan = () => ({ pieceBytes });

@@ -27,7 +27,7 @@ describeServers('what is large', (server) => {
   const database = useMysql(server, { settings: { max_allowed_packet: 64 * MiB } });
   const berth = useBerth(() => ({
     configuration: makeMysqlConfiguration(database(), { pool: { MaxConnections: 2 } }),
-    expect: ['connection.closed'],
+    expect: ['connection.closed', 'client.closed'],
   }));
 
   beforeEach(async () => {

@@ -14,6 +14,7 @@ export interface Options {
   readonly pinning: boolean;
   /** The only way in which actors leave. */
   readonly ending: string | undefined;
+  readonly engine: 'postgres' | 'mariadb' | 'mysql';
   readonly subject: 'berth' | 'pgbouncer';
   readonly pgbouncer: string;
   readonly postgresBin: string | undefined;
@@ -31,7 +32,12 @@ const SEED_MAX = 2 ** 31;
 
 export function parseOptions(argv: readonly string[]): Options {
   const command = new Command('npm run soak --')
-    .description('Random abuse against Berth in front of a real PostgreSQL, every reply checked.')
+    .description('Random abuse against Berth in front of a real database, every reply checked.')
+    .addOption(
+      new Option('--engine <name>', 'the database')
+        .choices(['postgres', 'mariadb', 'mysql'])
+        .default('postgres'),
+    )
     .option('--minutes <n>', 'how long', positive, 10)
     .option('--hours <n>', 'how long it would have been: timeouts are shortened alike', positive)
     .option('--seed <n>', 'chooses what every actor does', positive)

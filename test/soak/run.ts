@@ -16,6 +16,7 @@ import { type CancelKeys, cancelStrangers, terminateConnections } from './chaos.
 import { ENDINGS } from './endings.ts';
 import { Findings } from './findings.ts';
 import { type Growth, MemoryWatch } from './memory.ts';
+import { soakMysql } from './mysql/run.ts';
 import { COPY_TABLE } from './operations-copy.ts';
 import { OWN_TABLE } from './operations-transaction.ts';
 import { type Options, parseOptions } from './options.ts';
@@ -121,6 +122,8 @@ function summarise(findings: Findings, growth: Growth): void {
     'disturbed',
     'disturbed with an error',
     'disturbed without a word',
+    'kill hit',
+    'kill missed',
     'cancel hit',
     'cancel missed',
     'wrong cancel',
@@ -162,8 +165,27 @@ async function soak(options: Options, directory: string, findings: Findings): Pr
   }
 }
 
+async function mainMysql(
+  engine: 'mariadb' | 'mysql',
+  { minutes, actors, pool, seed }: Options,
+): Promise<number> {
+  const product = engine === 'mariadb' ? 'MariaDB' : 'MySQL';
+  say(`${product}, ${minutes} minutes, ${actors} actors, pool of ${pool}, --seed ${seed}`);
+  const findings = new Findings([]);
+  const growth = await soakMysql({ product, minutes, actors, pool, seed }, findings);
+  if (growth === undefined) {
+    say(`Nothing to abuse: no ${product} on this machine; npm run servers installs one.`);
+    return 1;
+  }
+  judgeMemory(findings, growth);
+  summarise(findings, growth);
+  return findings.violationCount === 0 ? 0 : 1;
+}
+
 async function main(): Promise<number> {
   const options = parseOptions(process.argv.slice(2));
+  const { engine } = options;
+  if (engine !== 'postgres') return await mainMysql(engine, options);
   const absent = whyAbsent(options.subject, options);
   if (absent !== undefined) {
     say(`Nothing to abuse: ${absent}.`);
