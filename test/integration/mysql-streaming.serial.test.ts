@@ -122,7 +122,8 @@ describeServers('what is large', (server) => {
         (parts) => errorsOf(parts).join(),
         () => 'closed',
       );
-      expect(['1153', 'closed']).toContain(told);
+      // MySQL may close the connection before it says so.
+      expect(['1153', '1158', 'closed']).toContain(told);
       using next = await loginThrough(berth());
       expect(await next.rows('select 1')).toEqual([['1']]);
     });

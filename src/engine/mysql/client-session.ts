@@ -68,6 +68,8 @@ const TELLING =
   Effect.setting | Effect.role | Effect.call | Effect.setStatement | Effect.mayClear | Effect.xa;
 /** What a SET may do to its session that EXCLUDE_VARIABLE_SETS lets pass. */
 const OF_VARIABLES = Effect.userVariable | Effect.untrackedSetting;
+/** What changes LAST_INSERT_ID() without a word in its OK packet. */
+const LEAVES_INSERT_ID = Effect.leavesInsertId | Effect.loadLocal;
 /** What may ask for LAST_INSERT_ID() without a word of it in the text. */
 const MAY_READ_INSERT_ID = Effect.readsInsertId | Effect.call | Effect.unknown | Effect.sqlPrepare;
 /** An assignment to a system variable without a scope. */
@@ -288,10 +290,13 @@ export class ClientSession
       this.hasExcludedSet = true;
       connection.isDirty = true;
     }
-    if ((effects & MAY_READ_INSERT_ID) !== 0) {
+    // What this loan itself has inserted is there already.
+    const isForeignId = !connection.ledger.hasInsertId && !this.isAsking;
+    if (isForeignId && (effects & MAY_READ_INSERT_ID) !== 0) {
       const replay = this.own.insertIdReplay(connection);
       if (replay !== undefined) this.replay(connection, [replay]);
     }
+    if ((effects & LEAVES_INSERT_ID) !== 0) connection.ledger.hasInsertId = true;
     if ((effects & Effect.setting) !== 0) this.noteUnscoped(connection, bytes, from, to);
     if ((effects & (PINNING | TELLING)) === 0) return;
     this.suspect ??= Buffer.from(bytes.subarray(from, Math.min(to, from + TEXT_MAX)));

@@ -114,7 +114,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   allowsMultiStatements = true;
   /** What the InitQuery has set: the settings of a clean connection. */
   base = SessionSettings.NONE;
-  /** What LAST_INSERT_ID() is here; `undefined` while its borrower may have changed it. */
+  /** What LAST_INSERT_ID() is here; `undefined` when nobody knows. */
   insertId: string | undefined = '0';
   /** How often it was lent. */
   loans = 0;
@@ -469,10 +469,13 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     this.loans++;
     this.view.begin(holder, this.capabilities);
     this.state.isSchemaTold = false;
+    this.ledger.hasInsertId = false;
   }
 
   /** The session is done with it; `Pool.release` follows. */
   takenBack(): void {
+    // Nobody has asked for it, so the next session has to set its own.
+    if (this.ledger.hasInsertId) this.insertId = undefined;
     this.holder = undefined;
     this.own = undefined;
     this.replayError = undefined;

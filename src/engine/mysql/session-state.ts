@@ -126,7 +126,7 @@ export class SessionState {
   /** Before a statement that may ask for LAST_INSERT_ID(), if the connection has another one. */
   insertIdReplay(connection: DatabaseConnection): Replay | undefined {
     const { insertId } = this;
-    if (connection.insertId === undefined || connection.insertId === insertId) return undefined;
+    if (connection.insertId === insertId) return undefined;
     connection.insertId = insertId;
     const message = queryMessage(`SET last_insert_id=${insertId}`, connection.capabilities);
     return { message, owes: OWES_RESULT, name: undefined };
