@@ -68,6 +68,8 @@ const TELLING =
   Effect.setting | Effect.role | Effect.call | Effect.setStatement | Effect.mayClear | Effect.xa;
 /** What a SET may do to its session that EXCLUDE_VARIABLE_SETS lets pass. */
 const OF_VARIABLES = Effect.userVariable | Effect.untrackedSetting;
+/** What a statement leaves, or has left as it was, that cannot be asked for in the session's name. */
+const ONLY_THERE = Effect.leavesFoundRows | Effect.readsDiagnostics;
 /** What changes LAST_INSERT_ID() without a word in its OK packet. */
 const LEAVES_INSERT_ID = Effect.leavesInsertId | Effect.loadLocal;
 /** What may ask for LAST_INSERT_ID() without a word of it in the text. */
@@ -801,6 +803,8 @@ export class ClientSession
       if ((this.effects & Effect.leavesInsertId) !== 0) ledger.hasInsertId = true;
       return true;
     }
+    // Who has looked at the warnings may look again: to show them leaves them as they are.
+    if ((this.effects & Effect.readsDiagnostics) !== 0) return true;
     return ledger.warnings > 0 || ledger.hasInsertId;
   }
 
@@ -809,8 +813,7 @@ export class ClientSession
     const { wheel } = endpoint;
     if (this.keptUntil > 0) return;
     // What can be asked for needs no connection that somebody else waits for.
-    const isRecoverable =
-      connection.ledger.warnings === 0 && (this.effects & Effect.leavesFoundRows) === 0;
+    const isRecoverable = connection.ledger.warnings === 0 && (this.effects & ONLY_THERE) === 0;
     if (isRecoverable) {
       if (userPool.pool.waiting > 0) {
         this.giveUp();
