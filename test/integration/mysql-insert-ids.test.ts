@@ -1,0 +1,68 @@
+/**
+ * MY-40: LAST_INSERT_ID() is the session's own, whatever other sessions have left on the connection that
+ * it is given, and also when it has had none.
+ */
+
+import { beforeAll, expect, setDefaultTimeout, test } from 'bun:test';
+import { type Berth, useBerth } from '../harness/berth.ts';
+import { makeMysqlConfiguration } from '../harness/mysql/configuration.ts';
+import { MysqlRawClient, mustSucceed, rowsOf } from '../harness/mysql/raw-client.ts';
+import { describeServers, loginOf, mysqlAdmin, useMysql } from '../harness/mysql/server.ts';
+
+setDefaultTimeout(60_000);
+
+async function login(berth: Berth): Promise<MysqlRawClient> {
+  return await MysqlRawClient.login({ port: berth.port }, { ...loginOf(), database: 'app' });
+}
+
+async function insert(client: MysqlRawClient): Promise<void> {
+  mustSucceed(await client.query('insert into app.ids values ()'));
+}
+
+async function insertId(client: MysqlRawClient): Promise<unknown> {
+  return rowsOf(mustSucceed(await client.query('select last_insert_id()')))[0]?.[0];
+}
+
+describeServers('insert ids', (server) => {
+  const database = useMysql(server);
+  const berth = useBerth(() => ({
+    configuration: makeMysqlConfiguration(database(), { pool: { MaxConnections: 1 } }),
+  }));
+
+  beforeAll(async () => {
+    await mysqlAdmin(
+      database(),
+      `create database if not exists app;
+       create table app.ids (id int auto_increment primary key)`,
+    );
+  });
+
+  test('a session that has inserted nothing does not see what one before it has inserted', async () => {
+    const [author, reader] = [await login(berth()), await login(berth())];
+    await insert(author);
+    expect(await insertId(reader)).toBe('0');
+    await author.end();
+    await reader.end();
+  });
+
+  test('nor when that one left at once', async () => {
+    const author = await login(berth());
+    await insert(author);
+    await author.end();
+    const reader = await login(berth());
+    expect(await insertId(reader)).toBe('0');
+    await reader.end();
+  });
+
+  test('a session sees its own although the one before left another', async () => {
+    const [before, author] = [await login(berth()), await login(berth())];
+    await insert(before);
+    const first = Number(await insertId(before));
+    await insert(author);
+    expect(await insertId(author)).toBe(String(first + 1));
+    expect(await insertId(before)).toBe(String(first));
+    expect(await insertId(author)).toBe(String(first + 1));
+    await before.end();
+    await author.end();
+  });
+});
