@@ -25,6 +25,7 @@ import {
 import { START_DEADLINE_MS } from '../../harness/postgres.ts';
 import { useShared } from '../../harness/shared.ts';
 import { readCases } from './cases.ts';
+import { unusedDifferences, whyDifferent } from './known-differences.ts';
 import { runCase } from './run-case.ts';
 import type { Case } from './steps.ts';
 
@@ -64,11 +65,11 @@ function loginFor(item: Case, client: keyof typeof CLIENTS): MysqlLoginOptions {
 
 /**
  * The EOF between columns and rows, which only an old client gets. Berth's own connection to the database does not have
- * it; and what it says of how the rows were found, and of further results, the end says again.
+ * it; and what it says of how the rows were found, of warnings and of further results, the end says again.
  */
 const BEFORE_ROWS = /Column [^\n]*\n\w+ \d+ EOF [^\n]*/g;
 const KNOWN_AT_THE_END =
-  /\|(?:NO_INDEX_USED|NO_GOOD_INDEX_USED|MORE_RESULTS_EXISTS|METADATA_CHANGED|QUERY_WAS_SLOW|ANSI_QUOTES)/g;
+  /\|(?:NO_INDEX_USED|NO_GOOD_INDEX_USED|MORE_RESULTS_EXISTS|METADATA_CHANGED|QUERY_WAS_SLOW|ANSI_QUOTES)| warnings=\d+/g;
 
 /** That a statement has other columns than when it was prepared: each connection tells so once. */
 const OF_CONNECTION = /\|METADATA_CHANGED/g;
@@ -83,82 +84,85 @@ test('there are cases, and their words are known', () => {
   expect(CASES.filter(({ name }) => name.startsWith('sql/')).length).toBeGreaterThanOrEqual(30);
   expect(CASES.filter(({ name }) => name.startsWith('raw/')).length).toBeGreaterThanOrEqual(20);
   const words = CASES.flatMap(({ capabilities }) => capabilities);
+  expect(unusedDifferences(CASES)).toEqual([]);
   expect(words.filter((word) => !Object.hasOwn({ ...WORDS, ...MARIADB_WORDS }, word))).toEqual([]);
 });
 
-describeServers(
-  'conformance',
-  (server) => {
-    const database = useMysql(server, { settings: { max_allowed_packet: 64 * 1024 * 1024 } });
-    const cases = CASES.filter(({ products }) => products.includes(server.product));
-    const direct = new Map<string, string>();
+describeServers('conformance', (server) => {
+  const database = useMysql(server, { settings: { max_allowed_packet: 64 * 1024 * 1024 } });
+  const cases = CASES.filter(({ products }) => products.includes(server.product));
+  const direct = new Map<string, string>();
 
-    /** A case begins with empty databases. The lock times out when a case before left its locks behind. */
-    async function play(
-      item: Case,
-      client: keyof typeof CLIENTS,
-      address: MysqlAddress,
-    ): Promise<string> {
-      await mysqlAdmin(
-        database(),
-        `set lock_wait_timeout = 10;
+  /** A case begins with empty databases. The lock times out when a case before left its locks behind. */
+  async function play(
+    item: Case,
+    client: keyof typeof CLIENTS,
+    address: MysqlAddress,
+  ): Promise<string> {
+    await mysqlAdmin(
+      database(),
+      `set lock_wait_timeout = 10;
          drop database if exists app; create database app;
          drop database if exists second; create database second`,
-      );
-      const ask = (sql: string) => mysqlAdmin(database(), sql);
-      return await runCase(item, { address, login: loginFor(item, client), ask });
-    }
+    );
+    const ask = (sql: string) => mysqlAdmin(database(), sql);
+    return await runCase(item, { address, login: loginFor(item, client), ask });
+  }
 
-    /** What the database itself answers. */
-    async function expectation(item: Case, client: keyof typeof CLIENTS): Promise<string> {
-      const key = `${client} ${item.name}`;
-      const known = direct.get(key) ?? (await play(item, client, mysqlAddressOf(database())));
-      direct.set(key, known);
-      return known;
-    }
+  /** What the database itself answers. */
+  async function expectation(item: Case, client: keyof typeof CLIENTS): Promise<string> {
+    const key = `${client} ${item.name}`;
+    const known = direct.get(key) ?? (await play(item, client, mysqlAddressOf(database())));
+    direct.set(key, known);
+    return known;
+  }
 
-    for (const client of ['a client of today', 'an old client'] as const) {
-      describe(`direct, twice, for ${client}`, () => {
-        for (const item of isAdversarial() ? [] : cases) {
+  for (const client of ['a client of today', 'an old client'] as const) {
+    describe(`direct, twice, for ${client}`, () => {
+      for (const item of isAdversarial() ? [] : cases) {
+        test(
+          item.name,
+          async () => {
+            const first = await expectation(item, client);
+            expect(await play(item, client, mysqlAddressOf(database()))).toBe(first);
+          },
+          CASE_DEADLINE_MS,
+        );
+      }
+    });
+  }
+
+  for (const connections of POOLS) {
+    describe(`through a pool of ${connections}`, () => {
+      const berth = useBerth(() => ({
+        configuration: makeMysqlConfiguration(database(), {
+          pool: { MaxConnections: connections },
+        }),
+        expect: EXPECTED_LOG,
+      }));
+      useCompany(berth, connections === 1 ? 1 : 2);
+      for (const item of cases.filter((each) => each.connections <= connections)) {
+        for (const client of ['a client of today', 'an old client'] as const) {
+          const why = whyDifferent(item, server.product);
+          const title = `${item.name} for ${client}`;
+          if (why !== undefined) {
+            test.todo(`${title}: ${why}`);
+            continue;
+          }
           test(
-            item.name,
+            title,
             async () => {
-              const first = await expectation(item, client);
-              expect(await play(item, client, mysqlAddressOf(database()))).toBe(first);
+              const expected = await expectation(item, client);
+              const actual = await play(item, client, { port: berth().port });
+              expect(comparable(actual)).toBe(comparable(expected));
             },
             CASE_DEADLINE_MS,
           );
         }
-      });
-    }
-
-    for (const connections of POOLS) {
-      describe(`through a pool of ${connections}`, () => {
-        const berth = useBerth(() => ({
-          configuration: makeMysqlConfiguration(database(), {
-            pool: { MaxConnections: connections },
-          }),
-          expect: EXPECTED_LOG,
-        }));
-        useCompany(berth, connections === 1 ? 1 : 2);
-        for (const item of cases.filter((each) => each.connections <= connections)) {
-          for (const client of ['a client of today', 'an old client'] as const) {
-            test(
-              `${item.name} for ${client}`,
-              async () => {
-                const expected = await expectation(item, client);
-                const actual = await play(item, client, { port: berth().port });
-                expect(comparable(actual)).toBe(comparable(expected));
-              },
-              CASE_DEADLINE_MS,
-            );
-          }
-        }
-      });
-    }
-  },
-  { isThorough: true },
-);
+      }
+    });
+  }
+});
 
 /** Other clients, which keep the pool's connections moving. */
 function useCompany(berth: () => Berth, count: number): void {

@@ -39,7 +39,3 @@ select * from t order by a;
 start transaction with consistent snapshot;
 
 commit work;
-
-begin
-
-commit and no chain release

@@ -14,10 +14,6 @@ show count(*) warnings;
 
 select @@warning_count, @@error_count;
 
-select 1/0;
-
-select @@warning_count;
-
 insert into t values (301);
 
 get diagnostics @n = number;

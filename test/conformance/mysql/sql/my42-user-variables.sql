@@ -1,4 +1,5 @@
 -- MY-42: variables of the user, however they are set, stay with the session and with nobody else.
+-- pool: 2
 
 set @a = 1, @b := 'two';
 

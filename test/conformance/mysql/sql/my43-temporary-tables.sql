@@ -1,4 +1,5 @@
 -- MY-43, MY-44: temporary tables in every spelling belong to the session.
+-- pool: 2
 
 create temporary table t1 (a int);
 

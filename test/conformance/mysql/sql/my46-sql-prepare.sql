@@ -1,4 +1,5 @@
 -- MY-46: PREPARE in SQL belongs to the session.
+-- pool: 2
 
 create table t (a int primary key, b varchar(10)); insert into t values (1, 'one'), (2, 'two');
 

@@ -1,0 +1,5 @@
+-- MY-23: COMMIT RELEASE ends the connection.
+
+begin;
+
+commit and no chain release
