@@ -129,6 +129,9 @@ export class ClientSession
   private effects: EffectSet = 0;
   /** The first of these texts. */
   private suspect: Buffer | undefined = undefined;
+  /** What these two were before the last request. */
+  private effectsBefore: EffectSet = 0;
+  private suspectBefore: Buffer | undefined = undefined;
   /** One of them was a SET that EXCLUDE_VARIABLE_SETS has let pass. */
   private hasExcludedSet = false;
   /** Requests since everything was answered last, and how many of them did nothing but fail. */
@@ -267,6 +270,8 @@ export class ClientSession
   requested(): void {
     const { counters } = this.endpoint;
     this.requests++;
+    this.effectsBefore = this.effects;
+    this.suspectBefore = this.suspect;
     if (this.keptUntil > 0) this.unkeep();
     // A pinned session borrows nothing.
     if (this.requestedAt === 0) this.requestedAt = performance.now();
@@ -627,7 +632,12 @@ export class ClientSession
   }
 
   requestFailed(isFirst: boolean): void {
-    if (isFirst) this.failures++;
+    if (!isFirst) return;
+    this.failures++;
+    if (this.connection?.ledger.isQuiet !== true) return;
+    // It was the last request, and it has done nothing.
+    this.effects = this.effectsBefore;
+    this.suspect = this.suspectBefore;
   }
 
   replayed(error: Uint8Array | undefined): void {
