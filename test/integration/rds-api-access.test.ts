@@ -20,6 +20,7 @@ const berth = useBerth(() => ({
   database: database(),
   environment: { SECOND_SECRET: SECOND_KEY.secretAccessKey },
   file: {
+    StateDirectory: 'state',
     Api: {
       Listen: '127.0.0.1:0',
       Principals: [

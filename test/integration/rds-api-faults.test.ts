@@ -38,7 +38,7 @@ setDefaultTimeout(30_000);
 const range = randomRange();
 const Api = { Listen: '127.0.0.1:0', AllowAnonymous: true, EndpointRange: range };
 const database = usePostgres();
-const berth = useBerth(() => ({ database: database(), file: { Api } }));
+const berth = useBerth(() => ({ database: database(), file: { StateDirectory: 'state', Api } }));
 
 const send = (command: RdsCommand) => sendTo(rdsClient(berth()), command);
 const refusal = (command: RdsCommand) => faultOf(send(command));

@@ -30,7 +30,7 @@ describeServers('the RDS API', (server) => {
 
   function startBerth() {
     const Api = { Listen: '127.0.0.1:0', AllowAnonymous: true, EndpointRange: randomRange() };
-    return start({ file: { AccountId: ACCOUNT, Api } });
+    return start({ file: { AccountId: ACCOUNT, StateDirectory: 'state', Api } });
   }
 
   testWith('aws', 'makes a proxy that serves, by the commands of the usual guide', async () => {

@@ -44,6 +44,7 @@ const berth = useBerth(() => ({
   database: database(),
   file: {
     AccountId: ACCOUNT,
+    StateDirectory: 'state',
     Api: { Listen: '127.0.0.1:0', AllowAnonymous: true, EndpointRange: range },
     DrainTimeout: 1,
   },

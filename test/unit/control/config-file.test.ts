@@ -449,7 +449,7 @@ const BAD: readonly (readonly [string, string, string])[] = [
   [
     'MaxConnections: 16',
     'SessionPinningFilters: [EVERYTHING]',
-    '16  DBProxies[0].TargetGroup.ConnectionPoolConfig.SessionPinningFilters[0]: must be EXCLUDE_VARIABLE_SETS, got "EVERYTHING"',
+    '16  DBProxies[0].TargetGroup.ConnectionPoolConfig.SessionPinningFilters[0]: must be EXCLUDE_VARIABLE_SETS, got "EVERYTHING"\nberth.yaml:16  DBProxies[0].TargetGroup.ConnectionPoolConfig.SessionPinningFilters: is for EngineFamily MYSQL only',
   ],
   [
     'MaxConnections: 16',
