@@ -28,7 +28,6 @@ import {
   unpackedFolder,
 } from './server-packages.ts';
 
-const MIRROR = 'http://deb.debian.org/debian';
 const SUITE = 'unstable';
 const KEYRINGS = ['gpg', 'pgp'].map((end) => `/usr/share/keyrings/debian-archive-keyring.${end}`);
 const COMMAND_DEADLINE_MS = 300_000;
@@ -79,7 +78,21 @@ function isKnown(name: string): name is UnpackedServer {
 
 function missingTool(): string | undefined {
   for (const tool of ['apt-get', 'dpkg-deb']) if (Bun.which(tool) === null) return `no ${tool}`;
-  return KEYRINGS.some(existsSync) ? undefined : 'no debian-archive-keyring';
+  if (!KEYRINGS.some(existsSync)) return 'no debian-archive-keyring';
+  return archive() === undefined ? "no archive of Debian among apt's sources" : undefined;
+}
+
+/** Where this machine gets its packages from; what is newer is there, too. */
+function archive(): string | undefined {
+  const args = [
+    'indextargets',
+    '--format',
+    '$(REPO_URI)',
+    'Created-By: Packages',
+    'Component: main',
+  ];
+  const { stdout } = spawnSync('apt-get', args, { encoding: 'utf8', timeout: COMMAND_DEADLINE_MS });
+  return (stdout ?? '').split('\n').find((uri) => uri !== '' && !uri.includes('security'));
 }
 
 /** Fetches packages and all they need, as if nothing were installed, and unpacks them into `work/root`. */
@@ -106,7 +119,8 @@ function writeConfiguration(work: string): string {
   }
   const keyring = KEYRINGS.find(existsSync);
   writeFileSync(join(work, 'status'), '');
-  writeFileSync(join(work, 'sources.list'), `deb [signed-by=${keyring}] ${MIRROR} ${SUITE} main\n`);
+  const source = `deb [signed-by=${keyring}] ${archive()} ${SUITE} main\n`;
+  writeFileSync(join(work, 'sources.list'), source);
   const settings = {
     Dir: work,
     'Dir::Etc::sourcelist': join(work, 'sources.list'),
