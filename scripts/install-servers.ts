@@ -78,21 +78,16 @@ function isKnown(name: string): name is UnpackedServer {
 
 function missingTool(): string | undefined {
   for (const tool of ['apt-get', 'dpkg-deb']) if (Bun.which(tool) === null) return `no ${tool}`;
-  if (!KEYRINGS.some(existsSync)) return 'no debian-archive-keyring';
-  return archive() === undefined ? "no archive of Debian among apt's sources" : undefined;
+  return KEYRINGS.some(existsSync) ? undefined : 'no debian-archive-keyring';
 }
 
 /** Where this machine gets its packages from; what is newer is there, too. */
-function archive(): string | undefined {
-  const args = [
-    'indextargets',
-    '--format',
-    '$(REPO_URI)',
-    'Created-By: Packages',
-    'Component: main',
-  ];
-  const { stdout } = spawnSync('apt-get', args, { encoding: 'utf8', timeout: COMMAND_DEADLINE_MS });
-  return (stdout ?? '').split('\n').find((uri) => uri !== '' && !uri.includes('security'));
+function archive(): string {
+  const fields = ['Created-By: Packages', 'Component: main'];
+  const found = run(['apt-get', 'indextargets', '--format', '$(REPO_URI)', ...fields]).split('\n');
+  const uri = found.find((each) => each !== '' && !each.includes('security'));
+  if (uri === undefined) throw new Error("no archive of Debian among apt's sources");
+  return uri;
 }
 
 /** Fetches packages and all they need, as if nothing were installed, and unpacks them into `work/root`. */
@@ -143,13 +138,13 @@ function writeConfiguration(work: string): string {
   return file;
 }
 
-function run([program = '', ...args]: readonly string[], aptConfiguration = ''): void {
+function run([program = '', ...args]: readonly string[], aptConfiguration?: string): string {
   const result = spawnSync(program, args, {
     encoding: 'utf8',
     timeout: COMMAND_DEADLINE_MS,
-    env: { ...process.env, APT_CONFIG: aptConfiguration, LC_ALL: 'C' },
+    env: { ...process.env, LC_ALL: 'C', ...(aptConfiguration && { APT_CONFIG: aptConfiguration }) },
   });
-  if (result.status === 0) return;
+  if (result.status === 0) return result.stdout;
   const said = `${result.stdout ?? ''}${result.stderr ?? ''}`.trim().split('\n').at(-1);
   throw new Error(`${program} ${args[0] ?? ''}: ${result.error?.message ?? said}`);
 }
