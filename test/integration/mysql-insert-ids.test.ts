@@ -11,6 +11,9 @@ import { describeServers, loginOf, mysqlAdmin, useMysql } from '../harness/mysql
 
 setDefaultTimeout(60_000);
 
+/** In the folder of the schema. */
+const FILE = 'ids.txt';
+
 async function login(berth: Berth): Promise<MysqlRawClient> {
   return await MysqlRawClient.login({ port: berth.port }, { ...loginOf(), database: 'app' });
 }
@@ -24,7 +27,7 @@ async function insertId(client: MysqlRawClient): Promise<unknown> {
 }
 
 describeServers('insert ids', (server) => {
-  const database = useMysql(server);
+  const database = useMysql(server, { settings: { secure_file_priv: '' } });
   const berth = useBerth(() => ({
     configuration: makeMysqlConfiguration(database(), { pool: { MaxConnections: 1 } }),
   }));
@@ -33,7 +36,9 @@ describeServers('insert ids', (server) => {
     await mysqlAdmin(
       database(),
       `create database if not exists app;
-       create table app.ids (id int auto_increment primary key)`,
+       create table app.ids (id int auto_increment primary key, filler varchar(9));
+       create procedure app.insert_id() insert into app.ids values ();
+       use app; select 'file' into outfile '${FILE}'; grant file on *.* to app`,
     );
   });
 
@@ -65,4 +70,45 @@ describeServers('insert ids', (server) => {
     await before.end();
     await author.end();
   });
+
+  async function lastId(): Promise<string> {
+    const [[id] = []] = await mysqlAdmin(database(), 'select max(id) from app.ids');
+    return id ?? '';
+  }
+
+  /** Ways to insert that tell no insert id. */
+  const SILENT: readonly (readonly [title: string, text: string, isMariaDb?: boolean])[] = [
+    ['a procedure', 'call app.insert_id()'],
+    ['LOAD DATA INFILE', `load data infile '${FILE}' into table app.ids (filler)`],
+    ['INSERT ... RETURNING', "insert into app.ids (filler) values ('r') returning id", true],
+    ['ANALYZE INSERT', "analyze insert into app.ids (filler) values ('a')", true],
+    ['REPLACE ... RETURNING', "replace into app.ids (filler) values ('r') returning id", true],
+  ];
+
+  for (const [title, text, isMariaDb = false] of SILENT) {
+    if (isMariaDb && server.product !== 'MariaDB') continue;
+
+    test(`what ${title} has inserted goes along with its session, and with no other`, async () => {
+      const [author, reader] = [await login(berth()), await login(berth())];
+      mustSucceed(await author.query(text));
+      const own = await lastId();
+      expect(await insertId(reader)).toBe('0');
+      expect(await insertId(author)).toBe(own);
+      await insert(reader);
+      const other = await lastId();
+      expect(await insertId(author)).toBe(own);
+      expect(await insertId(reader)).toBe(other);
+      await author.end();
+      await reader.end();
+    });
+
+    test(`what ${title} has inserted is nobody’s when the session has left`, async () => {
+      const author = await login(berth());
+      mustSucceed(await author.query(text));
+      await author.end();
+      const reader = await login(berth());
+      expect(await insertId(reader)).toBe('0');
+      await reader.end();
+    });
+  }
 });

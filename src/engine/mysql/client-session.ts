@@ -70,8 +70,8 @@ const TELLING =
 const OF_VARIABLES = Effect.userVariable | Effect.untrackedSetting;
 /** What a statement leaves, or has left as it was, that cannot be asked for in the session's name. */
 const ONLY_THERE = Effect.leavesFoundRows | Effect.readsDiagnostics;
-/** What changes LAST_INSERT_ID() without a word in its OK packet. */
-const LEAVES_INSERT_ID = Effect.leavesInsertId | Effect.loadLocal;
+/** What may change LAST_INSERT_ID() without a word in its OK packet. */
+const LEAVES_INSERT_ID = Effect.leavesInsertId | Effect.call | Effect.unknown | Effect.sqlPrepare;
 /** What may ask for LAST_INSERT_ID() without a word of it in the text. */
 const MAY_READ_INSERT_ID = Effect.readsInsertId | Effect.call | Effect.unknown | Effect.sqlPrepare;
 /** An assignment to a system variable without a scope. */

@@ -75,6 +75,7 @@ const HARD = wordId('hard');
 const IF = wordId('if');
 const IMMEDIATE = wordId('immediate');
 const INFILE = wordId('infile');
+const INSERT = wordId('insert');
 const INTO = wordId('into');
 const LAST_INSERT_ID = wordId('last_insert_id');
 const LOCAL = wordId('local');
@@ -96,7 +97,9 @@ const PROFILES = wordId('profiles');
 const QUERY = wordId('query');
 const RECOVER = wordId('recover');
 const REPEAT = wordId('repeat');
+const REPLACE = wordId('replace');
 const RESOURCE = wordId('resource');
+const RETURNING = wordId('returning');
 const ROLE = wordId('role');
 const ROLLBACK = wordId('rollback');
 const SELECT = wordId('select');
@@ -276,6 +279,9 @@ export class Classifier implements TokenSink {
   /** What means the same wherever it stands. */
   private anyWord(token: Token): void {
     if (token === SQL_CALC_FOUND_ROWS) this.add(Effect.leavesFoundRows);
+    // What ends the rows of MariaDB's INSERT ... RETURNING has no insert id.
+    const isInsert = this.keyword === INSERT || this.keyword === REPLACE;
+    if (token === RETURNING && isInsert) this.add(Effect.leavesInsertId);
     const isLastValue = this.previous === NEXT || this.previous === PREVIOUS;
     if (token === VALUE_WORD && isLastValue) this.add(Effect.sequence);
   }
@@ -455,6 +461,7 @@ export class Classifier implements TokenSink {
   /** EXPLAIN ANALYZE and ANALYZE run their statement. */
   private followExplain(token: Token): void {
     if (token === CONNECTION && this.previous === FOR) this.add(Effect.readsConnectionId);
+    if (token === INSERT || token === REPLACE) this.add(Effect.leavesInsertId);
     if (token > OTHER && token < FIRST_NAME && statementPhases[token] === Phase.rest) {
       if (token !== TABLE) this.enter(token);
     }

@@ -47,7 +47,7 @@ export const Effect = {
   // What the next statement may ask for, and what asks for it.
   /** `SQL_CALC_FOUND_ROWS`. */
   leavesFoundRows: 1 << 19,
-  /** `LAST_INSERT_ID(expression)`. */
+  /** `LAST_INSERT_ID(expression)`, `INSERT ... RETURNING`, LOAD: no OK packet tells that there is one. */
   leavesInsertId: 1 << 20,
   readsDiagnostics: 1 << 21,
   readsFoundRows: 1 << 22,

@@ -91,7 +91,8 @@ const statements: Partial<Record<Keyword, Rule>> = {
   insert: plain,
   install: plain,
   kill: rule(Phase.kill, Effect.kill),
-  load: rule(Phase.load),
+  // Its OK packet has no insert id, whatever it has inserted.
+  load: rule(Phase.load, Effect.leavesInsertId),
   lock: rule(Phase.rest, Effect.tableLock),
   optimize: plain,
   prepare: rule(Phase.rest, Effect.sqlPrepare),

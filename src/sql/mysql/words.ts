@@ -111,6 +111,7 @@ const KEYWORDS = [
   'recover',
   'repeat',
   'resource',
+  'returning',
   'role',
   'schema',
   'sequence',
