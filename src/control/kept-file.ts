@@ -1,6 +1,15 @@
 /** Files that Berth makes once and keeps in the state directory, for nobody else's eyes. */
 
-import { chmodSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 
 /** Writes `texts` by their names. Returns the system's word for what went wrong. */
@@ -12,6 +21,7 @@ export function keepFiles(
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     chmodSync(directory, 0o700);
     for (const [name, text] of Object.entries(texts)) replace(join(directory, name), text);
+    flush(directory);
     return undefined;
   } catch (error) {
     return error instanceof Error && 'code' in error ? String(error.code) : 'failed';
@@ -22,9 +32,19 @@ export function keepFiles(
 function replace(file: string, text: string): void {
   const temporary = `${file}.${process.pid}`;
   try {
-    writeFileSync(temporary, text, { mode: 0o600 });
+    writeFileSync(temporary, text, { mode: 0o600, flush: true });
     renameSync(temporary, file);
   } finally {
     rmSync(temporary, { force: true });
+  }
+}
+
+/** The names in it are as safe from a crash of the machine as the files. */
+function flush(directory: string): void {
+  const descriptor = openSync(directory, 'r');
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
   }
 }

@@ -5,9 +5,9 @@
  */
 
 import { randomUUID } from 'node:crypto';
+import { type Access, checkAccess } from '../query/access.ts';
 import { Fault } from '../query/fault.ts';
 import { readForm } from '../query/form.ts';
-import { authenticate, type Principal } from '../query/signature.ts';
 import { element } from '../query/xml.ts';
 import { StateClosedError, StateError } from '../state/state-store.ts';
 import {
@@ -64,11 +64,7 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map(
 );
 
 export interface RdsApiOptions extends RdsContext {
-  /** As the file has them now. */
-  readonly access: () => {
-    readonly allowAnonymous: boolean;
-    readonly principals: readonly Principal[];
-  };
+  readonly access: () => Access;
   /** Called with what is nobody's fault but ours. */
   readonly onError: (error: unknown) => void;
 }
@@ -78,7 +74,8 @@ export async function answerRds(request: Request, options: RdsApiOptions): Promi
   const requestId = randomUUID();
   try {
     const body = await request.text();
-    await checkAccess(request, body, options);
+    const scope = { region: options.state.owner.region, service: SERVICE };
+    await checkAccess(request, body, options.access(), scope);
     const { action, result } = perform(body, request, options);
     const metadata = element('ResponseMetadata', { RequestId: requestId });
     const inner = element(`${action}Result`, result) + metadata;
@@ -89,21 +86,6 @@ export async function answerRds(request: Request, options: RdsApiOptions): Promi
     const inner = element('Error', { Type, Code, Message }) + element('RequestId', requestId);
     return respond(fault.status, requestId, wrap('ErrorResponse', inner));
   }
-}
-
-async function checkAccess(request: Request, body: string, options: RdsApiOptions): Promise<void> {
-  const { allowAnonymous, principals } = options.access();
-  if (allowAnonymous) {
-    // Any page of the web may send a form to this machine, in the name of whoever looks at the page.
-    if (request.headers.has('origin') || request.headers.has('sec-fetch-site')) {
-      throw new Fault('AccessDenied', 'Requests of web pages are not allowed anonymously.');
-    }
-    return;
-  }
-  const { method, headers } = request;
-  const { pathname: path } = new URL(request.url);
-  const scope = { region: options.state.owner.region, service: SERVICE };
-  await authenticate({ method, path, headers, body }, scope, principals, Date.now());
 }
 
 function perform(body: string, request: Request, context: RdsContext) {

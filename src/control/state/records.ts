@@ -1,7 +1,8 @@
 /**
  * What the management API makes, as it is kept: one record per proxy, with its target group and its
- * endpoints, and one per DB instance. Plain JSON, checked again when it is read. What the configuration
- * file declares is shown to the API in the same form, and never kept.
+ * endpoints, one per DB instance, and one per secret, with all of its versions. Plain JSON, checked again
+ * when it is read; the values of secrets are encrypted. What the configuration file declares is shown to the
+ * API in the same form, and never kept.
  */
 
 import { z } from 'zod';
@@ -106,7 +107,39 @@ const dbInstance = z
   })
   .readonly();
 
-export const stateRecord = z.discriminatedUnion('kind', [proxy, dbInstance]);
+const secretVersion = z
+  .strictObject({
+    /** `VersionId`. */
+    id: text,
+    createdAt: time,
+    /** `VersionStages`: each is at one version at most. */
+    stages: texts,
+    isBinary: z.boolean(),
+    sealed: z.strictObject({ key: text, value: text }).readonly(),
+  })
+  .readonly();
+
+const secret = z
+  .strictObject({
+    kind: z.literal('secret'),
+    /** The tail of the ARN: the name, a hyphen and six characters. */
+    id: text,
+    name: text,
+    description: text.optional(),
+    createdAt: time,
+    changedAt: time,
+    /** When AWSCURRENT was last given to another version. */
+    currentSince: time.optional(),
+    /** Both or none: when it was deleted, and until when that can be undone. */
+    deletedAt: time.optional(),
+    deleteAfter: time.optional(),
+    tags,
+    /** The oldest first. */
+    versions: z.array(secretVersion).readonly(),
+  })
+  .readonly();
+
+export const stateRecord = z.discriminatedUnion('kind', [proxy, dbInstance, secret]);
 
 export type Tag = z.output<typeof tag>;
 export type AuthRecord = z.output<typeof auth>;
@@ -114,4 +147,6 @@ export type PoolConfigRecord = z.output<typeof poolConfig>;
 export type EndpointRecord = z.output<typeof endpoint>;
 export type ProxyRecord = z.output<typeof proxy>;
 export type DBInstanceRecord = z.output<typeof dbInstance>;
+export type SecretVersionRecord = z.output<typeof secretVersion>;
+export type SecretRecord = z.output<typeof secret>;
 export type StateRecord = z.output<typeof stateRecord>;
