@@ -40,8 +40,7 @@ describeServers('a driver', (server) => {
     await compare(program('drizzle'));
   });
 
-  // mysql2 does not ask for PS_MULTI_RESULTS, and gets the OUT parameters of a procedure all the same.
-  test.todo('mysql2, whose procedures have no result of OUT parameters', async () => {
+  test('mysql2, whose procedures have no result of OUT parameters', async () => {
     await compare(program('mysql2'));
   });
 
