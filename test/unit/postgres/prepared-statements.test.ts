@@ -4,8 +4,9 @@
  * after the other.
  */
 
-import { describe, expect, test } from 'bun:test';
+import { describe, expect, spyOn, test } from 'bun:test';
 import fc from 'fast-check';
+import { Fifo } from '../../../src/base/fifo.ts';
 import {
   CHANGES_CLIENT,
   CHANGES_CONNECTION,
@@ -31,7 +32,7 @@ import {
 } from '../../../src/engine/postgres/statement/connection-statements.ts';
 import { UNKNOWN } from '../../../src/engine/postgres/statement/description.ts';
 import { escapedName, inClientsWords } from '../../../src/engine/postgres/statement/names.ts';
-import { StatementRegistry } from '../../../src/engine/postgres/statement/registry.ts';
+import { StatementRegistry, TWINS_MAX } from '../../../src/engine/postgres/statement/registry.ts';
 import type { Reading, Statement } from '../../../src/engine/postgres/statement/statement.ts';
 import * as frontend from '../../harness/frontend-messages.ts';
 
@@ -50,6 +51,25 @@ function internIn(
 ): Statement {
   const body = bodyOf(text);
   return registry.intern(body, 0, body.length, reading, isTaken);
+}
+
+/** How many pending changes are looked at meanwhile. */
+function countSteps(run: () => void): number {
+  let steps = 0;
+  const original = Fifo.prototype[Symbol.iterator];
+  const spy = spyOn(Fifo.prototype, Symbol.iterator).mockImplementation(function* (this: unknown) {
+    if (!(this instanceof Fifo)) throw new Error('not a queue');
+    for (const each of original.call(this)) {
+      steps++;
+      yield each;
+    }
+  });
+  try {
+    run();
+  } finally {
+    spy.mockRestore();
+  }
+  return steps;
 }
 
 describe('PG-50 the registry', () => {
@@ -75,6 +95,42 @@ describe('PG-50 the registry', () => {
     expect(taken.size).toBe(5);
     expect(new Set([...taken].map(({ serverName }) => serverName)).size).toBe(5);
     expect(internIn(registry, 'select 1')).toBe([...taken][0] as Statement);
+  });
+
+  test('PG-61 looks at a few for each, however many a client has of one text', () => {
+    const registry = new StatementRegistry();
+    const taken = new Set<Statement>();
+    let looks = 0;
+    const isTaken = (each: Statement) => {
+      looks++;
+      return taken.has(each);
+    };
+    for (let n = 0; n < 1_000; n++) {
+      const statement = internIn(registry, 'select 1', PLAIN_READING, isTaken);
+      expect(taken.has(statement)).toBe(false);
+      taken.add(statement);
+    }
+    expect(looks).toBeLessThanOrEqual(1_000 * TWINS_MAX);
+    expect(new Set([...taken].map(({ serverName }) => serverName)).size).toBe(1_000);
+    // What is one client's alone does not come to another.
+    const shared = [...taken].filter(({ key }) => key !== undefined);
+    expect(shared).toHaveLength(TWINS_MAX);
+    expect(shared).toContain(internIn(registry, 'select 1'));
+  });
+
+  test('PG-58 puts a successor in the place of what has become another', () => {
+    const registry = new StatementRegistry();
+    const described = (rows: string) => ({ parameterTypes: Buffer.alloc(2), rows });
+    const first = internIn(registry, 'select 1');
+    first.isDescribed(described('old'));
+    const nobody = () => false;
+    const second = registry.succeed(first, described('new'), nobody);
+    expect(second).not.toBe(first);
+    expect(internIn(registry, 'select 1')).toBe(second);
+    expect(registry.succeed(first, described('new'), nobody)).toBe(second);
+    const own = registry.succeed(first, described('new'), (each) => each === second);
+    expect(own).not.toBe(second);
+    expect(internIn(registry, 'select 1')).toBe(own);
   });
 
   test('does not keep the chunk that the text came in', () => {
@@ -214,6 +270,38 @@ describe("a client's statements", () => {
     expect(client.isUncertain('anything')).toBe(true);
   });
 
+  test('have the name of what has succeeded them, also when it may only come back', () => {
+    const client = new ClientStatements();
+    client.change('s', a);
+    client.change('s', undefined);
+    client.replace(a, b);
+    expect([client.isNamed(a), client.isNamed(b)]).toEqual([false, true]);
+    expect(client.nameOf(a.serverName)).toBe('s');
+    client.undo(2);
+    expect([client.get('s'), client.isNamed(b)]).toEqual([undefined, false]);
+  });
+
+  test('PG-61 are not looked through for each message of a long pipeline', () => {
+    const steps = countSteps(() => {
+      const client = new ClientStatements();
+      for (let n = 0; n < 2_000; n++) {
+        const each = internIn(registry, `select ${n % 10}`, PLAIN_READING, (statement) =>
+          client.isNamed(statement),
+        );
+        client.change('s', each);
+        client.change('s', undefined);
+        expect(client.isNamed(each)).toBe(true);
+        expect(client.nameOf(each.serverName)).toBe('s');
+        client.batchEnded();
+        client.isUncertain('s');
+      }
+      for (let n = 0; n < 4_000; n++) client.confirm();
+      expect(client.hasPending).toBe(false);
+    });
+    // Of `isUncertain`, in pipelines that are not long.
+    expect(steps).toBeLessThan(64 * 64);
+  });
+
   test('PG-61 are limited in number', () => {
     const client = new ClientStatements();
     for (let n = 0; n < CLIENT_STATEMENTS_MAX; n++) {
@@ -280,6 +368,25 @@ describe("a connection's statements", () => {
     connection.use(many[0] as Statement);
     connection.use(many[1] as Statement);
     expect(connection.surplus).toBe(many[2] as Statement);
+  });
+
+  test('PG-61 are not looked through for each message of a long pipeline', () => {
+    const { connection } = statements();
+    const steps = countSteps(() => {
+      const many = Array.from({ length: 2_000 }, (_, n) => internIn(registry, `select ${n}`));
+      for (const each of many) {
+        expect(connection.mayBeThere(each)).toBe(false);
+        connection.parseSent(each);
+        connection.closeSent(each);
+        expect(connection.mayBeThere(each)).toBe(true);
+        connection.batchEnded();
+      }
+      for (const each of many) {
+        connection.undo(2);
+        expect(connection.mayBeThere(each)).toBe(false);
+      }
+    });
+    expect(steps).toBe(0);
   });
 
   test('an undone change does not override a later one of another batch', () => {

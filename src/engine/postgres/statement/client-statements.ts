@@ -5,6 +5,7 @@
  * earlier batch has changed is sure only when its reply has come.
  */
 
+import { Fifo } from '../../../base/fifo.ts';
 import type { Statement } from './statement.ts';
 
 /** A client that makes more statements than this is told so, as a server without memory would. */
@@ -25,17 +26,26 @@ type NameChange =
 /** Errors that are still to come may name that many statements which others have succeeded. */
 const FORMER_NAMES_MAX = 100;
 
+/** What a statement is called that has a name, or may get it back. */
+interface Naming {
+  readonly name: string;
+  /** By the name itself, and by every pending change that would bring it back. */
+  uses: number;
+}
+
 /**
  * The named statements of one client. No two names stand for one statement, so that an error about a
- * statement can be put in the client's words.
+ * statement can be put in the client's words. Nothing here looks through the statements or through what
+ * is pending for each message: a client may have thousands of either.
  */
 export class ClientStatements {
   private byName: Names = new Map();
-  private names = new Map<Statement, string>();
+  /** By the name that connections know. */
+  private readonly namings = new Map<string, Naming>();
   private bytes = 0;
   private batch = 0;
   /** In the order of the replies. */
-  private readonly pending: NameChange[] = [];
+  private readonly pending = new Fifo<NameChange>();
   /** The client's names for what `replace` has replaced, by the name of the database. */
   private readonly former = new Map<string, string>();
 
@@ -52,45 +62,38 @@ export class ClientStatements {
   }
 
   /** Has a name, or may get it back. */
-  isNamed(statement: Statement): boolean {
-    return (
-      this.names.has(statement) || this.pendingNameOf((each) => each === statement) !== undefined
-    );
+  isNamed({ serverName }: Statement): boolean {
+    return this.namings.has(serverName);
   }
 
   /** The client's name for a statement, to put back into an error of the database. */
   nameOf(serverName: string): string | undefined {
-    const isIt = (statement: Statement) => statement.serverName === serverName;
-    for (const [name, statement] of this.byName) if (isIt(statement)) return name;
-    return this.pendingNameOf(isIt) ?? this.former.get(serverName);
+    return this.namings.get(serverName)?.name ?? this.former.get(serverName);
   }
 
   /** What the client has prepared as `statement` was `successor` all along. */
   replace(statement: Statement, successor: Statement): void {
-    const name = this.names.get(statement);
-    for (const change of this.pending) {
-      if ('all' in change) {
-        for (const [each, to] of change.all) if (to === statement) change.all.set(each, successor);
-      } else if (change.before === statement) {
-        change.before = successor;
-      }
-    }
-    if (name === undefined) return;
-    this.set(name, successor);
+    const naming = this.namings.get(statement.serverName);
+    if (naming === undefined) return;
+    const { name } = naming;
+    if (this.byName.get(name) === statement) this.set(name, successor);
+    if (naming.uses > 0) this.replacePending(name, statement, successor);
     if (this.former.size >= FORMER_NAMES_MAX) this.former.clear();
     this.former.set(statement.serverName, name);
   }
 
-  /** The name that a statement had before a change that may not have happened yet. */
-  private pendingNameOf(isIt: (statement: Statement) => boolean): string | undefined {
+  private replacePending(name: string, statement: Statement, successor: Statement): void {
     for (const change of this.pending) {
       if ('all' in change) {
-        for (const [name, statement] of change.all) if (isIt(statement)) return name;
-      } else if (change.before !== undefined && isIt(change.before)) {
-        return change.name;
+        if (change.all.get(name) !== statement) continue;
+        change.all.set(name, successor);
+      } else {
+        if (change.before !== statement) continue;
+        change.before = successor;
       }
+      this.hold(name, successor);
+      this.release(statement);
     }
-    return undefined;
   }
 
   /** A Sync or a simple query was sent. */
@@ -104,57 +107,86 @@ export class ClientStatements {
    */
   isUncertain(name: string | undefined): boolean {
     const { batch, pending } = this;
-    if (pending.length === 0 || pending[0].batch === batch) return false;
+    const { head } = pending;
+    if (head === undefined || head.batch === batch) return false;
     if (name === undefined || pending.length > PENDING_SEARCHED_MAX) return true;
-    return pending.some((each) => each.batch !== batch && ('all' in each || each.name === name));
+    for (const each of pending) {
+      if (each.batch !== batch && ('all' in each || each.name === name)) return true;
+    }
+    return false;
   }
 
   /** A Parse or Close was sent. `undefined`: the name is gone. */
   change(name: string, to: Statement | undefined): void {
-    this.pending.push({ batch: this.batch, name, before: this.byName.get(name) });
+    const before = this.byName.get(name);
+    this.pending.push({ batch: this.batch, name, before });
+    if (before !== undefined) this.hold(name, before);
     this.set(name, to);
   }
 
   /** A DEALLOCATE ALL or DISCARD ALL was sent. */
   clear(): void {
+    // They are held by the change from here on.
     this.pending.push({ batch: this.batch, all: this.byName });
-    this.setAll(new Map());
+    this.byName = new Map();
+    this.bytes = 0;
   }
 
   /** The reply to the oldest change came. */
   confirm(): void {
-    this.pending.shift();
+    const change = this.pending.shift();
+    if (change === undefined) return;
+    if ('all' in change) this.releaseAll(change.all);
+    else if (change.before !== undefined) this.release(change.before);
   }
 
   /** The `count` oldest changes did not happen. */
   undo(count: number): void {
-    for (const change of this.pending.splice(0, count).reverse()) {
-      if ('all' in change) this.setAll(change.all);
-      else this.set(change.name, change.before);
+    for (const change of this.pending.take(count).reverse()) {
+      if ('all' in change) {
+        this.lose();
+        this.byName = change.all;
+        for (const { parse } of change.all.values()) this.bytes += parse.length;
+      } else {
+        this.set(change.name, change.before);
+        if (change.before !== undefined) this.release(change.before);
+      }
     }
   }
 
   /** The database has forgotten them all, in a way that no text showed. */
   lose(): void {
-    this.setAll(new Map());
+    this.releaseAll(this.byName);
+    this.byName = new Map();
+    this.bytes = 0;
   }
 
   private set(name: string, to: Statement | undefined): void {
     const before = this.byName.get(name);
-    if (before !== undefined) {
-      this.byName.delete(name);
-      this.names.delete(before);
-      this.bytes -= before.parse.length;
+    if (to !== undefined) {
+      this.byName.set(name, to);
+      this.bytes += to.parse.length;
+      this.hold(name, to);
     }
-    if (to === undefined) return;
-    this.byName.set(name, to);
-    this.names.set(to, name);
-    this.bytes += to.parse.length;
+    if (before === undefined) return;
+    if (to === undefined) this.byName.delete(name);
+    this.bytes -= before.parse.length;
+    this.release(before);
   }
 
-  private setAll(byName: Names): void {
-    this.byName = byName;
-    this.names = new Map([...byName].map(([name, statement]) => [statement, name]));
-    this.bytes = [...byName.values()].reduce((sum, { parse }) => sum + parse.length, 0);
+  private hold(name: string, { serverName }: Statement): void {
+    const naming = this.namings.get(serverName);
+    if (naming === undefined) this.namings.set(serverName, { name, uses: 1 });
+    else naming.uses++;
+  }
+
+  private release({ serverName }: Statement): void {
+    const naming = this.namings.get(serverName);
+    if (naming === undefined || --naming.uses > 0) return;
+    this.namings.delete(serverName);
+  }
+
+  private releaseAll(names: Names): void {
+    for (const statement of names.values()) this.release(statement);
   }
 }

@@ -3,6 +3,7 @@
  * it is written when a message is sent, and corrected when its reply says otherwise.
  */
 
+import { Fifo } from '../../../base/fifo.ts';
 import type { StatementDescription } from './description.ts';
 import type { Statement } from './statement.ts';
 
@@ -56,7 +57,11 @@ export class ConnectionStatements {
   private readonly schema: SchemaGeneration;
   private entries: Entries = new Map();
   /** In the order of the replies. */
-  private readonly pending: ConnectionChange[] = [];
+  private readonly pending = new Fifo<ConnectionChange>();
+  /** How many of them are about a statement. */
+  private readonly pendingOf = new Map<Statement, number>();
+  /** How many of them are about all at once. */
+  private pendingOfAll = 0;
   /** Prepared in the transaction that is under way, or in this loan of the connection. */
   private readonly recent = new Set<Statement>();
   /** Its Parse has been answered, and the Describe behind it is next. */
@@ -108,8 +113,7 @@ export class ConnectionStatements {
 
   /** Whether it must be closed before it can be prepared. To close one that is not there is no error. */
   mayBeThere(statement: Statement): boolean {
-    if (this.entries.has(statement)) return true;
-    return this.pending.some((change) => 'statement' in change && change.statement === statement);
+    return this.entries.has(statement) || this.pendingOf.has(statement);
   }
 
   /** What must go before another can come. */
@@ -139,27 +143,35 @@ export class ConnectionStatements {
       check,
       usedAt: ++this.clock,
     };
-    this.pending.push({ statement, made, before: this.entries.get(statement) });
+    this.changing(statement, made);
     this.entries.set(statement, made);
     this.recent.add(statement);
   }
 
   closeSent(statement: Statement): void {
-    this.pending.push({ statement, made: undefined, before: this.entries.get(statement) });
+    this.changing(statement, undefined);
     this.entries.delete(statement);
     this.recent.delete(statement);
+  }
+
+  private changing(statement: Statement, made: Prepared | undefined): void {
+    this.pending.push({ statement, made, before: this.entries.get(statement) });
+    this.pendingOf.set(statement, (this.pendingOf.get(statement) ?? 0) + 1);
   }
 
   /** A DEALLOCATE ALL or DISCARD ALL was sent. */
   clear(): void {
     this.pending.push({ all: this.entries });
+    this.pendingOfAll++;
     this.entries = new Map();
   }
 
   /** The reply to the oldest change came. */
   confirm(): void {
     const change = this.pending.shift();
-    if (change === undefined || !('made' in change) || change.made === undefined) return;
+    if (change === undefined) return;
+    this.pendingNoMore(change);
+    if ('all' in change || change.made === undefined) return;
     const { statement, made } = change;
     made.isConfirmed = true;
     if (made.check !== 'none') this.checked = { statement, made };
@@ -190,13 +202,41 @@ export class ConnectionStatements {
 
   /** The `count` oldest changes did not happen; later ones, of other batches, still may. */
   undo(count: number): void {
-    for (const change of this.pending.splice(0, count).reverse()) {
+    const undone = this.pending.take(count).reverse();
+    for (const change of undone) this.pendingNoMore(change);
+    for (const change of undone) {
       if ('all' in change) this.entries = change.all;
       else this.restore(change.statement, change.before);
     }
   }
 
+  private pendingNoMore(change: ConnectionChange): void {
+    if ('all' in change) {
+      this.pendingOfAll--;
+      return;
+    }
+    const { statement } = change;
+    const left = (this.pendingOf.get(statement) ?? 0) - 1;
+    if (left > 0) this.pendingOf.set(statement, left);
+    else this.pendingOf.delete(statement);
+  }
+
   private restore(statement: Statement, before: Prepared | undefined): void {
+    if (this.isPending(statement)) {
+      this.restorePending(statement, before);
+      return;
+    }
+    setOrDelete(this.entries, statement, before);
+    if (before === undefined) this.recent.delete(statement);
+    else this.recent.add(statement);
+  }
+
+  /** What will become of it is decided by a later change. */
+  private isPending(statement: Statement): boolean {
+    return this.pendingOfAll > 0 || this.pendingOf.has(statement);
+  }
+
+  private restorePending(statement: Statement, before: Prepared | undefined): void {
     for (const later of this.pending) {
       if ('all' in later) {
         // All went at once since; this is among what comes back if that does not happen either.
@@ -207,9 +247,6 @@ export class ConnectionStatements {
       later.before = before;
       return;
     }
-    setOrDelete(this.entries, statement, before);
-    if (before === undefined) this.recent.delete(statement);
-    else this.recent.add(statement);
   }
 
   /**

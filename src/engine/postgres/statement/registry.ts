@@ -1,18 +1,20 @@
 /** The texts that clients have prepared, so that clients with the same one share it and its plan. */
 
 import { isSameDescription, type StatementDescription } from './description.ts';
-import { type Reading, type Statement, sharedStatement } from './statement.ts';
+import { privateStatement, type Reading, type Statement, sharedStatement } from './statement.ts';
 
 /** Texts that nobody uses any more are forgotten beyond this many bytes, oldest first. */
 const REGISTRY_BYTES_MAX = 32 * 1024 * 1024;
+/** Of one text, for a client that prepares it under several names; what it has beyond that is its alone. */
+export const TWINS_MAX = 16;
 
 /**
  * All statements by text, in two generations: what is used moves to the young one, and when that is
  * full the old one is dropped. A client that still has a dropped statement keeps it.
  */
 export class StatementRegistry {
-  private young = new Map<string, Statement>();
-  private old = new Map<string, Statement>();
+  private young = new Map<string, Statement[]>();
+  private old = new Map<string, Statement[]>();
   private youngBytes = 0;
   private readonly bytesMax: number;
 
@@ -32,15 +34,15 @@ export class StatementRegistry {
     isTaken: (statement: Statement) => boolean,
   ): Statement {
     const body = bytes.toString('latin1', from, to);
-    for (let twin = 0; ; twin++) {
-      const key = `${twin}${reading.syntax}\0${reading.variant}\0${body}`;
-      let statement = this.young.get(key);
-      if (statement === undefined) {
-        statement = this.old.get(key) ?? sharedStatement(bytes, from, to, reading, key);
-        this.remember(key, statement);
-      }
-      if (!isTaken(statement)) return statement;
-    }
+    const key = `${reading.syntax}\0${reading.variant}\0${body}`;
+    const twins = this.used(key);
+    const free = twins.find((twin) => !isTaken(twin));
+    if (free !== undefined) return free;
+    if (twins.length >= TWINS_MAX) return privateStatement(bytes, from, to, reading);
+    const made = sharedStatement(bytes, from, to, reading, key);
+    twins.push(made);
+    this.grown(key, made);
+    return made;
   }
 
   /**
@@ -53,14 +55,23 @@ export class StatementRegistry {
     isTaken: (statement: Statement) => boolean,
   ): Statement {
     const { key } = statement;
-    const known = key === undefined ? undefined : (this.young.get(key) ?? this.old.get(key));
-    if (known !== undefined && known !== statement && !isTaken(known)) {
-      const { description: knownAs } = known;
-      if (knownAs !== undefined && isSameDescription(knownAs, description)) return known;
+    const twins = key === undefined ? undefined : (this.young.get(key) ?? this.old.get(key));
+    const at = twins?.indexOf(statement) ?? -1;
+    const known = twins?.find(
+      (twin) =>
+        twin !== statement &&
+        twin.description !== undefined &&
+        isSameDescription(twin.description, description) &&
+        !isTaken(twin),
+    );
+    if (known !== undefined) {
+      if (at >= 0) twins?.splice(at, 1);
+      return known;
     }
     const successor = statement.another();
     successor.isDescribed(description);
-    if (key !== undefined && known !== undefined) this.remember(key, successor);
+    // Whoever has the one in whose place it comes keeps it.
+    twins?.splice(Math.max(at, 0), 1, successor);
     return successor;
   }
 
@@ -81,8 +92,17 @@ export class StatementRegistry {
     return own;
   }
 
-  private remember(key: string, statement: Statement): void {
-    this.young.set(key, statement);
+  /** The statements of one text, which somebody uses. */
+  private used(key: string): Statement[] {
+    const young = this.young.get(key);
+    if (young !== undefined) return young;
+    const twins = this.old.get(key) ?? [];
+    this.young.set(key, twins);
+    for (const twin of twins) this.grown(key, twin);
+    return twins;
+  }
+
+  private grown(key: string, statement: Statement): void {
     // The key and the message, and about as much again for what holds them.
     this.youngBytes += 2 * (key.length + statement.parse.length);
     if (this.youngBytes < this.bytesMax / 2) return;
