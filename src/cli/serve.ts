@@ -81,14 +81,18 @@ class Service {
     const { version } = packageJson;
     this.log.emit({ event: 'process.started', version, pid: process.pid });
     this.tellWarnings();
+    let forget = () => {};
     try {
       const state = this.openState();
       await this.registry.prepare(this.configuration.snapshot);
+      // Who reads that it listens may signal it at once.
+      forget = this.handleSignals();
       // Who wrote the file is to be told when it cannot be done; what the API made must not stop that.
       this.registry.reconcile(this.configuration.snapshot, this.configuration.drainTimeoutMs);
       if (state.hasOwnProxies) this.apply(state);
       this.listenForManagement(state);
     } catch (error) {
+      forget();
       const code = exitCodeOf(error);
       process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
       this.registry.stop();
@@ -96,7 +100,6 @@ class Service {
       this.stopWheel();
       return code;
     }
-    const forget = this.handleSignals();
     const collector = new IdleCollector(
       () => this.registry.activity,
       () => Bun.gc(true),

@@ -1,6 +1,6 @@
 /**
- * Runs `bin/berth serve` for a test, as the process that users run. Ready when all endpoints listen, by
- * their log lines. `stop` ends it the way an operator would and then judges the log: a warning or
+ * Runs `bin/berth serve` for a test, as the process that users run. Ready when all endpoints and the API
+ * listen, by their log lines. `stop` ends it the way an operator would and then judges the log: a warning or
  * an error that the test did not announce fails the test.
  */
 
@@ -103,10 +103,10 @@ export class Berth {
     this.#watch();
   }
 
-  /** Starts a proxy on free ports and waits until it listens. */
-  static async start(options: BerthOptions): Promise<Berth> {
+  /** Starts a proxy on free ports and waits until it listens on all of them. */
+  static async start(options: BerthOptions, takePort = randomPort): Promise<Berth> {
     for (let attempt = 1; ; attempt++) {
-      const berth = Berth.launch(options);
+      const berth = Berth.launch(options, takePort);
       try {
         await berth.#untilListening();
         return berth;
@@ -125,10 +125,10 @@ export class Berth {
   }
 
   /** Starts the process only: for tests of what happens before it is ready, or instead. */
-  static launch(options: BerthOptions): Berth {
+  static launch(options: BerthOptions, takePort = randomPort): Berth {
     const configuration =
       options.database === undefined ? options.configuration : makeConfiguration(options);
-    return new Berth(withPorts(configuration, randomPort), options);
+    return new Berth(withPorts(configuration, takePort), options);
   }
 
   get pid(): number {
@@ -309,6 +309,9 @@ export class Berth {
 
   async #untilListening(): Promise<void> {
     await this.untilLogged('endpoint.listening', this.ports.length, START_DEADLINE_MS);
+    // The last to listen, and only if its port is free: until then the process may still end.
+    if (listenPorts(this.configuration.Api).length === 0) return;
+    await this.untilLogged('api.listening', 1, START_DEADLINE_MS);
   }
 
   #writeConfiguration(configuration: Configuration): void {

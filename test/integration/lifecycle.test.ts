@@ -239,9 +239,9 @@ test('PG-78: SIGTERM while it starts, at any moment: it ends', async () => {
     if (moment !== undefined) await berth.untilLogged(moment);
     berth.signal('SIGTERM');
     const { code, signal } = await berth.ended;
-    // Before it handles signals there is nothing to finish.
+    // Before it listens there is nothing to finish.
     if (signal === null) expect(code).toBe(0);
-    else expect(signal).toBe('SIGTERM');
+    else expect([undefined, 'process.started']).toContain(moment);
   }
 });
 
