@@ -18,68 +18,39 @@ import {
 } from '../../net/stream.ts';
 import type { SessionDescription, SessionState as StateName } from '../../observe/descriptions.ts';
 import type { ClientCloseReason, PinReason } from '../../observe/reasons.ts';
-import type { Borrower, Keeper, Waiter } from '../../pool/contract.ts';
-import { areSets, killTargetsIn } from '../../sql/mysql/classify.ts';
-import { digest } from '../../sql/mysql/digest.ts';
-import {
-  Effect,
-  type EffectSet,
-  PINNING,
-  pinReasonOf,
-  READS_PREVIOUS,
-} from '../../sql/mysql/effects.ts';
+import type { Borrower, Waiter } from '../../pool/contract.ts';
+import type { EffectSet } from '../../sql/mysql/effects.ts';
 import { PlainTexts } from '../../sql/mysql/plain-texts.ts';
 import type { Syntax } from '../../sql/mysql/syntax.ts';
 import { Pins } from '../pins.ts';
 import { SessionClock } from '../session-clock.ts';
-import { clearedBy } from './clearing.ts';
 import type { ConnectionHolder, DatabaseConnection } from './database-connection.ts';
 import type { EndpointContext } from './endpoint-context.ts';
+import { type Kill, kill, killIn } from './kills.ts';
 import { OURS } from './ledger.ts';
-import { OwnStatement } from './own-statement.ts';
+import { Leftovers, type LeftoversHost } from './leftovers.ts';
 import {
   CurrentReading,
   type Reading,
   type StatementRegistry,
 } from './prepared-statements/statement.ts';
-import { type Kill, PIPELINE_MAX, Relay, type RelayHost } from './relay.ts';
+import { PreviousStatement, type PreviousStatementHost } from './previous-statement.ts';
+import { PIPELINE_MAX, Relay, type RelayHost } from './relay.ts';
 import type { Session } from './session.ts';
 import { type InitialState, type Replay, SessionState } from './session-state.ts';
 import type { Tracking } from './tracking.ts';
 import type { NewUser, UserChange } from './user-change.ts';
 import type { UserPool } from './user-pool.ts';
-
 import { CLIENT_DEPRECATE_EOF, EOF_HEADER, has } from './wire/capabilities.ts';
 import { readChangeUser } from './wire/handshake.ts';
 import { eofPacket, errorPacket, okPacket } from './wire/replies.ts';
 
 /** What a client may send while it waits for a connection; more stays in its socket. */
 const HELD_WHILE_QUEUED_MAX = 64 * 1024;
-/** Of a longer text the beginning is kept, for its digest. */
-const TEXT_MAX = 4 * 1024;
 /** How long a client may take to close its end. */
 const CLOSE_LINGER_MS = 5_000;
 /** One for the process: what a text does is the same for all. */
 const PLAIN_TEXTS = new PlainTexts();
-/** What a text may do of which the server tells whether it did, and when it is over. */
-const TOLD_BY_SERVER = Effect.nextTransaction | Effect.trackers;
-/** What is worth a line in the log, if the server tells that it has left something. */
-const TELLING =
-  Effect.setting | Effect.role | Effect.call | Effect.setStatement | Effect.mayClear | Effect.xa;
-/** What a SET may do to its session that EXCLUDE_VARIABLE_SETS lets pass. */
-const OF_VARIABLES = Effect.userVariable | Effect.untrackedSetting;
-/** What a statement leaves, or has left as it was, that cannot be asked for in the session's name. */
-const ONLY_THERE = Effect.leavesFoundRows | Effect.readsDiagnostics;
-/** What may change LAST_INSERT_ID() without a word in its OK packet. */
-const LEAVES_INSERT_ID = Effect.leavesInsertId | Effect.call | Effect.unknown | Effect.sqlPrepare;
-/** What may ask for LAST_INSERT_ID() without a word of it in the text. */
-const MAY_READ_INSERT_ID = Effect.readsInsertId | Effect.call | Effect.unknown | Effect.sqlPrepare;
-/** An assignment to a system variable without a scope. */
-const UNSCOPED = /@@\s*`?(\w+)`?\s*:?=/g;
-/** How long a connection is kept for a statement that may ask for what the last one has left. */
-const DIAGNOSTICS_KEPT_MS = 200;
-/** Between KILL and the number, other words but HARD and SOFT. */
-const KILL_QUERY = /\bquery\b/i;
 /** The sequence number of what a client is told first in answer to a command. */
 const FIRST = 1;
 
@@ -104,8 +75,9 @@ export class ClientSession
     StreamHandler,
     Borrower<DatabaseConnection>,
     ConnectionHolder,
-    Keeper,
     RelayHost,
+    LeftoversHost,
+    PreviousStatementHost,
     Session
 {
   readonly id: ClientConnectionId;
@@ -121,22 +93,12 @@ export class ClientSession
   private readonly relay: Relay;
   private own: SessionState;
   private readonly pins: Pins<DatabaseConnection>;
+  private readonly leftovers: Leftovers;
+  private readonly previous: PreviousStatement;
   private readonly currentReading = new CurrentReading();
   private waiter: Waiter | undefined = undefined;
   /** COM_CHANGE_USER is under way. */
   private changing: UserChange | undefined = undefined;
-  /** What the statements since everything was answered last may have left, by their texts. */
-  private effects: EffectSet = 0;
-  /** The first of these texts. */
-  private suspect: Buffer | undefined = undefined;
-  /** What these two were before the last request. */
-  private effectsBefore: EffectSet = 0;
-  private suspectBefore: Buffer | undefined = undefined;
-  /** One of them was a SET that EXCLUDE_VARIABLE_SETS has let pass. */
-  private hasExcludedSet = false;
-  /** Requests since everything was answered last, and how many of them did nothing but fail. */
-  private requests = 0;
-  private failures = 0;
   /** What was received while waiting for a connection. */
   private held: Buffer[] | undefined = undefined;
   /** What is held cannot go on before the database has answered more. */
@@ -145,20 +107,11 @@ export class ClientSession
   private replaysOwed = 0;
   /** Their names, when they are not known to go well and what is held waits for them. */
   private unproven: string[] | undefined = undefined;
-  /** The database is being asked about the session's own variables. */
-  private isAsking = false;
-  /** Wheel time until which the connection is kept, although nothing needs it any more; 0 while it is not. */
-  private keptUntil = 0;
-  /** The connection was kept for long enough, or somebody else waits for it. */
-  private isGivingUp = false;
-  /** The connection that ran the last statement, and at which of its loans. */
-  private former: DatabaseConnection | undefined = undefined;
-  private formerLoan = 0;
   /** Somebody's KILL QUERY, while the proxy's own statement runs. */
   private cancelAfterOwn: (() => void) | undefined = undefined;
   /** When the request that is under way began, in milliseconds of `performance.now()`; 0 for none. */
   private requestedAt = 0;
-  private readonly clock: SessionClock;
+  readonly clock: SessionClock;
   private isDraining = false;
   private isClosed = false;
 
@@ -175,6 +128,8 @@ export class ClientSession
     this.applicationName = options.applicationName;
     this.priority = options.priority;
     this.pins = new Pins(options.endpoint, options.id);
+    this.leftovers = new Leftovers(this, options.endpoint, this.pins);
+    this.previous = new PreviousStatement(this, options.endpoint);
     this.relay = new Relay(this, options.stream);
     this.clock = new SessionClock(this, options.endpoint);
     this.clock.lookAgain(options.stream.isCongested);
@@ -269,10 +224,8 @@ export class ClientSession
 
   requested(): void {
     const { counters } = this.endpoint;
-    this.requests++;
-    this.effectsBefore = this.effects;
-    this.suspectBefore = this.suspect;
-    if (this.keptUntil > 0) this.unkeep();
+    this.leftovers.requested();
+    this.previous.requested();
     // A pinned session borrows nothing.
     if (this.requestedAt === 0) this.requestedAt = performance.now();
     counters.queryRequests++;
@@ -289,29 +242,10 @@ export class ClientSession
 
   running(all: EffectSet, bytes: Buffer, from: number, to: number): void {
     const { connection } = this;
-    const isExcluded = (all & OF_VARIABLES) !== 0 && this.isExcluded(bytes, from, to);
-    const effects = isExcluded ? all & ~OF_VARIABLES : all;
-    this.effects |= effects;
     if (connection === undefined) return;
-    if (isExcluded) {
-      this.hasExcludedSet = true;
-      connection.isDirty = true;
-    }
-    // What this loan itself has inserted is there already.
-    const isForeignId = !connection.ledger.hasInsertId && !this.isAsking;
-    if (isForeignId && (effects & MAY_READ_INSERT_ID) !== 0) {
-      const replay = this.own.insertIdReplay(connection);
-      if (replay !== undefined) this.replay(connection, [replay]);
-    }
-    if ((effects & LEAVES_INSERT_ID) !== 0) connection.ledger.hasInsertId = true;
-    if ((effects & Effect.setting) !== 0) this.noteUnscoped(connection, bytes, from, to);
-    if ((effects & (PINNING | TELLING)) === 0) return;
-    this.suspect ??= Buffer.from(bytes.subarray(from, Math.min(to, from + TEXT_MAX)));
-  }
-
-  private isExcluded(bytes: Buffer, from: number, to: number): boolean {
-    if (!this.endpoint.limits.areVariableSetsExcluded) return false;
-    return areSets(bytes, from, to, this.own.syntax);
+    const effects = this.leftovers.running(connection, all, bytes, from, to);
+    const replay = this.previous.replayFor(connection, effects);
+    if (replay !== undefined) this.replay(connection, [replay]);
   }
 
   get statements(): StatementRegistry {
@@ -339,23 +273,11 @@ export class ClientSession
     this.userPool = this.endpoint.changePool(this.userPool, hasSchema);
   }
 
-  /** MariaDB does not report what is set as `@@name = ...`, without a scope. */
-  private noteUnscoped(
-    { state }: DatabaseConnection,
-    bytes: Buffer,
-    from: number,
-    to: number,
-  ): void {
-    for (const [, name = ''] of bytes.toString('latin1', from, to).matchAll(UNSCOPED)) {
-      state.mayHaveChanged(name);
-    }
-  }
-
   /** Returns whether there is a connection now; otherwise `rest` waits. */
   acquire(rest: Buffer, effects: EffectSet): boolean {
     this.requestedAt = performance.now();
     const { pool } = this.userPool;
-    const connection = this.formerConnection(effects) ?? pool.borrow();
+    const connection = this.previous.formerConnection(effects) ?? pool.borrow();
     if (connection !== undefined) {
       this.attach(connection);
       if (!this.isWaitingForAnswer) return true;
@@ -365,19 +287,6 @@ export class ClientSession
     this.held = [rest];
     this.waiter = pool.wait(this, this.priority);
     return false;
-  }
-
-  /** For a statement about the one before: the connection that ran it, if nobody has had it since. */
-  private formerConnection(effects: EffectSet): DatabaseConnection | undefined {
-    if ((effects & READS_PREVIOUS) === 0) return undefined;
-    const { former } = this;
-    if (former === undefined) return undefined;
-    const isUntouched = former.loans === this.formerLoan && former.pool === this.userPool.pool;
-    if (isUntouched && this.userPool.pool.borrowAgain(former)) return former;
-    if ((effects & READS_PREVIOUS & ~Effect.readsInsertId) !== 0) {
-      this.endpoint.counters.diagnosticsLost++;
-    }
-    return undefined;
   }
 
   wait(rest: Buffer): void {
@@ -412,6 +321,7 @@ export class ClientSession
 
   resetWithoutConnection(): void {
     this.own.reset(this.userPool.base);
+    this.previous.forget();
     this.deliver(okPacket(FIRST, this.capabilities));
   }
 
@@ -427,22 +337,14 @@ export class ClientSession
       connection.isDirty = true;
       this.leaveConnection(connection);
     }
-    this.pins.forget();
-    this.forgetStatements();
+    this.leftovers.forget();
+    this.previous.forget();
+    this.requestedAt = 0;
     this.relay.statements.clear();
     this.own.reset(this.userPool.base);
     this.changing = this.endpoint.changeUser(this, this.stream, change);
     this.stream.handler = this.changing;
     if (rest.length > 0) this.changing.received(rest);
-  }
-
-  private forgetStatements(): void {
-    this.effects = 0;
-    this.suspect = undefined;
-    this.requests = 0;
-    this.failures = 0;
-    this.requestedAt = 0;
-    this.former = undefined;
   }
 
   /** COM_CHANGE_USER has ended; with `as`, the session is that user's from here on. */
@@ -466,30 +368,14 @@ export class ClientSession
   }
 
   killIn(bytes: Buffer, from: number, to: number): Kill | undefined {
-    const [target, ...others] = killTargetsIn(bytes, from, to, this.own.syntax);
-    if (target === undefined || others.length > 0) return undefined;
-    const id = Number(bytes.toString('latin1', from + target.from, from + target.to));
-    if (!this.knows(id)) return undefined;
-    const isQueryOnly = KILL_QUERY.test(bytes.toString('latin1', from, from + target.from));
-    return { id, isQueryOnly };
+    const found = killIn(bytes, from, to, this.own.syntax);
+    return found !== undefined && this.knows(found.id) ? found : undefined;
   }
 
-  /** As a server does: one's own connections, and nobody else's. */
-  kill(id: number, isQueryOnly: boolean): void {
-    const session = this.endpoint.sessionFor(id);
-    if (session === undefined) {
-      this.refuse(new BerthError('thread_unknown', { params: { id } }));
-    } else if (session.userPool.pool.key.user !== this.userPool.pool.key.user) {
-      this.refuse(new BerthError('thread_not_owned', { params: { id } }));
-    } else if (session === this) {
-      if (isQueryOnly) this.refuse(new BerthError('query_canceled'));
-      else this.close('client_request', new BerthError('query_canceled'));
-    } else {
-      if (isQueryOnly) session.cancel(() => {});
-      // A killed connection just ends.
-      else session.close('killed');
-      this.deliver(okPacket(FIRST, this.capabilities, { status: this.own.status }));
-    }
+  kill(what: Kill): void {
+    const error = kill(this, this.endpoint.sessionFor(what.id), what);
+    if (error !== undefined) this.refuse(error);
+    else if (!this.isClosed) this.pinged();
   }
 
   // --- Borrowing
@@ -632,12 +518,7 @@ export class ClientSession
   }
 
   requestFailed(isFirst: boolean): void {
-    if (!isFirst) return;
-    this.failures++;
-    if (this.connection?.ledger.isQuiet !== true) return;
-    // It was the last request, and it has done nothing.
-    this.effects = this.effectsBefore;
-    this.suspect = this.suspectBefore;
+    if (isFirst) this.leftovers.requestFailed(this.connection?.ledger.isQuiet === true);
   }
 
   replayed(error: Uint8Array | undefined): void {
@@ -659,12 +540,8 @@ export class ClientSession
     const { connection } = this;
     if (connection === undefined) return;
     this.own.reset(this.userPool.base);
-    this.effects = 0;
-    this.suspect = undefined;
-    this.hasExcludedSet = false;
-    // The InitQuery's settings went with it, and come back when the proxy resets it in turn.
-    connection.isDirty = true;
-    if (!this.endpoint.limits.isSessionMode) this.pins.clear(connection);
+    this.previous.forget();
+    this.leftovers.wasReset(connection, this.endpoint.limits.isSessionMode);
   }
 
   connectionDrained(): void {
@@ -686,193 +563,37 @@ export class ClientSession
     if (connection !== undefined) this.pins.add(connection, reason, text);
   }
 
-  /**
-   * Some variables have been set that the server did not report: asks for what they are. The session keeps
-   * its connection until then, whatever the client does meanwhile.
-   */
-  private askVariables(connection: DatabaseConnection, names: readonly string[]): void {
-    this.isAsking = true;
-    const statement = new OwnStatement((outcome) => {
-      this.isAsking = false;
-      if (!outcome.isOk) {
-        // Without a word of the database the connection is gone.
-        if (outcome.payload !== undefined) this.pin('set', '');
-        return;
-      }
-      const [row = []] = outcome.rows;
-      connection.state.learn(names.map((name, at) => [name, row[at] ?? '']));
-    });
-    connection.run(`SELECT ${names.map((name) => `@@SESSION.${name}`).join(',')}`, statement);
+  pinUnknown(connection: DatabaseConnection): void {
+    this.pins.add(connection, 'unknown', '');
   }
 
-  /** The statement that is to blame, without its literals. */
-  private get suspectDigest(): string {
-    return this.suspect === undefined ? '' : digest(this.suspect, this.own.syntax);
-  }
-
-  /** Everything is answered and no transaction is open: does anything tie the session to its connection? */
-  private investigate(connection: DatabaseConnection): void {
-    const { failures, requests, suspect } = this;
-    const { state } = connection;
-    this.letSetsPass(connection);
-    // The server tells when tables that were locked are not any more.
-    const effects = state.wasLocked ? this.effects & ~Effect.tableLock : this.effects;
-    if (state.wasLocked) this.pins.remove(connection, 'table_lock');
-    this.effects = 0;
-    this.requests = 0;
-    this.failures = 0;
-    if (effects === 0 && !state.isSuspect) {
-      this.suspect = undefined;
-      state.wasLocked = false;
-      return;
-    }
-    // What failed before it did anything has left nothing.
-    const isGroundless = requests === failures;
-    const reason = isGroundless ? undefined : pinReasonOf(effects & ~TOLD_BY_SERVER);
-    const isClearing = requests === 1 && effects === Effect.mayClear;
-    const text = this.suspectDigest;
-    this.suspect = undefined;
-    const cleared =
-      requests === 1 && failures === 0 && suspect !== undefined && suspect.length < TEXT_MAX
-        ? clearedBy(suspect.toString('latin1'))
-        : undefined;
-    if (cleared !== undefined) this.pins.remove(connection, cleared);
-    else if (reason !== undefined) this.pin(reason, text);
-    const isRoleSet = !isGroundless && (effects & Effect.role) !== 0;
-    if (isRoleSet || state.strayVariable !== undefined || state.areTrackersChanged) {
-      this.pin('set', text);
-    }
-    // There was nothing of this session's that it could have taken away.
-    if (state.isOtherwiseChanged && !this.isPinned && !isClearing) this.pin('unknown', text);
-    state.investigated();
-  }
-
-  /**
-   * EXCLUDE_VARIABLE_SETS: what a SET has left, and cannot be carried to another connection, ties nobody
-   * to this one; it goes with a reset. What a routine has done besides is not known to be a SET.
-   */
-  private letSetsPass(connection: DatabaseConnection): void {
-    if (!this.endpoint.limits.areVariableSetsExcluded) return;
-    const { state } = connection;
-    if (state.strayVariable !== undefined) connection.isDirty = true;
-    state.strayVariable = undefined;
-    if (this.hasExcludedSet && (this.effects & Effect.call) === 0) state.isOtherwiseChanged = false;
-    this.hasExcludedSet = false;
-  }
-
-  private giveBackIfSettled(): void {
-    const { connection } = this;
+  giveBackIfSettled(): void {
+    const { connection, leftovers, previous } = this;
     if (connection === undefined || !connection.ledger.isQuiet || this.relay.isMidCommand) return;
-    if (this.unproven !== undefined || this.isAsking) return;
+    if (this.unproven !== undefined || leftovers.isAsking || previous.isAsking) return;
     if (this.relay.statements.isPreparing) return;
-    const { state } = connection;
-    if (this.isWorthKeeping(connection)) {
-      this.keep(connection);
-      return;
-    }
+    const mayKeep = leftovers.requests > 0 && !this.isPinned && !this.isDraining;
+    if (mayKeep && previous.keep(connection, leftovers.effects)) return;
     if (connection.ledger.isStatusUnsure) {
       connection.askStatus();
       return;
     }
-    if (state.unsure !== undefined) {
-      const names = [...state.unsure];
-      state.unsure = undefined;
-      this.askVariables(connection, names);
-      return;
-    }
-    this.undoSetStatement(connection);
+    if (leftovers.askVariables(connection)) return;
+    leftovers.undoSetStatement(connection, this.own.settings);
     this.own.adopt(connection);
-    if (state.isLocked) this.pin('table_lock', this.suspectDigest);
+    if (connection.state.isLocked) this.pin('table_lock', leftovers.suspectDigest);
     if (!connection.isSettled) return;
     this.requestedAt = 0;
     if (this.relay.statements.areTied) return;
-    this.investigate(connection);
+    leftovers.investigate(connection);
     if (this.isPinned) {
       if (this.isDraining) this.close('shutdown', new BerthError('shutting_down'));
       return;
     }
-    if (connection.ledger.hasInsertId) {
-      this.askInsertId(connection);
-      return;
-    }
+    if (previous.askInsertId(connection)) return;
     this.giveBack(connection);
     this.usePool(this.own.schema !== '');
     if (this.isDraining) this.close('shutdown', new BerthError('shutting_down'));
-  }
-
-  // --- What a statement leaves for the next one
-
-  /**
-   * The next statement may ask for the warnings, the error or the number of rows of the last one, which are
-   * nowhere but on this connection; or for its insert id, which can be asked for now.
-   */
-  private isWorthKeeping({ ledger }: DatabaseConnection): boolean {
-    if (this.requests === 0 || this.isGivingUp || this.isPinned || this.isDraining) return false;
-    if (ledger.isInTransaction && !ledger.isStatusUnsure) return false;
-    if ((this.effects & (Effect.leavesFoundRows | Effect.leavesInsertId)) !== 0) {
-      if ((this.effects & Effect.leavesInsertId) !== 0) ledger.hasInsertId = true;
-      return true;
-    }
-    // Who has looked at the warnings may look again: to show them leaves them as they are.
-    if ((this.effects & Effect.readsDiagnostics) !== 0) return true;
-    return ledger.warnings > 0 || ledger.hasInsertId;
-  }
-
-  private keep(connection: DatabaseConnection): void {
-    const { endpoint, userPool } = this;
-    const { wheel } = endpoint;
-    if (this.keptUntil > 0) return;
-    // What can be asked for needs no connection that somebody else waits for.
-    const isRecoverable = connection.ledger.warnings === 0 && (this.effects & ONLY_THERE) === 0;
-    if (isRecoverable) {
-      if (userPool.pool.waiting > 0) {
-        this.giveUp();
-        return;
-      }
-      userPool.pool.keep(this);
-    }
-    endpoint.counters.diagnosticsKept++;
-    this.keptUntil = wheel.now + DIAGNOSTICS_KEPT_MS;
-    this.clock.lookIn(DIAGNOSTICS_KEPT_MS);
-  }
-
-  private unkeep(): void {
-    this.keptUntil = 0;
-    this.userPool.pool.unkeep(this);
-  }
-
-  recalled(): void {
-    this.giveUp();
-  }
-
-  private giveUp(): void {
-    this.unkeep();
-    this.isGivingUp = true;
-    this.giveBackIfSettled();
-  }
-
-  /** Which LAST_INSERT_ID() the session takes along; its OK packet does not tell, if the id was given. */
-  private askInsertId(connection: DatabaseConnection): void {
-    this.isAsking = true;
-    connection.ledger.hasInsertId = false;
-    connection.insertId = undefined;
-    const statement = new OwnStatement((outcome) => {
-      this.isAsking = false;
-      if (!outcome.isOk) {
-        if (outcome.payload !== undefined) this.pin('unknown', '');
-        return;
-      }
-      this.own.insertId = outcome.rows[0]?.[0] ?? '0';
-      connection.insertId = this.own.insertId;
-    });
-    connection.run('SELECT LAST_INSERT_ID()', statement);
-  }
-
-  /** MariaDB reports what SET STATEMENT ... FOR has set, although it is gone with that statement. */
-  private undoSetStatement({ state }: DatabaseConnection): void {
-    if ((this.effects & Effect.setStatement) === 0) return;
-    if (this.requests === 1) state.settings = this.own.settings;
-    else state.strayVariable = 'set statement';
   }
 
   private giveBack(connection: DatabaseConnection): void {
@@ -888,10 +609,7 @@ export class ClientSession
 
   private detach(connection: DatabaseConnection): void {
     this.relay.detach();
-    this.former = connection;
-    this.formerLoan = connection.loans;
-    this.isGivingUp = false;
-    if (this.keptUntil > 0) this.unkeep();
+    this.previous.detached(connection);
     this.replaysOwed = 0;
     this.unproven = undefined;
     connection.takenBack();
@@ -967,10 +685,8 @@ export class ClientSession
   lookAtClock(): void {
     this.stream.retry();
     if (this.isClosed) return;
-    if (this.keptUntil > 0 && this.endpoint.wheel.now >= this.keptUntil) {
-      this.giveUp();
-      if (this.isClosed) return;
-    }
+    this.previous.lookAtClock();
+    if (this.isClosed) return;
     const overdue = this.clock.overdue(this.isStuck, this.isIdle);
     if (overdue !== undefined) {
       this.close(overdue.reason, overdue.error);
@@ -1035,8 +751,7 @@ export class ClientSession
     const isCut = this.relay.isMidCommand || ledger.isReadingFile;
     if (!this.userPool.hasSchema && connection.state.schema !== '')
       connection.unfitBy = 'state_left';
-    if ((this.effects & PINNING) !== 0 || ledger.isStatusUnsure || connection.state.isSuspect)
-      connection.isDirty = true;
+    if (this.leftovers.mayBeThere(connection)) connection.isDirty = true;
     // An open cursor, or values that were sent ahead: nobody knows of them any more.
     if (this.relay.statements.areTied) connection.isDirty = true;
     this.detach(connection);

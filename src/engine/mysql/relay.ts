@@ -16,6 +16,7 @@ import { Effect, type EffectSet, PLAIN } from '../../sql/mysql/effects.ts';
 import { StatementScanner } from '../../sql/mysql/scanner.ts';
 import type { Syntax } from '../../sql/mysql/syntax.ts';
 import type { DatabaseConnection } from './database-connection.ts';
+import type { Kill } from './kills.ts';
 import { MAY_READ_FILE, OWES_FIELDS, OWES_OK, OWES_RESULT, OWES_TEXT, RESETS } from './ledger.ts';
 import {
   isAboutStatement,
@@ -77,14 +78,9 @@ export interface RelayHost extends StatementHost {
   userChanged(payload: Buffer, rest: Buffer): void;
   /** KILL of the client whose greeting had the number `id`; false when there is none. */
   knows(id: number): boolean;
-  kill(id: number, isQueryOnly: boolean): void;
+  kill(kill: Kill): void;
   /** What a text kills, if it is one of our clients. */
   killIn(bytes: Buffer, from: number, to: number): Kill | undefined;
-}
-
-export interface Kill {
-  readonly id: number;
-  readonly isQueryOnly: boolean;
 }
 
 const MAY_PASS_WITHOUT_CONNECTION: ReadonlySet<number> = new Set([
@@ -452,9 +448,9 @@ export class Relay {
   }
 
   /** Of one of our own clients, maybe this one. */
-  private kill({ id, isQueryOnly }: Kill): number {
+  private kill(kill: Kill): number {
     if (this.connection?.ledger.isEmpty === false) return WAIT;
-    this.host.kill(id, isQueryOnly);
+    this.host.kill(kill);
     return DEALT_WITH;
   }
 

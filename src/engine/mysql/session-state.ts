@@ -74,8 +74,6 @@ export class SessionState {
   /** The status flags that the client saw last. */
   status: number;
   syntax: Syntax;
-  /** What LAST_INSERT_ID() is. */
-  insertId = '0';
   tracking: Tracking;
   private readonly initialTracking: Tracking;
   private readonly server: SyntaxOptions;
@@ -123,15 +121,6 @@ export class SessionState {
     return replays;
   }
 
-  /** Before a statement that may ask for LAST_INSERT_ID(), if the connection has another one. */
-  insertIdReplay(connection: DatabaseConnection): Replay | undefined {
-    const { insertId } = this;
-    if (connection.insertId === insertId) return undefined;
-    connection.insertId = insertId;
-    const message = queryMessage(`SET last_insert_id=${insertId}`, connection.capabilities);
-    return { message, owes: OWES_RESULT, name: undefined };
-  }
-
   private optionReplay(): Replay {
     const { on, off } = MULTI_STATEMENTS_MESSAGES;
     return { message: this.allowsMultiStatements ? on : off, owes: OWES_OK, name: undefined };
@@ -152,7 +141,6 @@ export class SessionState {
   /** COM_RESET_CONNECTION: everything but the schema is as at the beginning, with the server's charset. */
   reset(base: SessionSettings): void {
     this.settings = base;
-    this.insertId = '0';
     this.status = this.initialStatus;
     this.tracking = this.initialTracking;
     this.syntax = this.syntaxNow();

@@ -1,0 +1,234 @@
+/**
+ * What a session leaves on its connection. The texts say what may be there, the server's trackers what is.
+ * When everything is answered and no transaction is open, that is put together: what can be carried to
+ * another connection is the session's from then on, and anything else pins it.
+ */
+
+import type { PinReason } from '../../observe/reasons.ts';
+import { areSets } from '../../sql/mysql/classify.ts';
+import { digest } from '../../sql/mysql/digest.ts';
+import { Effect, type EffectSet, PINNING, pinReasonOf } from '../../sql/mysql/effects.ts';
+import type { Syntax } from '../../sql/mysql/syntax.ts';
+import type { EngineSettings } from '../contract.ts';
+import type { Pins } from '../pins.ts';
+import { clearedBy } from './clearing.ts';
+import type { DatabaseConnection } from './database-connection.ts';
+import { OwnStatement } from './own-statement.ts';
+import type { SessionSettings } from './settings.ts';
+
+/** Of a longer text the beginning is kept, for its digest. */
+const TEXT_MAX = 4 * 1024;
+/** What a text may do of which the server tells whether it did, and when it is over. */
+const TOLD_BY_SERVER = Effect.nextTransaction | Effect.trackers;
+/** What is worth a line in the log, if the server tells that it has left something. */
+const TELLING =
+  Effect.setting | Effect.role | Effect.call | Effect.setStatement | Effect.mayClear | Effect.xa;
+/** What a SET may do to its session that EXCLUDE_VARIABLE_SETS lets pass. */
+const OF_VARIABLES = Effect.userVariable | Effect.untrackedSetting;
+/** An assignment to a system variable without a scope. */
+const UNSCOPED = /@@\s*`?(\w+)`?\s*:?=/g;
+
+/** The session, as far as it matters here. */
+export interface LeftoversHost {
+  readonly syntax: Syntax;
+}
+
+/** The endpoint that the session came in through. */
+interface Place {
+  /** The settings in force; replaced as a whole when the configuration changes. */
+  readonly limits: EngineSettings;
+}
+
+export class Leftovers {
+  /** What the statements since everything was answered last may have left, by their texts. */
+  effects: EffectSet = 0;
+  /** Requests since everything was answered last, and how many of them did nothing but fail. */
+  requests = 0;
+  private failures = 0;
+  /** The database is being asked about the session's own variables. */
+  isAsking = false;
+  private readonly host: LeftoversHost;
+  private readonly place: Place;
+  private readonly pins: Pins<DatabaseConnection>;
+  /** The first of the texts that have effects. */
+  private suspect: Buffer | undefined = undefined;
+  /** What these two were before the last request. */
+  private effectsBefore: EffectSet = 0;
+  private suspectBefore: Buffer | undefined = undefined;
+  /** One of the texts was a SET that EXCLUDE_VARIABLE_SETS has let pass. */
+  private hasExcludedSet = false;
+
+  constructor(host: LeftoversHost, place: Place, pins: Pins<DatabaseConnection>) {
+    this.host = host;
+    this.place = place;
+    this.pins = pins;
+  }
+
+  /** The connection may have something that is not to be lent to others. */
+  mayBeThere({ ledger, state }: DatabaseConnection): boolean {
+    return (this.effects & PINNING) !== 0 || ledger.isStatusUnsure || state.isSuspect;
+  }
+
+  requested(): void {
+    this.requests++;
+    this.effectsBefore = this.effects;
+    this.suspectBefore = this.suspect;
+  }
+
+  /** A text that may do `all` is about to run. Returns what of that counts. */
+  running(
+    connection: DatabaseConnection,
+    all: EffectSet,
+    bytes: Buffer,
+    from: number,
+    to: number,
+  ): EffectSet {
+    const isExcluded = (all & OF_VARIABLES) !== 0 && this.isExcluded(bytes, from, to);
+    const effects = isExcluded ? all & ~OF_VARIABLES : all;
+    this.effects |= effects;
+    if (isExcluded) {
+      this.hasExcludedSet = true;
+      connection.isDirty = true;
+    }
+    if ((effects & Effect.setting) !== 0) noteUnscoped(connection, bytes, from, to);
+    if ((effects & (PINNING | TELLING)) !== 0) {
+      this.suspect ??= Buffer.from(bytes.subarray(from, Math.min(to, from + TEXT_MAX)));
+    }
+    return effects;
+  }
+
+  private isExcluded(bytes: Buffer, from: number, to: number): boolean {
+    if (!this.place.limits.areVariableSetsExcluded) return false;
+    return areSets(bytes, from, to, this.host.syntax);
+  }
+
+  /** A request did nothing but fail. `isLast`: nothing has been sent behind it. */
+  requestFailed(isLast: boolean): void {
+    this.failures++;
+    if (!isLast) return;
+    this.effects = this.effectsBefore;
+    this.suspect = this.suspectBefore;
+  }
+
+  /** The client's COM_RESET_CONNECTION went well. `isForGood`: the session is pinned whatever it leaves. */
+  wasReset(connection: DatabaseConnection, isForGood: boolean): void {
+    this.effects = 0;
+    this.suspect = undefined;
+    this.hasExcludedSet = false;
+    // The InitQuery's settings went with it, and come back when the proxy resets it in turn.
+    connection.isDirty = true;
+    if (!isForGood) this.pins.clear(connection);
+  }
+
+  /** The connection is not the session's any more, and nothing of it is taken along. */
+  forget(): void {
+    this.effects = 0;
+    this.suspect = undefined;
+    this.requests = 0;
+    this.failures = 0;
+    this.pins.forget();
+  }
+
+  /** `names` have been set that the server did not report: asks for what they are. */
+  askVariables(connection: DatabaseConnection): boolean {
+    const { unsure } = connection.state;
+    if (unsure === undefined) return false;
+    connection.state.unsure = undefined;
+    const names = [...unsure];
+    this.isAsking = true;
+    const statement = new OwnStatement((outcome) => {
+      this.isAsking = false;
+      if (!outcome.isOk) {
+        // Without a word of the database the connection is gone.
+        if (outcome.payload !== undefined) this.pins.add(connection, 'set', '');
+        return;
+      }
+      const [row = []] = outcome.rows;
+      connection.state.learn(names.map((name, at) => [name, row[at] ?? '']));
+    });
+    connection.run(`SELECT ${names.map((name) => `@@SESSION.${name}`).join(',')}`, statement);
+    return true;
+  }
+
+  /**
+   * MariaDB reports what SET STATEMENT ... FOR has set, although it is gone with that statement. `settings`
+   * are those before it.
+   */
+  undoSetStatement({ state }: DatabaseConnection, settings: SessionSettings): void {
+    if ((this.effects & Effect.setStatement) === 0) return;
+    if (this.requests === 1) state.settings = settings;
+    else state.strayVariable = 'set statement';
+  }
+
+  /** The statement that is to blame, without its literals. */
+  get suspectDigest(): string {
+    return this.suspect === undefined ? '' : digest(this.suspect, this.host.syntax);
+  }
+
+  /** Everything is answered and no transaction is open: does anything tie the session to its connection? */
+  investigate(connection: DatabaseConnection): void {
+    const { failures, pins, requests, suspect } = this;
+    const { state } = connection;
+    this.letSetsPass(connection);
+    // The server tells when tables that were locked are not any more.
+    const effects = state.wasLocked ? this.effects & ~Effect.tableLock : this.effects;
+    if (state.wasLocked) pins.remove(connection, 'table_lock');
+    this.effects = 0;
+    this.requests = 0;
+    this.failures = 0;
+    if (effects === 0 && !state.isSuspect) {
+      this.suspect = undefined;
+      state.wasLocked = false;
+      return;
+    }
+    // What failed before it did anything has left nothing.
+    const isGroundless = requests === failures;
+    const reason = isGroundless ? undefined : pinReasonOf(effects & ~TOLD_BY_SERVER);
+    const isClearing = requests === 1 && effects === Effect.mayClear;
+    const text = this.suspectDigest;
+    this.suspect = undefined;
+    const cleared = requests === 1 && failures === 0 ? whatClears(suspect) : undefined;
+    if (cleared !== undefined) pins.remove(connection, cleared);
+    else if (reason !== undefined) pins.add(connection, reason, text);
+    const isRoleSet = !isGroundless && (effects & Effect.role) !== 0;
+    if (isRoleSet || state.strayVariable !== undefined || state.areTrackersChanged) {
+      pins.add(connection, 'set', text);
+    }
+    // There was nothing of this session's that it could have taken away.
+    if (state.isOtherwiseChanged && !pins.isPinned && !isClearing) {
+      pins.add(connection, 'unknown', text);
+    }
+    state.investigated();
+  }
+
+  /**
+   * EXCLUDE_VARIABLE_SETS: what a SET has left, and cannot be carried to another connection, ties nobody
+   * to this one; it goes with a reset. What a routine has done besides is not known to be a SET.
+   */
+  private letSetsPass(connection: DatabaseConnection): void {
+    if (!this.place.limits.areVariableSetsExcluded) return;
+    const { state } = connection;
+    if (state.strayVariable !== undefined) connection.isDirty = true;
+    state.strayVariable = undefined;
+    if (this.hasExcludedSet && (this.effects & Effect.call) === 0) state.isOtherwiseChanged = false;
+    this.hasExcludedSet = false;
+  }
+}
+
+/** What a text has taken away that was all that was run, and went well. */
+function whatClears(text: Buffer | undefined): PinReason | undefined {
+  if (text === undefined || text.length >= TEXT_MAX) return undefined;
+  return clearedBy(text.toString('latin1'));
+}
+
+/** MariaDB does not report what is set as `@@name = ...`, without a scope. */
+function noteUnscoped(
+  { state }: DatabaseConnection,
+  bytes: Buffer,
+  from: number,
+  to: number,
+): void {
+  for (const [, name = ''] of bytes.toString('latin1', from, to).matchAll(UNSCOPED)) {
+    state.mayHaveChanged(name);
+  }
+}

@@ -1,0 +1,192 @@
+/**
+ * What a statement leaves for the next one: its warnings or error, the number of rows it found, and
+ * LAST_INSERT_ID(). The first two are nowhere but on the connection that ran it, so the session keeps that
+ * for a short while, or gets it again if nobody has had it since; the insert id goes along with the session.
+ */
+
+import type { TimerWheel } from '../../base/timer-wheel.ts';
+import type { EndpointCounters } from '../../observe/counters.ts';
+import type { Keeper } from '../../pool/contract.ts';
+import { Effect, type EffectSet, READS_PREVIOUS } from '../../sql/mysql/effects.ts';
+import type { SessionClock } from '../session-clock.ts';
+import type { DatabaseConnection } from './database-connection.ts';
+import { OWES_RESULT } from './ledger.ts';
+import { OwnStatement } from './own-statement.ts';
+import type { Replay } from './session-state.ts';
+import type { UserPool } from './user-pool.ts';
+import { queryMessage } from './wire/commands.ts';
+
+/** What a statement leaves, or has left as it was, that cannot be asked for in the session's name. */
+const ONLY_THERE = Effect.leavesFoundRows | Effect.readsDiagnostics;
+/** What may change LAST_INSERT_ID() without a word in its OK packet. */
+const LEAVES_INSERT_ID = Effect.leavesInsertId | Effect.call | Effect.unknown | Effect.sqlPrepare;
+/** What may ask for LAST_INSERT_ID() without a word of it in the text. */
+const MAY_READ_INSERT_ID = Effect.readsInsertId | Effect.call | Effect.unknown | Effect.sqlPrepare;
+/** How long a connection is kept for a statement that may ask for what the last one has left. */
+const DIAGNOSTICS_KEPT_MS = 200;
+
+/** The session, as far as it matters here. */
+export interface PreviousStatementHost {
+  readonly userPool: UserPool;
+  readonly clock: SessionClock;
+  /** The connection was kept for long enough, or somebody else waits for it. */
+  giveBackIfSettled(): void;
+  /** `connection` has what the session is not to take for its own. */
+  pinUnknown(connection: DatabaseConnection): void;
+}
+
+/** The endpoint that the session came in through. */
+interface Place {
+  readonly wheel: TimerWheel;
+  readonly counters: EndpointCounters;
+}
+
+export class PreviousStatement implements Keeper {
+  /** The database is asked for the insert id. */
+  isAsking = false;
+  private readonly host: PreviousStatementHost;
+  private readonly place: Place;
+  /** What LAST_INSERT_ID() is. */
+  private insertId = '0';
+  /** Wheel time until which the connection is kept, although nothing needs it any more; 0 while it is not. */
+  private keptUntil = 0;
+  private isGivingUp = false;
+  /** The connection that ran the last statement, and at which of its loans. */
+  private former: DatabaseConnection | undefined = undefined;
+  private formerLoan = 0;
+
+  constructor(host: PreviousStatementHost, place: Place) {
+    this.host = host;
+    this.place = place;
+  }
+
+  /** The session begins anew: nothing has been run in it. */
+  forget(): void {
+    this.former = undefined;
+    this.insertId = '0';
+  }
+
+  /** For a statement about the one before: the connection that ran it, if nobody has had it since. */
+  formerConnection(effects: EffectSet): DatabaseConnection | undefined {
+    if ((effects & READS_PREVIOUS) === 0) return undefined;
+    const { former } = this;
+    if (former === undefined) return undefined;
+    const { pool } = this.host.userPool;
+    const isUntouched = former.loans === this.formerLoan && former.pool === pool;
+    if (isUntouched && pool.borrowAgain(former)) return former;
+    if ((effects & READS_PREVIOUS & ~Effect.readsInsertId) !== 0) {
+      this.place.counters.diagnosticsLost++;
+    }
+    return undefined;
+  }
+
+  /** Another request: whatever the connection is kept for, it is used now. */
+  requested(): void {
+    if (this.keptUntil > 0) this.unkeep();
+  }
+
+  /** What is to be run on `connection` before a statement with `effects`, which is about to run. */
+  replayFor(connection: DatabaseConnection, effects: EffectSet): Replay | undefined {
+    const { ledger } = connection;
+    // What this loan itself has inserted is there already.
+    const isForeign = !ledger.hasInsertId && !this.isAsking;
+    const isRead = (effects & MAY_READ_INSERT_ID) !== 0;
+    if ((effects & LEAVES_INSERT_ID) !== 0) ledger.hasInsertId = true;
+    return isForeign && isRead ? this.insertIdReplay(connection) : undefined;
+  }
+
+  /** Everything is answered. Returns whether the session goes on holding its connection for a while. */
+  keep(connection: DatabaseConnection, effects: EffectSet): boolean {
+    if (this.isGivingUp || !this.isWorthKeeping(connection, effects)) return false;
+    if (this.keptUntil > 0) return true;
+    const { wheel, counters } = this.place;
+    const { pool } = this.host.userPool;
+    // What can be asked for needs no connection that somebody else waits for.
+    const isRecoverable = connection.ledger.warnings === 0 && (effects & ONLY_THERE) === 0;
+    if (isRecoverable) {
+      if (pool.waiting > 0) {
+        this.isGivingUp = true;
+        return false;
+      }
+      pool.keep(this);
+    }
+    counters.diagnosticsKept++;
+    this.keptUntil = wheel.now + DIAGNOSTICS_KEPT_MS;
+    this.host.clock.lookIn(DIAGNOSTICS_KEPT_MS);
+    return true;
+  }
+
+  /**
+   * The next statement may ask for the warnings, the error or the number of rows of the last one, which are
+   * nowhere but on this connection; or for its insert id, which can be asked for now.
+   */
+  private isWorthKeeping({ ledger }: DatabaseConnection, effects: EffectSet): boolean {
+    if (ledger.isInTransaction && !ledger.isStatusUnsure) return false;
+    if ((effects & (Effect.leavesFoundRows | Effect.leavesInsertId)) !== 0) {
+      if ((effects & Effect.leavesInsertId) !== 0) ledger.hasInsertId = true;
+      return true;
+    }
+    // Who has looked at the warnings may look again: to show them leaves them as they are.
+    if ((effects & Effect.readsDiagnostics) !== 0) return true;
+    return ledger.warnings > 0 || ledger.hasInsertId;
+  }
+
+  /** The session's timer: gives the connection back that was kept for long enough. */
+  lookAtClock(): void {
+    if (this.keptUntil > 0 && this.place.wheel.now >= this.keptUntil) this.giveUp();
+  }
+
+  recalled(): void {
+    this.giveUp();
+  }
+
+  private giveUp(): void {
+    this.unkeep();
+    this.isGivingUp = true;
+    this.host.giveBackIfSettled();
+  }
+
+  private unkeep(): void {
+    this.keptUntil = 0;
+    this.host.userPool.pool.unkeep(this);
+  }
+
+  /** The session's connection is not its own any more. */
+  detached(connection: DatabaseConnection): void {
+    this.former = connection;
+    this.formerLoan = connection.loans;
+    this.isGivingUp = false;
+    if (this.keptUntil > 0) this.unkeep();
+  }
+
+  /**
+   * The connection is to be given back: which LAST_INSERT_ID() does the session take along? The OK packet
+   * does not tell, if the id was given. Returns whether the database is asked now.
+   */
+  askInsertId(connection: DatabaseConnection): boolean {
+    if (!connection.ledger.hasInsertId) return false;
+    this.isAsking = true;
+    connection.ledger.hasInsertId = false;
+    connection.insertId = undefined;
+    const statement = new OwnStatement((outcome) => {
+      this.isAsking = false;
+      if (!outcome.isOk) {
+        // Without a word of the database the connection is gone.
+        if (outcome.payload !== undefined) this.host.pinUnknown(connection);
+        return;
+      }
+      this.insertId = outcome.rows[0]?.[0] ?? '0';
+      connection.insertId = this.insertId;
+    });
+    connection.run('SELECT LAST_INSERT_ID()', statement);
+    return true;
+  }
+
+  private insertIdReplay(connection: DatabaseConnection): Replay | undefined {
+    const { insertId } = this;
+    if (connection.insertId === insertId) return undefined;
+    connection.insertId = insertId;
+    const message = queryMessage(`SET last_insert_id=${insertId}`, connection.capabilities);
+    return { message, owes: OWES_RESULT, name: undefined };
+  }
+}
