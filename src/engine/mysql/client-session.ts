@@ -29,15 +29,12 @@ import type { EndpointContext } from './endpoint-context.ts';
 import { type Kill, kill, killIn } from './kills.ts';
 import { OURS } from './ledger.ts';
 import { Leftovers, type LeftoversHost } from './leftovers.ts';
-import {
-  CurrentReading,
-  type Reading,
-  type StatementRegistry,
-} from './prepared-statements/statement.ts';
 import { PreviousStatement, type PreviousStatementHost } from './previous-statement.ts';
 import { PIPELINE_MAX, Relay, type RelayHost } from './relay.ts';
 import type { Session } from './session.ts';
 import { type InitialState, type Replay, SessionState } from './session-state.ts';
+import { CurrentReading, type Reading } from './statement/reading.ts';
+import type { StatementRegistry } from './statement/registry.ts';
 import type { Tracking } from './tracking.ts';
 import type { NewUser, UserChange } from './user-change.ts';
 import type { UserPool } from './user-pool.ts';

@@ -35,11 +35,11 @@ import {
 } from './ledger.ts';
 import type { ServerFacts } from './login/server-facts.ts';
 import { type Outcome, OwnStatement } from './own-statement.ts';
-import { cursorNotOpen } from './prepared-statements/answers.ts';
-import { ConnectionStatements } from './prepared-statements/connection-statements.ts';
 import { Reset } from './reset.ts';
 import { SessionSettings } from './settings.ts';
 import { StateChanges } from './state-changes.ts';
+import { cursorNotOpen } from './statement/answers.ts';
+import { ConnectionStatements } from './statement/connection-statements.ts';
 import type { TargetContext } from './target-context.ts';
 import {
   CLIENT_DEPRECATE_EOF,

@@ -18,12 +18,12 @@ import type { Syntax } from '../../sql/mysql/syntax.ts';
 import type { DatabaseConnection } from './database-connection.ts';
 import type { Kill } from './kills.ts';
 import { MAY_READ_FILE, OWES_FIELDS, OWES_OK, OWES_RESULT, OWES_TEXT, RESETS } from './ledger.ts';
+import { DEALT_WITH, GONE, REPLACED, SENT, WAIT } from './relay-outcome.ts';
 import {
   isAboutStatement,
   type StatementHost,
   StatementRelay,
-} from './prepared-statements/statement-relay.ts';
-import { DEALT_WITH, GONE, REPLACED, SENT, WAIT } from './relay-outcome.ts';
+} from './statement/statement-relay.ts';
 import {
   COM_CHANGE_USER,
   COM_CREATE_DB,

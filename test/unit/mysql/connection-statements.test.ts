@@ -1,22 +1,18 @@
 import { describe, expect, test } from 'bun:test';
+import { SessionSettings } from '../../../src/engine/mysql/settings.ts';
 import {
   CLIENT_STATEMENTS_MAX,
   type ClientStatement,
   ClientStatements,
-} from '../../../src/engine/mysql/prepared-statements/client-statements.ts';
+} from '../../../src/engine/mysql/statement/client-statements.ts';
 import {
   CONNECTION_STATEMENT_BYTES_MAX,
   CONNECTION_STATEMENTS_MAX,
   ConnectionStatements,
-} from '../../../src/engine/mysql/prepared-statements/connection-statements.ts';
-import {
-  CurrentReading,
-  largeStatement,
-  Reading,
-  type Statement,
-  StatementRegistry,
-} from '../../../src/engine/mysql/prepared-statements/statement.ts';
-import { SessionSettings } from '../../../src/engine/mysql/settings.ts';
+} from '../../../src/engine/mysql/statement/connection-statements.ts';
+import { CurrentReading, Reading } from '../../../src/engine/mysql/statement/reading.ts';
+import { StatementRegistry } from '../../../src/engine/mysql/statement/registry.ts';
+import { largeStatement, type Statement } from '../../../src/engine/mysql/statement/statement.ts';
 import {
   SERVER_STATUS_CURSOR_EXISTS,
   SERVER_STATUS_LAST_ROW_SENT,

@@ -58,7 +58,9 @@ import {
 } from './answers.ts';
 import { type ClientStatement, ClientStatements } from './client-statements.ts';
 import type { Prepared } from './connection-statements.ts';
-import { largeStatement, type Reading, type StatementRegistry } from './statement.ts';
+import type { Reading } from './reading.ts';
+import type { StatementRegistry } from './registry.ts';
+import { largeStatement } from './statement.ts';
 
 /** The session, as far as it matters here; see `RelayHost`. */
 export interface StatementHost {
