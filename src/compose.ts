@@ -5,6 +5,11 @@ import type { ProbeResult } from './cli/check.ts';
 import { type HttpApi, httpApi } from './control/http/api.ts';
 import type { ProxyObservation } from './control/rds/answers.ts';
 import { answerRds, type RdsApiOptions } from './control/rds/api.ts';
+import {
+  answerSecrets,
+  isForSecrets,
+  type SecretsApiOptions,
+} from './control/secretsmanager/api.ts';
 import type { EngineFactory } from './engine/contract.ts';
 import { MySqlEngine } from './engine/mysql/engine.ts';
 import { KnownServer } from './engine/mysql/login/server-facts.ts';
@@ -39,10 +44,10 @@ export function managementApi(options: {
   readonly observer: Observer;
   readonly version: string;
   readonly allowAnonymous: boolean;
-  /** Undefined: there is no RDS API. */
-  readonly rds: Pick<RdsApiOptions, 'state' | 'access'> | undefined;
+  /** Undefined: there are no APIs of AWS. */
+  readonly aws: Omit<RdsApiOptions & SecretsApiOptions, 'observe' | 'onError'> | undefined;
 }): HttpApi {
-  const { registry, observer, version, allowAnonymous, rds } = options;
+  const { registry, observer, version, allowAnonymous, aws } = options;
   const onError = (error: unknown) =>
     observer.emit({ event: 'internal.failed', doing: 'answer HTTP', error });
   const observed = { onError, observe: (name: string) => observe(registry, name) };
@@ -56,7 +61,12 @@ export function managementApi(options: {
     pools: (proxy) => registry.describePools(proxy),
     onError,
     allowAnonymous,
-    rds: rds && ((request) => answerRds(request, { ...rds, ...observed })),
+    aws:
+      aws &&
+      ((request) => {
+        if (isForSecrets(request)) return answerSecrets(request, { ...aws, onError });
+        return answerRds(request, { ...aws, ...observed });
+      }),
   });
 }
 

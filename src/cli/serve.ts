@@ -14,6 +14,8 @@ import {
 } from '../control/config-file.ts';
 import { ConfigurationError } from '../control/configuration-error.ts';
 import { HttpListenError, type HttpServer, serveHttp } from '../control/http/server.ts';
+import { VaultReader } from '../control/secrets/lookup.ts';
+import { Vault } from '../control/secrets/vault.ts';
 import { DesiredState } from '../control/state/desired-state.ts';
 import { SqliteStore } from '../control/state/sqlite-store.ts';
 import { StateError, type StateStore } from '../control/state/state-store.ts';
@@ -26,6 +28,7 @@ import { IdleCollector } from './idle-collector.ts';
 const STDERR = 2;
 /** For databases to close their ends, before the process ends anyway. */
 const CLOSE_TIMEOUT_MS = 2_000;
+const FORGET_SECRETS_EVERY_MS = 3_600_000;
 
 export async function serve(options: ServeOptions): Promise<number> {
   let configuration: Configuration;
@@ -63,8 +66,10 @@ class Service {
   private readonly stopWheel: () => void;
   private http: HttpServer | undefined = undefined;
   private store: StateStore | undefined = undefined;
+  private vault: Vault | undefined = undefined;
   private state: DesiredState | undefined = undefined;
   private readonly stopped = Promise.withResolvers<void>();
+  private forgetting: NodeJS.Timeout | undefined = undefined;
   private isDraining = false;
   private isCut = false;
 
@@ -88,9 +93,13 @@ class Service {
       // Who reads that it listens may signal it at once.
       forget = this.handleSignals();
       // Who wrote the file is to be told when it cannot be done; what the API made must not stop that.
-      this.registry.reconcile(this.configuration.snapshot, this.configuration.drainTimeoutMs);
+      this.registry.reconcile(state.declaredSnapshot, this.configuration.drainTimeoutMs);
       if (state.hasOwnProxies) this.apply(state);
       this.listenForManagement(state);
+      this.forgetting = setInterval(
+        () => this.forgetDeletedSecrets(state),
+        FORGET_SECRETS_EVERY_MS,
+      );
     } catch (error) {
       forget();
       const code = exitCodeOf(error);
@@ -108,6 +117,7 @@ class Service {
     await this.stopped.promise;
     collector.stop();
     forget();
+    clearInterval(this.forgetting);
     await this.http?.stop();
     this.store?.close();
     this.stopWheel();
@@ -117,10 +127,24 @@ class Service {
   /** Throws `StateError`, and `ConfigurationError` when the file and the state do not go together. */
   private openState(): DesiredState {
     const { file, configuration } = this;
-    this.store = new SqliteStore(configuration.stateDirectory);
+    const { stateDirectory: directory, secretKeys: keys } = configuration;
+    const store = new SqliteStore(directory);
+    this.store = store;
+    this.vault = new Vault({ store, directory, keys });
+    const secretReader = new VaultReader(this.vault);
     const apply = (state: DesiredState) => this.apply(state);
-    this.state = new DesiredState({ store: this.store, file, configuration, apply });
+    this.state = new DesiredState({ store, file, configuration, secretReader, apply });
+    this.state.forgetDeletedSecrets();
     return this.state;
+  }
+
+  /** What cannot be removed now is as good as removed, and goes the next time. */
+  private forgetDeletedSecrets(state: DesiredState): void {
+    try {
+      state.forgetDeletedSecrets();
+    } catch (error) {
+      this.log.emit({ event: 'internal.failed', doing: 'remove deleted secrets', error });
+    }
   }
 
   /** What the API has changed. An address that cannot be listened on is its user's to see. */
@@ -150,8 +174,8 @@ class Service {
     const { version } = packageJson;
     const { registry, log: observer } = this;
     const access = () => this.configuration.api ?? api;
-    const rds = { state, access };
-    const management = { registry, observer, version, allowAnonymous: api.allowAnonymous, rds };
+    const aws = this.vault && { state, vault: this.vault, access };
+    const management = { registry, observer, version, allowAnonymous: api.allowAnonymous, aws };
     this.http = serveHttp(managementApi(management), api.listen);
     const { host, port } = this.http.address;
     this.log.emit({ event: 'api.listening', address: `${host}:${port}` });
@@ -218,6 +242,7 @@ class Service {
       // It may have been told to stop meanwhile.
       const { state } = this;
       if (this.isDraining || state === undefined) return;
+      this.vault?.use(configuration.secretKeys);
       state.declare(this.file, configuration);
       const isApiMoved = !isDeepStrictEqual(placeOf(configuration), placeOf(this.configuration));
       this.configuration = configuration;
@@ -229,7 +254,7 @@ class Service {
       this.listenForManagement(state);
     } catch (error) {
       const isAddressTaken = error instanceof ListenError || error instanceof HttpListenError;
-      if (error instanceof ConfigurationError)
+      if (error instanceof ConfigurationError || error instanceof StateError)
         this.log.emit({ event: 'configuration.refused', detail: error.message });
       else if (isAddressTaken)
         this.log.emit({ event: 'configuration.incomplete', detail: error.message });

@@ -30,6 +30,8 @@ import { ownPasswordKey } from './own-password-key.ts';
 import type { Principal } from './query/signature.ts';
 import { connectionPoolConfigSchema, type File, fileSchema } from './schema.ts';
 import { matchesArn, type SecretOwner } from './secret-arn.ts';
+import { readKeys } from './secrets/key-source.ts';
+import type { Keyring } from './secrets/keyring.ts';
 import { type AddressRange, parseRange } from './state/endpoint-addresses.ts';
 import { TlsFileReader, type TlsTexts } from './tls-files.ts';
 import { readYaml } from './yaml-source.ts';
@@ -56,6 +58,8 @@ export interface Configuration {
   /** Undefined: nothing listens for the management API, metrics and health. */
   readonly api: ApiConfiguration | undefined;
   readonly drainTimeoutMs: number;
+  /** What secrets are encrypted with that the API makes; undefined: with a key that Berth makes. */
+  readonly secretKeys: Keyring | undefined;
   /** Set when the file names no certificate, and the snapshot has none: one is to be made. */
   readonly ownCertificate: OwnCertificateRequest | undefined;
   /** The folder to keep the password key in; undefined when no proxy needs one. */
@@ -273,6 +277,7 @@ function toConfiguration(file: File, folder: string, reader: TlsFileReader): Con
     warnings: reader.warnings,
     api: toApi(file.Api),
     drainTimeoutMs: file.DrainTimeout * 1000,
+    secretKeys: readKeys(file.SecretStore, reader),
   };
 }
 

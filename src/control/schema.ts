@@ -340,6 +340,11 @@ export const fileSchema = mapping({
   /** An extension: a folder for what Berth itself has to keep. */
   StateDirectory: text('the path of a folder', 4096).default('.berth'),
   Tls: clientTls.prefault({}),
+  /** An extension. */
+  SecretStore: mapping({
+    KeyFile: file().optional(),
+    Keys: text('keys', 4096).optional(),
+  }).prefault({}),
   DBInstances: listOf(dbInstanceSchema, 0, 10_000).default([]),
   Secrets: listOf(secretSchema, 0, 10_000).default([]),
   DBProxies: listOf(dbProxySchema, 0, 1000).default([]),

@@ -111,7 +111,8 @@ export class TlsFileReader {
     }
   }
 
-  private text(file: string | undefined, path: Path): string | undefined {
+  /** What a file holds; undefined, and a problem, when that cannot be read. */
+  text(file: string | undefined, path: Path): string | undefined {
     if (file === undefined) return undefined;
     try {
       const bytes = readFileSync(resolve(this.folder, file));
@@ -122,7 +123,7 @@ export class TlsFileReader {
     }
   }
 
-  private problem(path: Path, text: string, file?: string): undefined {
+  problem(path: Path, text: string, file?: string): undefined {
     const got = file === undefined ? '' : `, got ${JSON.stringify(file)}`;
     this.problems.push({ line: this.source.lineOf(path), path, text: `${text}${got}` });
     return undefined;

@@ -47,15 +47,25 @@ export interface DBInstance {
   readonly Tls: DatabaseTls;
 }
 
+/** What a secret will hold, or has held. */
+export interface OtherVersion {
+  readonly username: string;
+  readonly password: Secret;
+  /** Until when clients may use it: milliseconds since 1970. */
+  readonly acceptedUntil: number;
+}
+
 export interface SecretEntry {
   readonly Name: string;
   readonly username: string;
   readonly password: Secret;
+  /** What is good beside it, while it is being changed. Default: nothing. */
+  readonly others?: readonly OtherVersion[];
 }
 
 export interface UserAuth {
   readonly AuthScheme: 'SECRETS';
-  /** The `Name` of an entry of `Snapshot.Secrets`, whichever way it was written. */
+  /** The `Name` of an entry of `Snapshot.Secrets`, if there is such a secret now. */
   readonly SecretArn: string;
   readonly IAMAuth: 'DISABLED';
   readonly ClientPasswordAuthType: ClientPasswordAuthType;

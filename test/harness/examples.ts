@@ -1,5 +1,6 @@
-/** Examples of configurations, with the certificates that they name. */
+/** Examples of configurations, with the certificates and keys that they name. */
 
+import { randomBytes } from 'node:crypto';
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { TestAuthority } from './certificates.ts';
@@ -10,6 +11,7 @@ const EXAMPLES = join(import.meta.dir, '..', '..', 'examples');
 export async function copyExample(name: string, folder: string): Promise<string> {
   const copy = join(folder, name);
   copyFileSync(join(EXAMPLES, name), copy);
+  writeFileSync(join(folder, 'secret-store.key'), `${randomBytes(32).toString('base64')}\n`);
   const tls = join(folder, 'tls');
   mkdirSync(tls);
   const authority = await TestAuthority.make();

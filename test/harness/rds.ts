@@ -48,11 +48,12 @@ export async function faultOf(answer: Promise<unknown>) {
   return { code, message, status: $metadata.httpStatusCode, side };
 }
 
-/** Runs `aws rds ...` with the words of `command`; quotes hold words together. */
+/** Runs `aws rds ...`, or another `service`, with the words of `command`; quotes hold words together. */
 export function aws(
   { apiUrl }: Pick<Berth, 'apiUrl'>,
   command: string,
   { accessKeyId, secretAccessKey } = TEST_KEY,
+  service = 'rds',
 ): Promise<ProgramResult> {
   const words = [...command.matchAll(/'([^']*)'|(\S+)/g)].map(
     ([, quoted, plain]) => quoted ?? plain ?? '',
@@ -69,6 +70,6 @@ export function aws(
     AWS_MAX_ATTEMPTS: '1',
     AWS_PAGER: '',
   };
-  const args = ['--endpoint-url', apiUrl, '--output', 'json', 'rds', ...words];
+  const args = ['--endpoint-url', apiUrl, '--output', 'json', service, ...words];
   return runProgram('aws', args, { port: 0, environment });
 }

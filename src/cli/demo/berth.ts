@@ -37,7 +37,7 @@ export class DemoBerth implements AsyncDisposable {
     this.registry = registry;
     this.stopWheel = () => wheel.stop();
     registry.reconcile(snapshot, 0);
-    const api = { registry, observer: this.journal, version, allowAnonymous: true, rds: undefined };
+    const api = { registry, observer: this.journal, version, allowAnonymous: true, aws: undefined };
     this.http = serveHttp(managementApi(api), { host: HOST, port: ANY_PORT });
   }
 

@@ -1,8 +1,8 @@
 /**
- * The HTTP side of the control plane: the RDS API, metrics, health, readiness, sessions and pools. It is
+ * The HTTP side of the control plane: the APIs of AWS, metrics, health, readiness, sessions and pools. It is
  * built from small functions, so it knows neither pools nor sockets. Health and readiness are open to
  * everybody who can reach the address, because those who ask (load balancers, orchestrators) have no
- * credentials. The RDS API takes signed requests; everything else is refused unless anonymous use is
+ * credentials. The APIs of AWS take signed requests; everything else is refused unless anonymous use is
  * allowed.
  */
 
@@ -24,8 +24,8 @@ export interface HttpApiParts extends ListingParts {
   /** Called with what a route threw; the client only learns that something did. */
   readonly onError: (error: unknown) => void;
   readonly allowAnonymous: boolean;
-  /** Answers a request to the RDS API, which sees for itself who may ask. */
-  readonly rds: ((request: Request) => Promise<Response>) | undefined;
+  /** Answers a request to an API of AWS, which sees for itself who may ask. */
+  readonly aws: ((request: Request) => Promise<Response>) | undefined;
 }
 
 export interface HttpApi {
@@ -36,8 +36,8 @@ export function httpApi(parts: HttpApiParts): HttpApi {
   const app = new Hono();
   app.get('/healthz', (context) => health(context, parts));
   app.get('/readyz', (context) => readiness(context, parts));
-  const { rds } = parts;
-  if (rds !== undefined) app.post('/', (context) => rds(context.req.raw));
+  const { aws } = parts;
+  if (aws !== undefined) app.post('/', (context) => aws(context.req.raw));
   app.use('*', async (context, next) => {
     if (parts.allowAnonymous) return next();
     return context.json(MISSING_AUTHENTICATION, 403);
@@ -59,7 +59,7 @@ export function httpApi(parts: HttpApiParts): HttpApi {
 const MISSING_AUTHENTICATION = {
   code: 'MissingAuthenticationToken',
   error:
-    'only the RDS API, at POST /, takes signed requests; on a loopback address, Api.AllowAnonymous: true allows all requests',
+    'only the APIs of AWS, at POST /, take signed requests; on a loopback address, Api.AllowAnonymous: true allows all requests',
 };
 
 function health(context: Context, parts: HttpApiParts): Response {

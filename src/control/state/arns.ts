@@ -24,6 +24,14 @@ export function declaredId(kind: IdKind, name: string): string {
   return PREFIXES[kind] + shorten(createHash('sha256').update(`${kind} ${name}`).digest('hex'));
 }
 
+const SECRET_SUFFIX_LENGTH = 6;
+
+/** The tail of the ARN of a secret of the file: the name, and six characters as AWS puts them there. */
+export function declaredSecretId(name: string): string {
+  const hash = createHash('sha256').update(`secret ${name}`).digest('hex');
+  return `${name}-${hash.slice(0, SECRET_SUFFIX_LENGTH)}`;
+}
+
 function shorten(hex: string): string {
   return hex.slice(0, ID_LENGTH);
 }

@@ -2,8 +2,8 @@
 
 import type { DBInstance, DBProxy } from '../../proxy/snapshot.ts';
 import { formatListen } from '../listen-address.ts';
-import { declaredId } from './arns.ts';
-import type { DBInstanceRecord, ProxyRecord } from './records.ts';
+import { declaredId, declaredSecretId } from './arns.ts';
+import type { DBInstanceRecord, ProxyRecord, SecretRecord } from './records.ts';
 
 const NO_NETWORK = { vpcSubnetIds: [], vpcSecurityGroupIds: [] };
 
@@ -55,4 +55,9 @@ export function declaredInstance(instance: DBInstance): DBInstanceRecord {
     tlsMode: instance.Tls.Mode,
     tags: [],
   };
+}
+
+/** Its value is not for the API, so there are no versions. */
+export function declaredSecret(name: string): SecretRecord {
+  return { kind: 'secret', id: declaredSecretId(name), name, tags: [], versions: [] };
 }

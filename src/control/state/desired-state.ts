@@ -4,7 +4,7 @@
  * part is applied at once, by whoever is told of the new snapshot.
  */
 
-import type { DBInstance, DBProxy, Snapshot, UserAuth } from '../../proxy/snapshot.ts';
+import type { DBInstance, DBProxy, SecretEntry, Snapshot, UserAuth } from '../../proxy/snapshot.ts';
 import {
   type Configuration,
   DEFAULT_POOL_CONFIG,
@@ -14,10 +14,18 @@ import {
 import { ConfigurationError, type Path } from '../configuration-error.ts';
 import { overlaps, parseListenAddress } from '../listen-address.ts';
 import { dbProxySchema } from '../schema.ts';
-import { matchesArn } from '../secret-arn.ts';
-import { declaredInstance, declaredProxy } from './declared.ts';
+import { matchesArn, secretArn } from '../secret-arn.ts';
+import type { LoginSecrets } from '../secrets/lookup.ts';
+import { SecretHistory, toSecretEntry } from '../secrets/secret-entry.ts';
+import { declaredInstance, declaredProxy, declaredSecret } from './declared.ts';
 import type { AddressRange } from './endpoint-addresses.ts';
-import type { AuthRecord, DBInstanceRecord, PoolConfigRecord, ProxyRecord } from './records.ts';
+import type {
+  AuthRecord,
+  DBInstanceRecord,
+  PoolConfigRecord,
+  ProxyRecord,
+  SecretRecord,
+} from './records.ts';
 import type { Change, StateStore } from './state-store.ts';
 
 /** `isDeclared`: by the file, which alone may change it. */
@@ -32,8 +40,16 @@ export type KnownInstance = Known<DBInstanceRecord>;
 /** Of a proxy of which nothing is said. */
 const MAX_CLIENT_CONNECTIONS = dbProxySchema.shape.MaxClientConnections.parse(undefined);
 
+/** What secrets hold that no file declares. */
+export interface SecretReader {
+  /** Of the embedded store; undefined when it holds nothing for a log-in, or is deleted. */
+  read(secret: SecretRecord): LoginSecrets | undefined;
+}
+
 export class DesiredState {
   private readonly store: StateStore;
+  private readonly secretReader: SecretReader;
+  private readonly history = new SecretHistory();
   private readonly apply: (state: DesiredState) => void;
   private configuration: Configuration;
 
@@ -45,9 +61,11 @@ export class DesiredState {
     readonly store: StateStore;
     readonly file: string;
     readonly configuration: Configuration;
+    readonly secretReader: SecretReader;
     readonly apply: (state: DesiredState) => void;
   }) {
     this.store = options.store;
+    this.secretReader = options.secretReader;
     this.apply = options.apply;
     this.configuration = options.configuration;
     this.declare(options.file, options.configuration);
@@ -55,7 +73,10 @@ export class DesiredState {
 
   /** Takes another configuration file. Throws `ConfigurationError`, and then nothing has changed. */
   declare(file: string, configuration: Configuration): void {
-    const clashes = [...findClashes(configuration, this.storedProxies, this.storedInstances)];
+    const clashes = [
+      ...findClashes(configuration, this.storedProxies, this.storedInstances),
+      ...findSecretClashes(configuration, this.storedSecrets),
+    ];
     if (clashes.length > 0) {
       const problems = clashes.map(({ path, text }) => ({ line: undefined, path, text }));
       throw new ConfigurationError(file, problems);
@@ -93,11 +114,65 @@ export class DesiredState {
     return byName([...declared, ...stored]);
   }
 
+  /** By name, with those that are deleted and can be restored. */
+  get secrets(): readonly Known<SecretRecord>[] {
+    const { Secrets } = this.configuration.snapshot;
+    const declared = Secrets.map(({ Name }) => known(declaredSecret(Name), true));
+    const stored = this.storedSecrets.map((record) => known(record, false));
+    return byName([...declared, ...stored]);
+  }
+
+  /** By its name or its ARN. */
+  findSecret(nameOrArn: string): Known<SecretRecord> | undefined {
+    const { owner, snapshot } = this.configuration;
+    const stored = this.storedSecrets.find(
+      ({ id, name }) =>
+        nameOrArn === name ||
+        nameOrArn === secretArn(owner, id) ||
+        nameOrArn === secretArn(owner, name),
+    );
+    if (stored !== undefined) return known(stored, false);
+    const declared = snapshot.Secrets.find(({ Name }) => matchesArn(Name, nameOrArn, owner));
+    return declared && known(declaredSecret(declared.Name), true);
+  }
+
+  /** Forgets the secrets whose time to be restored has passed. */
+  forgetDeletedSecrets(): void {
+    const gone = this.allSecrets.filter(isForgotten);
+    if (gone.length > 0) this.commit(...gone.map((remove) => ({ remove })));
+  }
+
   /** Of proxies without a target there is nothing in it: they have nothing to serve. */
   get snapshot(): Snapshot {
-    const { snapshot } = this.configuration;
+    const { DBProxies } = this.configuration.snapshot;
     const made = this.storedProxies.flatMap((record) => this.toProxy(record));
-    return { ...snapshot, DBProxies: [...snapshot.DBProxies, ...made] };
+    return this.withSecrets([...DBProxies, ...made]);
+  }
+
+  /** The same of what the file declares. */
+  get declaredSnapshot(): Snapshot {
+    return this.withSecrets(this.configuration.snapshot.DBProxies);
+  }
+
+  /** With the secrets of the file, and all others that one of the proxies names. */
+  private withSecrets(DBProxies: readonly DBProxy[]): Snapshot {
+    const { snapshot } = this.configuration;
+    const now = Date.now();
+    const declared = snapshot.Secrets.map(({ Name, username, password }) =>
+      toSecretEntry(Name, this.history.note(Name, { username, password }, now)),
+    );
+    const isDeclared = new Set(declared.map(({ Name }) => Name));
+    const named = DBProxies.flatMap(({ Auth }) => Auth.map(({ SecretArn }) => SecretArn));
+    const others = new Set(named.filter((name) => !isDeclared.has(name)));
+    const found = Array.from(others, (name) => this.readSecret(name));
+    const Secrets = [...declared, ...found.filter((entry) => entry !== undefined)];
+    return { ...snapshot, Secrets, DBProxies };
+  }
+
+  private readSecret(nameOrArn: string): SecretEntry | undefined {
+    const secret = this.findSecret(nameOrArn)?.record;
+    const held = secret && this.secretReader.read(secret);
+    return held && toSecretEntry(nameOrArn, held);
   }
 
   /** Where the proxy at `index` of the snapshot comes from, for people. */
@@ -119,6 +194,14 @@ export class DesiredState {
 
   private get storedInstances(): readonly DBInstanceRecord[] {
     return this.store.records.filter((record) => record.kind === 'db-instance');
+  }
+
+  private get storedSecrets(): readonly SecretRecord[] {
+    return this.allSecrets.filter((record) => !isForgotten(record));
+  }
+
+  private get allSecrets(): readonly SecretRecord[] {
+    return this.store.records.filter((record) => record.kind === 'secret');
   }
 
   private toProxy(record: ProxyRecord): readonly DBProxy[] {
@@ -199,6 +282,10 @@ function byName<StoredRecord extends { readonly name: string }>(
   return items.toSorted((a, b) => (a.record.name < b.record.name ? -1 : 1));
 }
 
+function isForgotten({ deleteAfter }: SecretRecord): boolean {
+  return deleteAfter !== undefined && Date.parse(deleteAfter) <= Date.now();
+}
+
 /** Of a record, so it has been found to be one. */
 function addressOf(listen: string) {
   const address = parseListenAddress(listen);
@@ -207,6 +294,18 @@ function addressOf(listen: string) {
 }
 
 const TAKEN = 'must not be what the management API has given to';
+
+function* findSecretClashes(
+  { snapshot }: Configuration,
+  secrets: readonly SecretRecord[],
+): Generator<{ readonly path: Path; readonly text: string }> {
+  for (const [index, { Name }] of snapshot.Secrets.entries()) {
+    const taken = secrets.find(({ name }) => name === Name);
+    if (taken !== undefined) {
+      yield { path: ['Secrets', index], text: `${TAKEN} the secret ${taken.name}` };
+    }
+  }
+}
 
 function* findClashes(
   { snapshot, instances }: Configuration,

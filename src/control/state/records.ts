@@ -126,8 +126,9 @@ const secret = z
     id: text,
     name: text,
     description: text.optional(),
-    createdAt: time,
-    changedAt: time,
+    /** Undefined for what the file declares. */
+    createdAt: time.optional(),
+    changedAt: time.optional(),
     /** When AWSCURRENT was last given to another version. */
     currentSince: time.optional(),
     /** Both or none: when it was deleted, and until when that can be undone. */

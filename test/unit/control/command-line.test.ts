@@ -114,6 +114,7 @@ describe('berth check', () => {
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
   const environment = {
     APP_PASSWORD: 'hunter2',
+    OLD_SECRET_KEY: 'MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=',
     REPORTS_SECRET: '{"username":"reports","password":"hunter3"}',
   };
   const reached = {

@@ -12,6 +12,7 @@ import { copyExample } from '../../harness/examples.ts';
 const ROOT = new URL('../../../', import.meta.url);
 const ENVIRONMENT = {
   APP_PASSWORD: 'hunter2',
+  OLD_SECRET_KEY: 'MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=',
   REPORTS_SECRET: '{"username":"reports","password":"hunter3"}',
 };
 

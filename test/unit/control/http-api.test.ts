@@ -16,7 +16,7 @@ function api(parts: Partial<HttpApiParts> = {}) {
       throw error;
     },
     allowAnonymous: true,
-    rds: undefined,
+    aws: undefined,
     ...parts,
   });
 }

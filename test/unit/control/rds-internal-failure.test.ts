@@ -29,6 +29,7 @@ test('InternalFailure tells the caller nothing, and the operator everything', as
     store: new SqliteStore(folder),
     file: 'berth.yaml',
     configuration: parseConfiguration(FILE, { file: 'berth.yaml', environment: {} }),
+    secretReader: { read: () => undefined },
     apply: () => undefined,
   });
   const body = 'Action=DescribeDBProxies&Version=2014-10-31';

@@ -1,0 +1,123 @@
+/**
+ * The Secrets Manager API: AWS's JSON 1.1 protocol, version 2017-10-17. Knows who may ask, which operations
+ * there are and how answers are wrapped; what an operation does is in other files.
+ * https://docs.aws.amazon.com/secretsmanager/latest/apireference/
+ */
+
+import { randomUUID } from 'node:crypto';
+import { type Access, checkAccess } from '../query/access.ts';
+import { Fault } from '../query/fault.ts';
+import { StateClosedError, StateError } from '../state/state-store.ts';
+import { fromQueryFault, SecretsFault } from './fault.ts';
+import type { Operation, SecretsContext } from './operation.ts';
+import { getRandomPassword } from './random-password.ts';
+import {
+  createSecret,
+  deleteSecret,
+  describeSecret,
+  listSecrets,
+  restoreSecret,
+  tagResource,
+  untagResource,
+  updateSecret,
+} from './secrets.ts';
+import {
+  getSecretValue,
+  listSecretVersionIds,
+  putSecretValue,
+  updateSecretVersionStage,
+} from './values.ts';
+
+const SERVICE = 'secretsmanager';
+const TARGET_HEADER = 'x-amz-target';
+const TARGET_PREFIX = 'secretsmanager.';
+const CONTENT_TYPE = 'application/x-amz-json-1.1';
+
+/** By the name that a request has in `X-Amz-Target`. docs/secrets.md describes each, and a test compares. */
+export const SECRETS_OPERATIONS: ReadonlyMap<string, Operation> = new Map(
+  Object.entries({
+    CreateSecret: createSecret,
+    DeleteSecret: deleteSecret,
+    DescribeSecret: describeSecret,
+    GetRandomPassword: getRandomPassword,
+    GetSecretValue: getSecretValue,
+    ListSecretVersionIds: listSecretVersionIds,
+    ListSecrets: listSecrets,
+    PutSecretValue: putSecretValue,
+    RestoreSecret: restoreSecret,
+    TagResource: tagResource,
+    UntagResource: untagResource,
+    UpdateSecret: updateSecret,
+    UpdateSecretVersionStage: updateSecretVersionStage,
+  }),
+);
+
+export interface SecretsApiOptions extends SecretsContext {
+  readonly access: () => Access;
+  /** Called with what is nobody's fault but ours. */
+  readonly onError: (error: unknown) => void;
+}
+
+/** Whether a `POST /` is for this API. */
+export function isForSecrets({ headers }: Request): boolean {
+  return headers.get(TARGET_HEADER)?.startsWith(TARGET_PREFIX) === true;
+}
+
+/** Answers a `POST /`. */
+export async function answerSecrets(
+  request: Request,
+  options: SecretsApiOptions,
+): Promise<Response> {
+  const requestId = randomUUID();
+  try {
+    const body = await request.text();
+    const scope = { region: options.state.owner.region, service: SERVICE };
+    await checkAccess(request, body, options.access(), scope);
+    return respond(200, requestId, perform(request, body, options));
+  } catch (error) {
+    const { code, message, status } = faultOf(error, options);
+    return respond(status, requestId, { __type: code, message }, code);
+  }
+}
+
+function perform({ headers }: Request, body: string, context: SecretsContext): unknown {
+  const name = (headers.get(TARGET_HEADER) ?? '').slice(TARGET_PREFIX.length);
+  const operation = SECRETS_OPERATIONS.get(name);
+  if (operation === undefined) {
+    throw new SecretsFault('UnknownOperationException', `There is no operation ${name} here.`);
+  }
+  return operation.run(parse(body), context);
+}
+
+function parse(body: string): unknown {
+  try {
+    return JSON.parse(body === '' ? '{}' : body);
+  } catch {
+    // Without the parser's words, which may quote a secret.
+    throw new SecretsFault('SerializationException', 'The body of the request is not JSON.');
+  }
+}
+
+function faultOf(error: unknown, { onError }: SecretsApiOptions): SecretsFault {
+  if (error instanceof SecretsFault) return error;
+  if (error instanceof Fault) return fromQueryFault(error);
+  if (error instanceof StateClosedError) {
+    return new SecretsFault('ServiceUnavailableException', 'Berth is stopping.');
+  }
+  onError(error);
+  if (error instanceof StateError) {
+    const message = 'The change could not be kept, so nothing has changed.';
+    return new SecretsFault('ServiceUnavailableException', message);
+  }
+  return new SecretsFault('InternalServiceError', 'An error occurred on the server side.');
+}
+
+function respond(status: number, requestId: string, body: unknown, code?: string): Response {
+  const headers = {
+    'Content-Type': CONTENT_TYPE,
+    'Cache-Control': 'no-store',
+    'x-amzn-RequestId': requestId,
+    ...(code === undefined ? {} : { 'x-amzn-ErrorType': code }),
+  };
+  return new Response(JSON.stringify(body), { status, headers });
+}
