@@ -31,6 +31,7 @@ import { Leftovers, type LeftoversHost } from './leftovers.ts';
 import { ClientSubscriptions, type SubscriberHost } from './notification/client-subscriptions.ts';
 import { MAILBOX_BYTES_MAX } from './notification/mailbox.ts';
 import { PIPELINE_MAX } from './outbox.ts';
+import { OwnStatement } from './own-statement.ts';
 import type { ReportedParameters } from './parameters.ts';
 import { Relay } from './relay.ts';
 import type { RelayHost } from './relay-host.ts';
@@ -45,6 +46,7 @@ import { FUNCTION_CALL, QUERY, SYNC } from './wire/messages.ts';
 
 /** What a client may send while it waits for a connection; more stays in its socket. */
 const HELD_WHILE_QUEUED_MAX = 64 * 1024;
+const HELD_PIECES_MAX = 64;
 /** How long a client may take to close its end. */
 const CLOSE_LINGER_MS = 5_000;
 
@@ -76,12 +78,15 @@ export class ClientSession
   private readonly leftovers: Leftovers;
   /** What was received while waiting for a connection. */
   private held: Buffer[] | undefined = undefined;
+  private heldBytes = 0;
   /** What is held cannot go on before the database has answered more. */
   private isWaitingForAnswer = false;
   /** What is held goes to the connection that the session has, once it has the session's role. */
   private isWaitingForRole = false;
   /** What is held cannot go on before a hub has answered. */
   private isWaitingForHub = false;
+  /** What is held cannot go on before a cancel that is on its way has ended. */
+  private isWaitingForCancel = false;
   /** An answer is held back until the notifications before it have come. */
   private isCatchingUp = false;
   /** What the client listens to by way of a hub, once it has tried to. */
@@ -181,9 +186,12 @@ export class ClientSession
   }
 
   private keepWhileQueued(bytes: Buffer): void {
-    this.held?.push(bytes);
-    const heldBytes = this.held?.reduce((sum, each) => sum + each.length, 0) ?? 0;
-    if (heldBytes > HELD_WHILE_QUEUED_MAX) this.stream.hold(HOLD_QUEUED);
+    const held = this.held ?? [];
+    held.push(bytes);
+    this.heldBytes += bytes.length;
+    // What trickles in must not cost an object for each byte.
+    if (held.length >= HELD_PIECES_MAX) this.held = [Buffer.concat(held)];
+    if (this.heldBytes > HELD_WHILE_QUEUED_MAX) this.stream.hold(HOLD_QUEUED);
   }
 
   // --- What the relay says
@@ -226,17 +234,23 @@ export class ClientSession
     if (connection !== undefined) {
       this.attach(connection);
       if (!this.isWaitingForAnswer) return true;
-      this.held = [rest];
+      this.keep(rest);
       return false;
     }
-    this.held = [rest];
+    this.keep(rest);
     this.waiter = pool.wait(this, this.priority);
     return false;
   }
 
   wait(rest: Buffer): void {
-    this.held = [rest];
+    this.keep(rest);
     this.isWaitingForAnswer = !this.isWaitingForHub;
+  }
+
+  /** What comes from here on waits behind `rest`. */
+  private keep(rest: Buffer): void {
+    this.held = [rest];
+    this.heldBytes = rest.length;
   }
 
   get isPinned(): boolean {
@@ -407,8 +421,10 @@ export class ClientSession
   }
 
   private processHeld(): void {
+    if (this.isWaitingForCancel) return;
     const held = this.held ?? [];
     this.held = undefined;
+    this.heldBytes = 0;
     this.stream.letGo(HOLD_QUEUED);
     for (const bytes of held) {
       if (this.isClosed) return;
@@ -515,7 +531,9 @@ export class ClientSession
   /** The reply to an empty query tells what has been answered and what not. */
   private resolveDoubt(connection: DatabaseConnection): void {
     const { ledger } = connection;
-    if (ledger.isDoubtful && ledger.isQuiet && this.relay.bodyLeft === 0) connection.ask('');
+    if (!ledger.isDoubtful || !ledger.isQuiet || this.relay.bodyLeft > 0) return;
+    // A late cancel may hit it, and an error tells as much.
+    connection.run('', new OwnStatement(() => this.cancelBehind(connection)));
   }
 
   private measure(connection: DatabaseConnection): void {
@@ -624,6 +642,12 @@ export class ClientSession
   /** A session that keeps its connection has reset what it had asked for in its start-up packet. */
   private restore(connection: DatabaseConnection): void {
     if (!connection.settings.equals(this.settings)) {
+      if (connection.cancelsInFlight > 0) {
+        // It could hit this, and what the client sends next relies on it.
+        this.held ??= [];
+        this.isWaitingForCancel = true;
+        return;
+      }
       connection.ledger.owe(OWES_QUERY | OURS);
       connection.stream.write(this.settings.replayFrom(connection.settings, connection.base));
       connection.unnamedStatement = 0;
@@ -688,7 +712,11 @@ export class ClientSession
   }
 
   cancelEnded(): void {
-    if (this.connection?.cancelsInFlight === 0) this.giveBackIfSettled();
+    if (this.connection?.cancelsInFlight !== 0) return;
+    this.giveBackIfSettled();
+    if (!this.isWaitingForCancel) return;
+    this.isWaitingForCancel = false;
+    if (!this.isWaitingForAnswer && !this.isWaitingForHub) this.processHeld();
   }
 
   drained(): void {

@@ -575,14 +575,12 @@ export class DatabaseConnection implements PooledConnection, StreamHandler, Canc
     this.ownParameters = this.parameters;
   }
 
-  /** Runs `sql` as the proxy's own. Nothing else of ours may be owed. */
+  /**
+   * Runs `sql` as the proxy's own; whoever holds the connection does not see the reply. Nothing else of
+   * ours may be owed.
+   */
   run(sql: string, statement: OwnStatement): void {
     this.own = statement;
-    this.ask(sql);
-  }
-
-  /** Sends `sql` as the proxy's own; whoever holds the connection does not see the reply. */
-  ask(sql: string): void {
     this.ledger.owe(OWES_QUERY | OURS);
     this.unnamedStatement = 0;
     this.stream.write(queryMessage(sql));

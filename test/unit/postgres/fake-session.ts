@@ -105,8 +105,8 @@ export interface FakeSession {
 
 const NO_TLS = { connect: undefined, isRequired: false } as const;
 
-/** A session whose pool has one connection, idle. */
-export async function startFakeSession(): Promise<FakeSession> {
+/** A session whose pool has one connection, idle. `settings`: of the client's start-up packet. */
+export async function startFakeSession(settings = SessionSettings.NONE): Promise<FakeSession> {
   const wheel = new TimerWheel(0);
   const events: Event[] = [];
   const observer = { emit: (event: Event) => void events.push(event) };
@@ -188,7 +188,7 @@ export async function startFakeSession(): Promise<FakeSession> {
     },
     stream: client.stream,
     userPool: new UserPool(pool),
-    settings: SessionSettings.NONE,
+    settings,
     statements: new StatementRegistry(),
     parameters: PARAMETERS,
     priority: 0,

@@ -4,6 +4,7 @@
  */
 
 import { expect, test } from 'bun:test';
+import { SessionSettings } from '../../../src/engine/postgres/settings.ts';
 import * as frontend from '../../harness/frontend-messages.ts';
 import { startFakeSession } from './fake-session.ts';
 
@@ -11,6 +12,7 @@ const { close, copyData, cString, message, parse, query, sync } = frontend;
 
 const ready = message('Z', Buffer.from('I'));
 const copyIn = message('G', Buffer.from([0, 0, 1, 0, 0]));
+const canceled = message('E', ...['SERROR', 'C57014', 'Mcanceled'].map(cString), Buffer.alloc(1));
 const refusal = message('E', ...['SERROR', 'C42601', 'Mwrong'].map(cString), Buffer.alloc(1));
 /** No client ever sends it. */
 const UNKNOWN_MESSAGE = Buffer.from([0x21, 0, 0, 0, 4]);
@@ -73,4 +75,62 @@ test('PG-31 a connection that is lost while the database is asked what is left p
   database.stream.handler.closed();
   expect(closedBy()).toBe('database_lost');
   expect(events.map(({ event }) => event)).not.toContain('session.pinned');
+});
+
+/**
+ * A session that keeps its connection sets what it asked for in its start-up packet again. A cancel that came
+ * too late for the client's statement must not hit that; and what the client sends next comes after it.
+ */
+test('PG-70 a late cancel does not hit what a pinned session sets again', async () => {
+  const settings = new SessionSettings([['datestyle', 'German']]);
+  const { client, connection, database, session, closedBy } = await startFakeSession(settings);
+  const done = (tag: string) => [message('C', cString(tag)), ready];
+  client.arrives(query("load 'anything'"));
+  database.arrives(Buffer.concat([...done('SELECT 1'), ...done('LOAD')]));
+  expect(session.isPinned).toBe(true);
+  client.arrives(query('discard all'));
+  connection.cancelsInFlight = 1;
+  client.taken();
+  database.taken();
+  database.arrives(Buffer.concat(done('DISCARD ALL')));
+  client.arrives(query('select 1'));
+  client.arrives(query('select 2'));
+  expect(database.taken().toString()).toBe('');
+  connection.cancelsInFlight = 0;
+  connection.cancelEnded();
+  const sent = database.taken().toString();
+  expect(sent).toMatch(/set_config.*datestyle.*German.*select 1.*select 2/s);
+  database.arrives(Buffer.concat([...done('SELECT 1'), ...done('SELECT 2'), ...done('SELECT 3')]));
+  const told = [...done('DISCARD ALL'), ...done('SELECT 2'), ...done('SELECT 3')];
+  expect(client.taken()).toEqual(Buffer.concat(told));
+  expect(closedBy()).toBeUndefined();
+});
+
+test('PG-28 PG-70 nor is it of any consequence when it hits what ends a doubt', async () => {
+  const { client, connection, database, closedBy } = await startFakeSession();
+  client.arrives(query('copy t from stdin'));
+  database.arrives(copyIn);
+  client.arrives(sync());
+  database.arrives(Buffer.concat([refusal, ready]));
+  expect(connection.ledger.isDoubtful).toBe(true);
+  expect(database.taken().subarray(-query('').length)).toEqual(query(''));
+  database.arrives(Buffer.concat([canceled, ready]));
+  expect(closedBy()).toBeUndefined();
+  expect(connection.placement).toBe('idle');
+  expect(client.taken()).toEqual(Buffer.concat([copyIn, refusal, ready]));
+});
+
+test('what trickles in from a client that waits is kept in few pieces', async () => {
+  const { client, connection, database, session } = await startFakeSession();
+  // Nobody else can have it; the client waits.
+  expect(connection.pool.borrow()).toBe(connection);
+  const asked = query(`select '${'x'.repeat(20_000)}'`);
+  for (const byte of asked) client.arrives(Buffer.of(byte));
+  for (const byte of asked) client.arrives(Buffer.of(byte));
+  expect(Reflect.get(session, 'held').length).toBeLessThanOrEqual(64);
+  connection.pool.release(connection, 'clean');
+  expect(database.taken()).toEqual(Buffer.concat([asked, asked]));
+  database.arrives(Buffer.concat([message('C', cString('SELECT 1')), ready]));
+  database.arrives(Buffer.concat([message('C', cString('SELECT 1')), ready]));
+  expect(connection.placement).toBe('idle');
 });
