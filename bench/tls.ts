@@ -2,9 +2,7 @@
 
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { makeCertificate } from '../src/control/make-certificate.ts';
-
-const DAY_MS = 86_400_000;
+import { Authority } from '../src/control/certificate/authority.ts';
 
 /** Paths. */
 export interface BenchTls {
@@ -12,18 +10,14 @@ export interface BenchTls {
   readonly privateKeyFile: string;
 }
 
-export async function makeBenchTls(directory: string): Promise<BenchTls> {
+export function makeBenchTls(directory: string): BenchTls {
   const now = Date.now();
-  const { certificate, privateKey } = await makeCertificate({
-    commonName: 'bench',
-    names: ['localhost', '127.0.0.1'],
-    validFrom: new Date(now - DAY_MS),
-    validTo: new Date(now + DAY_MS),
-  });
+  const authority = Authority.temporary(now);
+  const { certificate, privateKey } = authority.issue('bench', ['localhost', '127.0.0.1'], now);
   const certificateFile = join(directory, 'bench.crt');
   const privateKeyFile = join(directory, 'bench.key');
   writeFileSync(certificateFile, certificate);
-  writeFileSync(privateKeyFile, privateKey);
+  writeFileSync(privateKeyFile, privateKey.reveal());
   // PgBouncer runs as another account.
   chmodSync(privateKeyFile, 0o644);
   return { certificateFile, privateKeyFile };

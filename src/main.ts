@@ -25,6 +25,10 @@ const commands: Commands = {
     const { probeTarget } = await import('./compose.ts');
     return check(options, { probe: probeTarget, environment: process.env, output });
   },
+  async ca(options) {
+    const { ca } = await import('./cli/ca.ts');
+    return ca(options, { environment: process.env, output });
+  },
   async sessions(options) {
     const { sessions } = await import('./cli/sessions.ts');
     return sessions(options, { environment: process.env, output });

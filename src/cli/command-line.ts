@@ -28,6 +28,11 @@ export interface CheckOptions {
   readonly config: string;
 }
 
+export interface CaOptions {
+  /** Undefined: the state directory of the current folder. */
+  readonly config: string | undefined;
+}
+
 /** The API to ask: that of a configuration file, or one by its address. */
 export type ApiPlace = { readonly config: string } | { readonly url: URL };
 
@@ -48,6 +53,7 @@ export interface Commands {
   serve(options: ServeOptions): Promise<number>;
   demo(options: DemoOptions): Promise<number>;
   check(options: CheckOptions): Promise<number>;
+  ca(options: CaOptions): Promise<number>;
   sessions(options: SessionsOptions): Promise<number>;
   pools(options: PoolsOptions): Promise<number>;
 }
@@ -124,6 +130,11 @@ function build(version: string, commands: Commands, finish: (code: number) => vo
     .description('check a configuration file and try to reach every target')
     .addOption(configOption())
     .action(async ({ config }: { config: string }) => finish(await commands.check({ config })));
+  program
+    .command('ca')
+    .description('print the certificate of the local authority, which signs those of proxies')
+    .addOption(configFlag('configuration file; default: the folder .berth here'))
+    .action(async ({ config }: { config?: string }) => finish(await commands.ca({ config })));
   addSessions(program, commands, finish);
   addPools(program, commands, finish);
   return program;

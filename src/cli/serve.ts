@@ -9,7 +9,7 @@ import { dataPlane, managementApi } from '../compose.ts';
 import {
   type Configuration,
   loadConfiguration,
-  withCertificate,
+  withAuthority,
   withPasswordKey,
 } from '../control/config-file.ts';
 import { ConfigurationError } from '../control/configuration-error.ts';
@@ -53,9 +53,9 @@ export async function serve(options: ServeOptions): Promise<number> {
 }
 
 /** Throws `ConfigurationError`. */
-async function load(file: string): Promise<Configuration> {
+async function load(file: string, before?: Configuration): Promise<Configuration> {
   const configuration = await loadConfiguration(file, process.env);
-  return await withPasswordKey(await withCertificate(configuration));
+  return await withPasswordKey(withAuthority(configuration, before?.ownTls?.authority));
 }
 
 class Service {
@@ -237,7 +237,7 @@ class Service {
   private async reload(): Promise<void> {
     if (this.isDraining) return;
     try {
-      const configuration = await load(this.file);
+      const configuration = await load(this.file, this.configuration);
       await this.registry.prepare(configuration.snapshot);
       // It may have been told to stop meanwhile.
       const { state } = this;

@@ -21,18 +21,21 @@ import type {
   TcpAddress,
   UserAuth,
 } from '../proxy/snapshot.ts';
+import { Authority } from './certificate/authority.ts';
 import { ConfigurationError, formatPath, type Problem } from './configuration-error.ts';
 import { crossCheck } from './cross-check.ts';
 import { type Environment, substitute } from './environment.ts';
 import { type Explained, explain, explainConflict, typeAt } from './explain.ts';
-import { certificateNames, ownCertificate } from './own-certificate.ts';
+import { allowedSources, type Networks, toNetworks } from './networks.ts';
 import { ownPasswordKey } from './own-password-key.ts';
 import type { Principal } from './query/signature.ts';
 import { connectionPoolConfigSchema, type File, fileSchema } from './schema.ts';
 import { matchesArn, type SecretOwner } from './secret-arn.ts';
 import { readKeys } from './secrets/key-source.ts';
 import type { Keyring } from './secrets/keyring.ts';
+import { declaredId } from './state/arns.ts';
 import { type AddressRange, parseRange } from './state/endpoint-addresses.ts';
+import { hostNameOf, USUAL_DOMAIN } from './state/host-names.ts';
 import { TlsFileReader, type TlsTexts } from './tls-files.ts';
 import { readYaml } from './yaml-source.ts';
 
@@ -60,8 +63,13 @@ export interface Configuration {
   readonly drainTimeoutMs: number;
   /** What secrets are encrypted with that the API makes; undefined: with a key that Berth makes. */
   readonly secretKeys: Keyring | undefined;
-  /** Set when the file names no certificate, and the snapshot has none: one is to be made. */
-  readonly ownCertificate: OwnCertificateRequest | undefined;
+  /** Who signs the certificates of proxies; undefined when the file names one for all of them. */
+  readonly ownTls: OwnTls | undefined;
+  readonly networks: Networks;
+  /** What the host names of endpoints end with. */
+  readonly domain: string;
+  /** The file says so: somebody sees to it that these names are found. */
+  readonly isDomainGiven: boolean;
   /** The folder to keep the password key in; undefined when no proxy needs one. */
   readonly ownPasswordKey: string | undefined;
   /** What is right, but worth telling. */
@@ -76,19 +84,50 @@ export async function loadApi(
   file: string,
   environment: Environment,
 ): Promise<ApiConfiguration | undefined> {
+  return toApi((await loadPart(file, environment, { part: apiPart, schema: API_ONLY })).Api);
+}
+
+const API_ONLY = z.object({ Api: fileSchema.shape.Api });
+
+async function loadPart<Part>(
+  file: string,
+  environment: Environment,
+  of: { readonly part: (whole: unknown) => unknown; readonly schema: z.ZodType<Part> },
+): Promise<Part> {
   const source = readYaml(await readText(file));
   if ('problems' in source) throw new ConfigurationError(file, source.problems);
-  const part = apiPart(source.value);
+  const part = of.part(source.value);
   const { value, fromEnvironment, problems } = substitute(part, source, environment, typeAt);
-  const parsed = API_ONLY.safeParse(value);
+  const parsed = of.schema.safeParse(value);
   const explained = { value, source, fromEnvironment };
   // A variable that is not there breaks the shape as well; it is what to tell.
   if (problems.length > 0) throw new ConfigurationError(file, problems);
   if (!parsed.success) throw new ConfigurationError(file, explain(parsed.error.issues, explained));
-  return toApi(parsed.data.Api);
+  return parsed.data;
 }
 
-const API_ONLY = z.object({ Api: fileSchema.shape.Api });
+/**
+ * Where the authority of `file` is kept; undefined when the file names a certificate, so that there is
+ * none. Nothing else of the file has to be right. Throws `ConfigurationError`, and nothing else.
+ */
+export async function loadAuthorityPlace(
+  file: string,
+  environment: Environment,
+): Promise<string | undefined> {
+  const loaded = await loadPart(file, environment, { part: statePart, schema: STATE_ONLY });
+  if (loaded.Tls.CertificateFile !== undefined) return undefined;
+  return resolve(dirname(resolve(file)), loaded.StateDirectory);
+}
+
+const STATE_ONLY = z.object({
+  StateDirectory: fileSchema.shape.StateDirectory,
+  Tls: fileSchema.shape.Tls,
+});
+
+function statePart(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return {};
+  return Object.fromEntries(Object.entries(value).filter(([name]) => name in STATE_ONLY.shape));
+}
 
 function apiPart(value: unknown): unknown {
   const hasApi = typeof value === 'object' && value !== null && 'Api' in value;
@@ -98,9 +137,9 @@ function apiPart(value: unknown): unknown {
   return { Api: typeof Api === 'object' && Api !== null ? { ...Api, Principals: [] } : Api };
 }
 
-interface OwnCertificateRequest {
-  readonly directory: string;
-  readonly names: readonly string[];
+interface OwnTls {
+  /** Undefined until it has been read or made. */
+  readonly authority: Authority | undefined;
   readonly settings: Omit<ClientTls, 'Certificate' | 'PrivateKey'>;
 }
 
@@ -113,20 +152,19 @@ export async function loadConfiguration(
 }
 
 /**
- * The configuration with the certificate that clients see: the one that is kept in the state directory
- * or a new one, unless the file names its own.
+ * The configuration with the authority that signs what clients see: `before` if it is still good, or the
+ * one that is kept in the state directory, or a new one. Nothing changes when the file names a certificate.
  */
-export async function withCertificate(configuration: Configuration): Promise<Configuration> {
-  const { ownCertificate: request, snapshot, warnings } = configuration;
-  if (request === undefined) return configuration;
-  const { directory, names, settings } = request;
-  const own = await ownCertificate(directory, names, Date.now());
-  const Tls = { ...settings, Certificate: own.certificate, PrivateKey: own.privateKey };
+export function withAuthority(configuration: Configuration, before?: Authority): Configuration {
+  const { ownTls, stateDirectory, warnings } = configuration;
+  if (ownTls === undefined) return configuration;
+  const now = Date.now();
+  const isGood = before?.isGoodFor(stateDirectory, now) === true;
+  const authority = isGood ? before : Authority.keptIn(stateDirectory, now);
   return {
     ...configuration,
-    ownCertificate: undefined,
-    snapshot: { ...snapshot, Tls },
-    warnings: own.warning === undefined ? warnings : [...warnings, own.warning],
+    ownTls: { ...ownTls, authority },
+    warnings: authority.warning === undefined ? warnings : [...warnings, authority.warning],
   };
 }
 
@@ -258,7 +296,6 @@ function toConfiguration(file: File, folder: string, reader: TlsFileReader): Con
   const settings = clientTlsSettings(file, texts);
   const { certificate: Certificate, privateKey: PrivateKey } = texts;
   const isGiven = Certificate !== undefined && PrivateKey !== undefined;
-  const names = certificateNames(proxies);
   const directory = resolve(folder, file.StateDirectory);
   return {
     snapshot: {
@@ -270,7 +307,10 @@ function toConfiguration(file: File, folder: string, reader: TlsFileReader): Con
     instances,
     owner: { region: file.Region, accountId: file.AccountId },
     stateDirectory: directory,
-    ownCertificate: isGiven ? undefined : { directory, names, settings },
+    ownTls: isGiven ? undefined : { authority: undefined, settings },
+    networks: toNetworks(file),
+    domain: file.Domain ?? USUAL_DOMAIN,
+    isDomainGiven: file.Domain !== undefined,
     ownPasswordKey: proxies.some(({ EngineFamily }) => EngineFamily === 'MYSQL')
       ? directory
       : undefined,
@@ -331,7 +371,8 @@ function toProxy(proxy: FileProxy, file: File, instances: readonly DBInstance[])
     Auth: proxy.Auth.map((auth) => toAuth(auth, target, file)),
     Target: target,
     ConnectionPoolConfig: toPoolConfig(proxy.TargetGroup.ConnectionPoolConfig),
-    Endpoints: toEndpoints(proxy),
+    Endpoints: toEndpoints(proxy, file),
+    Tls: undefined,
   };
 }
 
@@ -379,12 +420,27 @@ export function idleShare(maxConnectionsPercent: number): number {
 /** Of a proxy of which nothing is said. */
 export const DEFAULT_POOL_CONFIG = toPoolConfig(connectionPoolConfigSchema.parse({}));
 
-function toEndpoints(proxy: FileProxy): readonly Endpoint[] {
-  const extra = proxy.Endpoints.map(({ DBProxyEndpointName, Listen }) => ({
-    DBProxyEndpointName,
+function toEndpoints(proxy: FileProxy, file: File): readonly Endpoint[] {
+  const place = { region: file.Region, domain: file.Domain ?? USUAL_DOMAIN };
+  const owner = { name: proxy.DBProxyName, id: declaredId('proxy', proxy.DBProxyName) };
+  const networks = toNetworks(file);
+  const shared = (Listen: Endpoint['Listen'], groups: readonly string[]) => ({
     Listen,
+    AllowedSources: allowedSources(networks, groups),
+  });
+  const extra = proxy.Endpoints.map(({ DBProxyEndpointName, Listen, VpcSecurityGroupIds }) => ({
+    DBProxyEndpointName,
+    HostName: hostNameOf(place, owner, DBProxyEndpointName),
+    ...shared(Listen, VpcSecurityGroupIds),
   }));
-  return [{ DBProxyEndpointName: 'default', Listen: proxy.Listen }, ...extra];
+  return [
+    {
+      DBProxyEndpointName: 'default',
+      HostName: hostNameOf(place, owner),
+      ...shared(proxy.Listen, proxy.VpcSecurityGroupIds),
+    },
+    ...extra,
+  ];
 }
 
 /** What the cross-check has already found to exist. */

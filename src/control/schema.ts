@@ -8,6 +8,7 @@
 
 import { isIPv6 } from 'node:net';
 import { z } from 'zod';
+import { parseSourceRange } from '../base/source-ranges.ts';
 import { targetAddress } from '../proxy/settings.ts';
 import type { Address, EngineName } from '../proxy/snapshot.ts';
 import {
@@ -122,6 +123,30 @@ const principalSchema = mapping({
 });
 
 const RANGE = 'must be an IPv4 range such as 127.1.0.0/16, from /8 to /30';
+
+const SOURCE_RANGE = 'must be a range such as 10.0.0.0/8 or "fd00::/8"';
+
+/** An extension. */
+const subnetSchema = mapping({
+  SubnetId: text('text', 255),
+  CidrBlock: z
+    .string({ error: RANGE })
+    .refine((value) => parseRange(value) !== undefined, { error: RANGE }),
+});
+
+/** An extension. */
+const securityGroupSchema = mapping({
+  GroupId: text('text', 255),
+  CidrIps: listOf(
+    z
+      .string({ error: SOURCE_RANGE })
+      .refine((value) => parseSourceRange(value) !== undefined, { error: SOURCE_RANGE }),
+    0,
+    1000,
+  ),
+});
+
+const groupIds = listOf(text('the GroupId of a security group', 255), 0, 100).default([]);
 
 const api = mapping({
   Listen: listenOn(parseTcpAddress, LISTEN_API),
@@ -299,12 +324,14 @@ export const endpointSchema = mapping({
     READ_ONLY: 'READ_ONLY endpoints need a DB cluster, and clusters are not supported yet',
   }).default('READ_WRITE'),
   Listen: listen,
+  VpcSecurityGroupIds: groupIds,
 });
 
 export const dbProxySchema = mapping({
   DBProxyName: name(),
   EngineFamily: oneOf(['POSTGRESQL', 'MYSQL']),
   Listen: listen,
+  VpcSecurityGroupIds: groupIds,
   RequireTLS: flag().default(false),
   IdleClientTimeout: integer(1, 28_800).default(1800),
   /** An extension. */
@@ -325,6 +352,10 @@ export const dbProxySchema = mapping({
   Endpoints: listOf(endpointSchema, 0, 20).default([]),
 });
 
+const DOMAIN = 'must be a domain in lower case, such as db.example.com';
+
+export const USUAL_STATE_DIRECTORY = '.berth';
+
 export const fileSchema = mapping({
   Region: z
     .string({ error: 'must be text' })
@@ -338,13 +369,22 @@ export const fileSchema = mapping({
   /** An extension: seconds that a stopping proxy waits for open transactions. */
   DrainTimeout: integer(0, 3600).default(30),
   /** An extension: a folder for what Berth itself has to keep. */
-  StateDirectory: text('the path of a folder', 4096).default('.berth'),
+  StateDirectory: text('the path of a folder', 4096).default(USUAL_STATE_DIRECTORY),
   Tls: clientTls.prefault({}),
   /** An extension. */
   SecretStore: mapping({
     KeyFile: file().optional(),
     Keys: text('keys', 4096).optional(),
   }).prefault({}),
+  /** An extension: what the host names of endpoints end with. */
+  Domain: z
+    .string({ error: DOMAIN })
+    .regex(/^(?=.{1,120}$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$/, {
+      error: DOMAIN,
+    })
+    .optional(),
+  Subnets: listOf(subnetSchema, 0, 1000).default([]),
+  SecurityGroups: listOf(securityGroupSchema, 0, 1000).default([]),
   DBInstances: listOf(dbInstanceSchema, 0, 10_000).default([]),
   Secrets: listOf(secretSchema, 0, 10_000).default([]),
   DBProxies: listOf(dbProxySchema, 0, 1000).default([]),
@@ -366,7 +406,6 @@ export const UNSUPPORTED_KEYS: Readonly<Record<string, string>> = {
   'DBProxies.DebugLogging': 'use --log-level debug',
   'DBProxies.RoleArn': 'there is no IAM role to take: secrets are in this file',
   'DBProxies.VpcSubnetIds': 'there is no VPC: Listen says where the proxy is reached',
-  'DBProxies.VpcSecurityGroupIds': 'there is no VPC: Listen says where the proxy is reached',
   'DBProxies.Tags': 'tags are not supported yet',
   'DBProxies.TargetGroup.DBClusterIdentifiers': 'DB clusters are not supported yet',
 };

@@ -79,6 +79,13 @@ export class Stream {
     return `${this.socket.remoteAddress}:${this.socket.remotePort}`;
   }
 
+  /** Without the port; only of TCP. Undefined when the other side has reset the connection already. */
+  get remoteHost(): string | undefined {
+    // The types do not know of that.
+    const host: string | undefined = this.socket.remoteAddress;
+    return host || undefined;
+  }
+
   get localAddress(): string {
     if (this.isLocal) return LOCAL;
     return `${this.socket.localAddress}:${this.socket.localPort}`;

@@ -26,6 +26,8 @@ export class EndpointCounters {
   replicationConnections = 0;
   // Totals.
   clientConnectionsReceived = 0;
+  /** Cut off at once, as no security group allows their address; not received. */
+  clientConnectionsDenied = 0;
   clientConnectionsClosed = 0;
   clientConnectionsSetupSucceeded = 0;
   clientConnectionsSetupFailedAuth = 0;

@@ -30,6 +30,16 @@ export interface ListenerScope {
 
 export type Event =
   | (ClientScope & { readonly event: 'client.connected'; readonly address: string })
+  /** Somebody whom no security group allows; a line for many of them. */
+  | {
+      readonly event: 'client.denied';
+      readonly proxy: string;
+      readonly endpoint: string;
+      /** Of the last of them. */
+      readonly address: string;
+      /** How many since the last such event. */
+      readonly times: number;
+    }
   | (ClientScope & { readonly event: 'client.tls_failed'; readonly detail: string })
   | (ClientScope & {
       readonly event: 'client.authenticated';

@@ -91,6 +91,7 @@ export function levelOf(event: Event): LogLevel {
     case 'session.pinned':
     case 'client.authentication_failed':
     case 'client.tls_failed':
+    case 'client.denied':
     case 'borrow.failed':
     case 'configuration.doubted':
     case 'listener.lost':
@@ -185,6 +186,8 @@ export function textOf(event: Event): string {
       return `The client logged in as user "${event.user}" to database "${event.database}".`;
     case 'client.authentication_failed':
       return `Proxy authentication with ${event.engine} native password authentication failed for user "${event.user}". Reason: ${AUTHENTICATION_TEXTS[event.why]}`;
+    case 'client.denied':
+      return `No security group of the endpoint allows ${event.address}: ${count(event.times, 'connection was', 'connections were')} cut off.`;
     case 'client.tls_failed':
       return `The TLS handshake with the client failed. Reason: ${event.detail}.`;
     case 'client.closed':

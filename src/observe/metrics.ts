@@ -80,6 +80,11 @@ const ENDPOINT_COUNTERS: readonly Reading<EndpointCounters>[] = [
     read: (of) => of.clientConnectionsReceived,
   },
   {
+    name: 'berth_client_connections_denied_total',
+    help: 'Connections cut off at once because no security group allows their address.',
+    read: (of) => of.clientConnectionsDenied,
+  },
+  {
     name: 'client_connections_closed',
     help: 'Client connections closed, for any reason.',
     read: (of) => of.clientConnectionsClosed,

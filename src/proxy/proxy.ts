@@ -20,9 +20,10 @@ import type {
 } from '../observe/descriptions.ts';
 import type { Observer } from '../observe/events.ts';
 import { Monitor, type TargetFacts, type TargetHealth } from '../target/monitor.ts';
+import { Gate } from './gate.ts';
 import { connectionLimits, engineSettings, targetAddress } from './settings.ts';
 import type { DBProxy, Endpoint, SecretEntry } from './snapshot.ts';
-import { type AcceptedTlsByFamily, databaseTls, isSameTls } from './tls.ts';
+import { type AcceptedTls, databaseTls, isSameTls } from './tls.ts';
 
 /** The endpoint that every proxy has. */
 const DEFAULT_ENDPOINT = 'default';
@@ -36,13 +37,14 @@ export interface ProxyDependencies {
 /** What a proxy is told beside its own part of the desired state. */
 export interface Surroundings {
   readonly secrets: readonly SecretEntry[];
-  readonly tls: AcceptedTlsByFamily;
+  readonly tls: AcceptedTls;
   readonly passwordKey: Secret | undefined;
 }
 
 interface OpenEndpoint {
   readonly listen: Address;
   readonly listener: Listener;
+  readonly gate: Gate;
   readonly counters: EndpointCounters;
 }
 
@@ -74,7 +76,7 @@ export class DatabaseProxy {
       wheel,
       observer,
       limits: connectionLimits(spec.ConnectionPoolConfig, undefined),
-      settings: engineSettings(spec, tls[spec.EngineFamily], this.databaseTls, passwordKey),
+      settings: engineSettings(spec, tls, this.databaseTls, passwordKey),
       credentials: Credentials.resolve(spec.Auth, secrets).credentials,
       targetCounters: this.targetCounters,
       doubted: () => this.monitor.doubt(),
@@ -155,7 +157,7 @@ export class DatabaseProxy {
     }
     this.spec = spec;
     this.engine.configure(
-      engineSettings(spec, tls[spec.EngineFamily], this.databaseTls, passwordKey),
+      engineSettings(spec, tls, this.databaseTls, passwordKey),
       Credentials.resolve(spec.Auth, secrets).credentials,
     );
     this.engine.limit(connectionLimits(spec.ConnectionPoolConfig, this.facts));
@@ -163,6 +165,8 @@ export class DatabaseProxy {
       const wanted = spec.Endpoints.find((each) => each.DBProxyEndpointName === name);
       if (wanted === undefined || !isDeepStrictEqual(wanted.Listen, open.listen)) {
         this.closeEndpoint(name, open);
+      } else {
+        open.gate.allow(wanted.AllowedSources);
       }
     }
     for (const endpoint of spec.Endpoints) {
@@ -207,18 +211,27 @@ export class DatabaseProxy {
     this.engine.limit(connectionLimits(this.spec.ConnectionPoolConfig, facts));
   }
 
-  private openEndpoint({ DBProxyEndpointName: name, Listen }: Endpoint): void {
+  private openEndpoint({ DBProxyEndpointName: name, Listen, AllowedSources }: Endpoint): void {
+    const { wheel, observer } = this.dependencies;
     const counters = new EndpointCounters();
+    const scope = { proxy: this.name, endpoint: name };
+    const gate = new Gate({ wheel, observer, counters, scope }, AllowedSources);
     const listener = this.listen(name, Listen, (stream) => {
+      const verdict = gate.judge(stream);
+      if (verdict === 'denied') {
+        gate.deny(stream);
+        return;
+      }
       this.engine.accept(stream, name, counters);
+      // Where it came from cannot be seen any more, so what it has sent ahead must not be read.
+      if (verdict === 'gone') stream.destroy();
     });
-    this.endpoints.set(name, { listen: Listen, listener, counters });
-    this.dependencies.observer.emit({
+    this.endpoints.set(name, { listen: Listen, listener, gate, counters });
+    observer.emit({
+      ...scope,
       event: 'endpoint.listening',
-      proxy: this.name,
-      endpoint: name,
       address: formatAddress(listener.address),
-      isPublic: isPublic(Listen),
+      isPublic: isPublic(Listen) && gate.isOpenToPublic,
     });
   }
 

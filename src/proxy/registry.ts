@@ -13,15 +13,14 @@ import type {
 } from '../observe/descriptions.ts';
 import { DatabaseProxy, type ProxyDependencies, type Surroundings } from './proxy.ts';
 import type { DBProxy, Snapshot } from './snapshot.ts';
-import { type AcceptedTlsByFamily, acceptedTls, isSameTls } from './tls.ts';
+import { AcceptedTlsCache } from './tls.ts';
 
 export class ProxyRegistry implements MetricsSource {
   private readonly dependencies: ProxyDependencies;
   private readonly proxies = new Map<string, DatabaseProxy>();
   /** No longer wanted; their last clients are finishing. */
   private readonly retiring = new Set<DatabaseProxy>();
-  private tls: AcceptedTlsByFamily = acceptedTls(undefined);
-  private tlsSpec: Snapshot['Tls'] = undefined;
+  private readonly tls = new AcceptedTlsCache();
 
   constructor(dependencies: ProxyDependencies) {
     this.dependencies = dependencies;
@@ -62,7 +61,6 @@ export class ProxyRegistry implements MetricsSource {
   ): void {
     const errors: unknown[] = [];
     const { Secrets: secrets, PasswordKey: passwordKey } = snapshot;
-    const surroundings = { secrets, passwordKey, tls: this.tlsFor(snapshot.Tls) };
     for (const [name, proxy] of this.proxies) {
       const wanted = snapshot.DBProxies.find((each) => each.DBProxyName === name);
       if (wanted === undefined || !proxy.canBecome(wanted)) {
@@ -71,11 +69,14 @@ export class ProxyRegistry implements MetricsSource {
     }
     for (const [index, wanted] of snapshot.DBProxies.entries()) {
       try {
-        this.bringUp(wanted, surroundings);
+        const tls = this.tls.get(wanted.Tls ?? snapshot.Tls, wanted.EngineFamily);
+        this.bringUp(wanted, { secrets, passwordKey, tls });
       } catch (error) {
         errors.push(error instanceof ListenError ? error.at(placeOf(index)) : error);
       }
     }
+    // Who is connected keeps the certificate that it has seen; who comes sees the new one.
+    this.tls.sweep();
     if (errors.length > 0) throw errors[0];
     this.dependencies.observer.emit({
       event: 'configuration.applied',
@@ -148,15 +149,6 @@ export class ProxyRegistry implements MetricsSource {
     if (name === undefined) return all;
     const named = all.filter((proxy) => proxy.name === name);
     return named.length === 0 ? undefined : named;
-  }
-
-  /** Who is connected keeps the certificate that it has seen; who comes sees the new one. */
-  private tlsFor(spec: Snapshot['Tls']): AcceptedTlsByFamily {
-    if (!isSameTls(spec, this.tlsSpec)) {
-      this.tls = acceptedTls(spec);
-      this.tlsSpec = spec;
-    }
-    return this.tls;
   }
 
   private bringUp(wanted: DBProxy, surroundings: Surroundings): void {

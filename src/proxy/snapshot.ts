@@ -23,7 +23,7 @@ export interface DatabaseTls {
   readonly MinProtocolVersion: TlsVersion;
 }
 
-/** TLS towards clients, the same for all proxies. Certificates and keys are PEM texts. */
+/** TLS towards clients. Certificates and keys are PEM texts. */
 export interface ClientTls {
   readonly Certificate: string;
   readonly PrivateKey: Secret;
@@ -98,6 +98,10 @@ export interface Endpoint {
   /** `default` for the one that every proxy has. */
   readonly DBProxyEndpointName: string;
   readonly Listen: Address;
+  /** What clients may call it, with TLS. */
+  readonly HostName: string;
+  /** Who may connect, in CIDR notation. */
+  readonly AllowedSources: readonly string[];
 }
 
 export interface DBProxy {
@@ -115,10 +119,12 @@ export interface DBProxy {
   readonly Target: DBInstance;
   readonly ConnectionPoolConfig: ConnectionPoolConfig;
   readonly Endpoints: readonly Endpoint[];
+  /** TLS towards its clients, when it is not that of the snapshot. */
+  readonly Tls: ClientTls | undefined;
 }
 
 export interface Snapshot {
-  /** Undefined: clients cannot have TLS. */
+  /** For all proxies that have none of their own. Undefined: their clients cannot have TLS. */
   readonly Tls: ClientTls | undefined;
   /**
    * An RSA key, PEM, that MySQL clients without TLS encrypt their passwords with; undefined: one is made

@@ -4,9 +4,9 @@
  */
 
 import { isDeepStrictEqual } from 'node:util';
-import type { ClientTls, DatabaseTls } from '../engine/contract.ts';
+import type { DatabaseTls, ClientTls as EngineClientTls } from '../engine/contract.ts';
 import { AcceptTls, ConnectTls } from '../net/tls.ts';
-import type { DBInstance, EngineFamily, Snapshot } from './snapshot.ts';
+import type { ClientTls, DBInstance, EngineFamily } from './snapshot.ts';
 
 /** What a client may name with ALPN, and what we name to a database. */
 const PROTOCOLS: Readonly<Record<EngineFamily, readonly string[]>> = {
@@ -16,16 +16,32 @@ const PROTOCOLS: Readonly<Record<EngineFamily, readonly string[]>> = {
   MYSQL: [],
 };
 
-export type AcceptedTls = Pick<ClientTls, 'accept' | 'isCertificateRequired'>;
+export type AcceptedTls = Pick<EngineClientTls, 'accept' | 'isCertificateRequired'>;
 
-export type AcceptedTlsByFamily = Readonly<Record<EngineFamily, AcceptedTls>>;
+/**
+ * What clients get, each made once for all proxies that have the same certificate: who resumes a session
+ * may do so at any of them.
+ */
+export class AcceptedTlsCache {
+  private kept = new Map<string, AcceptedTls>();
+  private used = new Map<string, AcceptedTls>();
 
-/** Throws when the key is not that of the certificate. */
-export function acceptedTls(tls: Snapshot['Tls']): AcceptedTlsByFamily {
-  return { POSTGRESQL: acceptedTlsOf(tls, 'POSTGRESQL'), MYSQL: acceptedTlsOf(tls, 'MYSQL') };
+  /** Throws when the key is not that of the certificate. */
+  get(tls: ClientTls | undefined, family: EngineFamily): AcceptedTls {
+    const key = JSON.stringify([family, revealed(tls)]);
+    const accepted = this.used.get(key) ?? this.kept.get(key) ?? acceptedTlsOf(tls, family);
+    this.used.set(key, accepted);
+    return accepted;
+  }
+
+  /** Forgets what nobody has asked for since the last call; who has it keeps it. */
+  sweep(): void {
+    this.kept = this.used;
+    this.used = new Map();
+  }
 }
 
-function acceptedTlsOf(tls: Snapshot['Tls'], family: EngineFamily): AcceptedTls {
+function acceptedTlsOf(tls: ClientTls | undefined, family: EngineFamily): AcceptedTls {
   if (tls === undefined) return { accept: undefined, isCertificateRequired: false };
   const accept = new AcceptTls({
     certificate: tls.Certificate,
@@ -60,13 +76,10 @@ function verificationOf({ Mode, CA }: DBInstance['Tls']): 'nothing' | 'chain' | 
 }
 
 /** Whether both make the same context; keys included, which do not show when printed. */
-export function isSameTls(
-  a: Snapshot['Tls'] | DBInstance['Tls'],
-  b: Snapshot['Tls'] | DBInstance['Tls'],
-): boolean {
+export function isSameTls(a: DBInstance['Tls'], b: DBInstance['Tls']): boolean {
   return isDeepStrictEqual(revealed(a), revealed(b));
 }
 
-function revealed(tls: Snapshot['Tls'] | DBInstance['Tls']): unknown {
+function revealed(tls: ClientTls | DBInstance['Tls'] | undefined): unknown {
   return { ...tls, PrivateKey: tls?.PrivateKey?.reveal() };
 }

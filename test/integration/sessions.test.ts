@@ -297,6 +297,7 @@ async function run(...args: readonly string[]): Promise<Ended> {
     serve: other,
     demo: other,
     check: other,
+    ca: other,
     sessions: (options) => sessions(options, parts),
     pools: (options) => pools(options, parts),
   };

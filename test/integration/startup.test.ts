@@ -6,7 +6,7 @@
 
 import { describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { TimerWheel } from '../../src/base/timer-wheel.ts';
-import { makeCertificate } from '../../src/control/make-certificate.ts';
+import { Authority } from '../../src/control/certificate/authority.ts';
 import type { EngineSettings } from '../../src/engine/contract.ts';
 import { ClientLogin } from '../../src/engine/postgres/login/client-login.ts';
 import type { LoginHost } from '../../src/engine/postgres/login/login-host.ts';
@@ -360,13 +360,11 @@ describe('clients that say nothing', () => {
     const unused = () => {
       throw new Error('nobody gets this far');
     };
-    const own = await makeCertificate({
-      commonName: 'test',
-      names: ['localhost'],
-      validFrom: new Date(0),
-      validTo: new Date(1e12),
-    });
-    const accept = new AcceptTls({ ...own, protocols: ['postgresql'] });
+    const now = Date.now();
+    const own = Authority.temporary(now).issue('test', ['localhost'], now);
+    const { certificate, privateKey } = own;
+    const key = privateKey.reveal();
+    const accept = new AcceptTls({ certificate, privateKey: key, protocols: ['postgresql'] });
     const clientTls = { accept, isRequired: false, isCertificateRequired: false };
     const host: LoginHost = {
       endpoint: {

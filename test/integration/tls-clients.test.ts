@@ -4,6 +4,7 @@
  */
 
 import { describe, expect, setDefaultTimeout, test } from 'bun:test';
+import { X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { SecureVersion } from 'node:tls';
@@ -528,8 +529,8 @@ describe('a new certificate', () => {
 });
 
 describe('without a certificate', () => {
-  test('one is made, with modes that keep it private, and kept over restarts', async () => {
-    const subjects: string[] = [];
+  test('an authority is made, with modes that keep it private, and kept over restarts', async () => {
+    const authorities: string[] = [];
     const first = await Berth.start({ database: database() });
     const state = `${dirname(first.configurationFile)}-state`;
     await first.stop();
@@ -540,14 +541,17 @@ describe('without a certificate', () => {
       });
       using client = await RawClient.connect({ port: own.port });
       const socket = await client.startTls();
-      subjects.push(socket.getPeerCertificate().fingerprint256);
-      expect(socket.getPeerCertificate().subjectaltname).toContain('DNS:localhost');
+      const authority = readFileSync(join(state, 'ca.crt'), 'utf8');
+      authorities.push(authority);
+      const shown = new X509Certificate(socket.getPeerCertificate().raw);
+      expect(shown.subjectAltName).toContain('DNS:localhost');
+      expect(shown.verify(new X509Certificate(authority).publicKey)).toBe(true);
     }
-    expect(subjects[0]).toBe(subjects[1] ?? '');
+    expect(authorities[0]).toBe(authorities[1] ?? '');
     expect(statSync(state).mode & 0o777).toBe(0o700);
-    for (const name of ['self-signed.pem', 'self-signed.crt']) {
+    for (const name of ['ca.pem', 'ca.crt']) {
       expect(statSync(join(state, name)).mode & 0o777).toBe(0o600);
     }
-    expect(readFileSync(join(state, 'self-signed.crt'), 'utf8')).not.toContain('PRIVATE KEY');
+    expect(authorities[0]).not.toContain('PRIVATE KEY');
   });
 });

@@ -3,6 +3,7 @@
  * ports of the loopback address, with the configuration made here instead of read from a file.
  */
 
+import { PRIVATE_RANGES } from '../../base/source-ranges.ts';
 import { dataPlane, managementApi } from '../../compose.ts';
 import { type HttpServer, serveHttp } from '../../control/http/server.ts';
 import { Secret } from '../../credential/secret.ts';
@@ -147,7 +148,15 @@ function snapshotFor({ dialect, port }: DemoDatabase, password: string): Snapsho
           InitQuery: undefined,
           Priorities: [],
         },
-        Endpoints: [{ DBProxyEndpointName: 'default', Listen: { host: HOST, port: ANY_PORT } }],
+        Endpoints: [
+          {
+            DBProxyEndpointName: 'default',
+            Listen: { host: HOST, port: ANY_PORT },
+            HostName: 'localhost',
+            AllowedSources: PRIVATE_RANGES,
+          },
+        ],
+        Tls: undefined,
       },
     ],
   };

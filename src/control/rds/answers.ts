@@ -18,11 +18,31 @@ export interface ProxyObservation {
 export const DEFAULT_ENDPOINT = 'default';
 export const DEFAULT_GROUP = 'default';
 
-/** `host`, or what else is needed to connect when the port is not the engine's own. */
-function endpointText(listen: string, { engineFamily }: ProxyRecord): string {
+/** What answers need of desired state beside the record. */
+export interface AnswerContext {
+  readonly owner: SecretOwner;
+  /** What clients may call an endpoint; `endpoint` is undefined for the default one. */
+  hostNameOf(proxy: ProxyRecord, endpoint?: string): string;
+  /** Whether they can be expected to find it by that name. */
+  readonly areHostNamesKnown: boolean;
+}
+
+/**
+ * The host name where somebody sees to it that it is found, otherwise the address; with what else is
+ * needed to connect when the port is not the engine's own.
+ */
+function endpointText(
+  listen: string,
+  proxy: ProxyRecord,
+  context: AnswerContext,
+  endpoint?: string,
+): string {
   const address = parseListenAddress(listen);
   if (address === undefined || 'socketPath' in address) return listen;
-  return address.port === ENGINE_FAMILIES[engineFamily].port ? address.host : listen;
+  const isUsualPort = address.port === ENGINE_FAMILIES[proxy.engineFamily].port;
+  if (!context.areHostNamesKnown) return isUsualPort ? address.host : listen;
+  const hostName = context.hostNameOf(proxy, endpoint);
+  return isUsualPort ? hostName : `${hostName}:${address.port}`;
 }
 
 /** A proxy without a target has nothing to serve, and does not listen. */
@@ -37,9 +57,10 @@ function statusOf(
 
 export function dbProxyAnswer(
   proxy: ProxyRecord,
-  owner: SecretOwner,
+  context: AnswerContext,
   observation: ProxyObservation | undefined,
 ) {
+  const { owner } = context;
   const { usualAuthType } = ENGINE_FAMILIES[proxy.engineFamily];
   return {
     DBProxyName: proxy.name,
@@ -54,7 +75,7 @@ export function dbProxyAnswer(
       ClientPasswordAuthType: auth.ClientPasswordAuthType ?? usualAuthType,
     })),
     RoleArn: proxy.roleArn,
-    Endpoint: endpointText(proxy.listen, proxy),
+    Endpoint: endpointText(proxy.listen, proxy, context),
     RequireTLS: proxy.requireTls,
     IdleClientTimeout: proxy.idleClientTimeout,
     DebugLogging: false,
@@ -84,20 +105,22 @@ export function defaultEndpoint(proxy: ProxyRecord): EndpointRecord {
 export function dbProxyEndpointAnswer(
   proxy: ProxyRecord,
   endpoint: EndpointRecord,
-  owner: SecretOwner,
+  context: AnswerContext,
   observation: ProxyObservation | undefined,
 ) {
+  const isDefault = endpoint.name === DEFAULT_ENDPOINT;
+  const name = isDefault ? undefined : endpoint.name;
   return {
     DBProxyEndpointName: endpoint.name,
-    DBProxyEndpointArn: arnOf(owner, 'db-proxy-endpoint', endpoint.id),
+    DBProxyEndpointArn: arnOf(context.owner, 'db-proxy-endpoint', endpoint.id),
     DBProxyName: proxy.name,
     Status: statusOf(proxy, endpoint.name, observation) as ProxyStatus,
     VpcSecurityGroupIds: [...endpoint.vpcSecurityGroupIds],
     VpcSubnetIds: [...endpoint.vpcSubnetIds],
-    Endpoint: endpointText(endpoint.listen, proxy),
+    Endpoint: endpointText(endpoint.listen, proxy, context, name),
     CreatedDate: dateOf(endpoint.createdAt),
     TargetRole: 'READ_WRITE' as const,
-    IsDefault: endpoint.name === DEFAULT_ENDPOINT,
+    IsDefault: isDefault,
     EndpointNetworkType: 'IPV4' as const,
   };
 }

@@ -35,20 +35,21 @@ export const createDBProxyEndpoint = operation(
         `DB proxy ${proxy.name} has ${ENDPOINTS_PER_PROXY_MAX} endpoints already.`,
       );
     }
-    checkSubnets(parameters.VpcSubnetIds);
+    const { VpcSubnetIds: subnetIds } = parameters;
+    checkSubnets(subnetIds);
     const allTags = withTags([], parameters.Tags);
     const endpoint: EndpointRecord = {
       id: newId('db-proxy-endpoint'),
       name: parameters.DBProxyEndpointName,
-      vpcSubnetIds: parameters.VpcSubnetIds,
+      vpcSubnetIds: subnetIds,
       vpcSecurityGroupIds: parameters.VpcSecurityGroupIds,
-      listen: listenOf(allTags, proxy.engineFamily, context),
+      listen: listenOf({ tags: allTags, family: proxy.engineFamily, subnetIds }, context),
       createdAt: now(),
       tags: allTags,
     };
     state.commit({ put: { ...proxy, endpoints: [...proxy.endpoints, endpoint] } });
     const observation = observe(proxy.name);
-    return { DBProxyEndpoint: dbProxyEndpointAnswer(proxy, endpoint, state.owner, observation) };
+    return { DBProxyEndpoint: dbProxyEndpointAnswer(proxy, endpoint, state, observation) };
   },
 );
 
@@ -73,7 +74,7 @@ export const describeDBProxyEndpoints = operation(
     const { items, Marker } = page(named, keyOf, paging);
     return {
       DBProxyEndpoints: items.map(({ proxy, endpoint }) =>
-        dbProxyEndpointAnswer(proxy, endpoint, state.owner, observe(proxy.name)),
+        dbProxyEndpointAnswer(proxy, endpoint, state, observe(proxy.name)),
       ),
       Marker,
     };
@@ -98,7 +99,7 @@ export const modifyDBProxyEndpoint = operation(
     };
     state.commit({ put: withEndpoint(proxy, endpoint) });
     const observation = observe(proxy.name);
-    return { DBProxyEndpoint: dbProxyEndpointAnswer(proxy, endpoint, state.owner, observation) };
+    return { DBProxyEndpoint: dbProxyEndpointAnswer(proxy, endpoint, state, observation) };
   },
 );
 
@@ -108,7 +109,7 @@ export const deleteDBProxyEndpoint = operation(
     const { proxy, endpoint } = findOwnEndpoint(context, DBProxyEndpointName);
     const endpoints = proxy.endpoints.filter(({ id }) => id !== endpoint.id);
     context.state.commit({ put: { ...proxy, endpoints } });
-    const answer = dbProxyEndpointAnswer(proxy, endpoint, context.state.owner, undefined);
+    const answer = dbProxyEndpointAnswer(proxy, endpoint, context.state, undefined);
     return { DBProxyEndpoint: { ...answer, Status: 'deleting' } };
   },
 );

@@ -42,12 +42,11 @@ export function checkOwnTags(tags: readonly Tag[], what: keyof typeof OWN_TAGS):
 }
 
 /**
- * Where an endpoint listens: what its tag says, otherwise `current` if that is from the range, otherwise
- * the first free address of the range.
+ * Where an endpoint listens: what its tag says, otherwise `current` if that is from a subnet, otherwise
+ * the first free address of its subnets, which is nobody else's, not even at another port.
  */
 export function listenOf(
-  tags: readonly Tag[],
-  family: EngineFamily,
+  { tags, family, subnetIds }: EndpointWish,
   { state }: RdsContext,
   current?: { readonly listen: string; readonly tags: readonly Tag[] },
 ): string {
@@ -58,13 +57,20 @@ export function listenOf(
     .filter((listen) => listen !== current?.listen);
   if (asked !== undefined) return checkListen(asked, others);
   if (current !== undefined && valueIn(current.tags, LISTEN) === undefined) return current.listen;
-  const range = state.endpointRange;
-  const free = range && freeListen(range, family, new Set(others));
+  const taken = [...others, ...state.instances.map(({ record }) => `${record.address}:0`)];
+  const hosts = new Set(taken.map((listen) => parseTcpAddress(listen)?.host ?? ''));
+  const free = freeListen(state.rangesOf(subnetIds), family, hosts);
   if (free !== undefined) return free;
   throw new Fault(
     'InsufficientAvailableIPsInSubnetFault',
-    'Every address of Api.EndpointRange is taken.',
+    'Every address of the subnets is taken; Subnets and Api.EndpointRange in the configuration file say which there are.',
   );
+}
+
+interface EndpointWish {
+  readonly tags: readonly Tag[];
+  readonly family: EngineFamily;
+  readonly subnetIds: readonly string[];
 }
 
 function checkListen(asked: string, others: readonly string[]): string {

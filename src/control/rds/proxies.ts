@@ -64,7 +64,8 @@ export const createDBProxy = operation(
     checkSubnets(parameters.VpcSubnetIds);
     const at = now();
     const allTags = withTags([], parameters.Tags);
-    const listen = listenOf(allTags, parameters.EngineFamily, context);
+    const { EngineFamily: family, VpcSubnetIds: subnetIds } = parameters;
+    const listen = listenOf({ tags: allTags, family, subnetIds }, context);
     const record: ProxyRecord = {
       kind: 'proxy',
       id: newId('proxy'),
@@ -91,7 +92,7 @@ export const createDBProxy = operation(
       endpoints: [],
     };
     state.commit({ put: record });
-    return { DBProxy: dbProxyAnswer(record, state.owner, undefined) };
+    return { DBProxy: dbProxyAnswer(record, state, undefined) };
   },
 );
 
@@ -102,9 +103,7 @@ export const describeDBProxies = operation(
     const found = DBProxyName === undefined ? state.proxies : [findProxy(context, DBProxyName)];
     const { items, Marker } = page(found, ({ record }) => record.name, paging);
     return {
-      DBProxies: items.map(({ record }) =>
-        dbProxyAnswer(record, state.owner, observe(record.name)),
-      ),
+      DBProxies: items.map(({ record }) => dbProxyAnswer(record, state, observe(record.name))),
       Marker,
     };
   },
@@ -138,7 +137,7 @@ export const modifyDBProxy = operation(
       updatedAt: now(),
     };
     state.commit({ put: record });
-    return { DBProxy: dbProxyAnswer(record, state.owner, observe(record.name)) };
+    return { DBProxy: dbProxyAnswer(record, state, observe(record.name)) };
   },
 );
 
@@ -147,7 +146,7 @@ export const deleteDBProxy = operation(
   ({ DBProxyName }, context) => {
     const record = findOwnProxy(context, DBProxyName);
     context.state.commit({ remove: record });
-    const answer = dbProxyAnswer(record, context.state.owner, undefined);
+    const answer = dbProxyAnswer(record, context.state, undefined);
     return { DBProxy: { ...answer, Status: 'deleting' } };
   },
 );

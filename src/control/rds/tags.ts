@@ -68,14 +68,19 @@ function* resources(context: RdsContext): Generator<readonly [string, Resource]>
   const { state } = context;
   const { owner } = state;
   for (const { record, isDeclared } of state.proxies) {
-    const { engineFamily, targetGroup } = record;
+    const { engineFamily: family, targetGroup } = record;
+    const wish = (tags: readonly Tag[], of: { readonly vpcSubnetIds: readonly string[] }) => ({
+      tags,
+      family,
+      subnetIds: of.vpcSubnetIds,
+    });
     const ofProxy: Resource = {
       isDeclared,
       tags: record.tags,
       tagged: (tags) => ({
         ...record,
         tags,
-        listen: listenOf(tags, engineFamily, context, record),
+        listen: listenOf(wish(tags, record), context, record),
       }),
     };
     yield [arnOf(owner, 'db-proxy', record.id), ofProxy];
@@ -95,7 +100,7 @@ function* resources(context: RdsContext): Generator<readonly [string, Resource]>
         isDeclared,
         tags: endpoint.tags,
         tagged: (tags) => {
-          const listen = listenOf(tags, engineFamily, context, endpoint);
+          const listen = listenOf(wish(tags, endpoint), context, endpoint);
           return withEndpoint(record, { ...endpoint, tags, listen });
         },
       };

@@ -4,7 +4,15 @@
  * part is applied at once, by whoever is told of the new snapshot.
  */
 
-import type { DBInstance, DBProxy, SecretEntry, Snapshot, UserAuth } from '../../proxy/snapshot.ts';
+import type {
+  DBInstance,
+  DBProxy,
+  Endpoint,
+  SecretEntry,
+  Snapshot,
+  UserAuth,
+} from '../../proxy/snapshot.ts';
+import { serverNames } from '../certificate/server-names.ts';
 import {
   type Configuration,
   DEFAULT_POOL_CONFIG,
@@ -13,12 +21,15 @@ import {
 } from '../config-file.ts';
 import { ConfigurationError, type Path } from '../configuration-error.ts';
 import { overlaps, parseListenAddress } from '../listen-address.ts';
+import { allowedSources, subnetRanges } from '../networks.ts';
 import { dbProxySchema } from '../schema.ts';
 import { matchesArn, secretArn } from '../secret-arn.ts';
 import type { LoginSecrets } from '../secrets/lookup.ts';
 import { SecretHistory, toSecretEntry } from '../secrets/secret-entry.ts';
+import { declaredId } from './arns.ts';
 import { declaredInstance, declaredProxy, declaredSecret } from './declared.ts';
 import type { AddressRange } from './endpoint-addresses.ts';
+import { hostNameOf, type NamePlace, wildcardsOf } from './host-names.ts';
 import type {
   AuthRecord,
   DBInstanceRecord,
@@ -88,9 +99,25 @@ export class DesiredState {
     return this.configuration.owner;
   }
 
-  /** Where endpoints get their addresses; undefined when there is no API to make any. */
-  get endpointRange(): AddressRange | undefined {
-    return this.configuration.api?.endpointRange;
+  /** Where endpoints in these subnets get their addresses; none when there is no API to make any. */
+  rangesOf(subnetIds: readonly string[]): readonly AddressRange[] {
+    const { api, networks } = this.configuration;
+    return api === undefined ? [] : subnetRanges(networks, subnetIds, api.endpointRange);
+  }
+
+  /** What clients may call an endpoint; `endpoint` is undefined for the default one. */
+  hostNameOf(proxy: Pick<ProxyRecord, 'id' | 'name'>, endpoint?: string): string {
+    return hostNameOf(this.namePlace, proxy, endpoint);
+  }
+
+  /** Whether clients can be expected to find endpoints by their host names. */
+  get areHostNamesKnown(): boolean {
+    return this.configuration.isDomainGiven;
+  }
+
+  /** PEM: who signs the certificates of proxies; undefined when the file names one for all of them. */
+  get authorityCertificate(): string | undefined {
+    return this.configuration.ownTls?.authority?.certificate;
   }
 
   get hasOwnProxies(): boolean {
@@ -144,14 +171,23 @@ export class DesiredState {
 
   /** Of proxies without a target there is nothing in it: they have nothing to serve. */
   get snapshot(): Snapshot {
-    const { DBProxies } = this.configuration.snapshot;
     const made = this.storedProxies.flatMap((record) => this.toProxy(record));
-    return this.withSecrets([...DBProxies, ...made]);
+    const all = [...this.declaredProxies, ...made];
+    const names = new Set(all.map(({ DBProxyName }) => DBProxyName));
+    this.configuration.ownTls?.authority?.keepOnly(names);
+    return this.withSecrets(all);
   }
 
   /** The same of what the file declares. */
   get declaredSnapshot(): Snapshot {
-    return this.withSecrets(this.configuration.snapshot.DBProxies);
+    return this.withSecrets(this.declaredProxies);
+  }
+
+  private get declaredProxies(): readonly DBProxy[] {
+    return this.configuration.snapshot.DBProxies.map((proxy) => ({
+      ...proxy,
+      Tls: this.tlsOf(declaredId('proxy', proxy.DBProxyName), proxy),
+    }));
   }
 
   /** With the secrets of the file, and all others that one of the proxies names. */
@@ -208,7 +244,7 @@ export class DesiredState {
     const [target] = record.targetGroup.targets.flatMap((name) => this.toInstance(name));
     if (target === undefined) return [];
     const { config } = record.targetGroup;
-    const endpoints = [{ name: 'default', listen: record.listen }, ...record.endpoints];
+    const Endpoints = this.toEndpoints(record);
     return [
       {
         DBProxyName: record.name,
@@ -222,12 +258,40 @@ export class DesiredState {
         Auth: record.auth.map((auth) => this.toAuth(auth, target)),
         Target: target,
         ConnectionPoolConfig: { ...DEFAULT_POOL_CONFIG, ...poolSettings(config) },
-        Endpoints: endpoints.map(({ name, listen }) => ({
-          DBProxyEndpointName: name,
-          Listen: addressOf(listen),
-        })),
+        Endpoints,
+        Tls: this.tlsOf(record.id, { DBProxyName: record.name, Endpoints }),
       },
     ];
+  }
+
+  private toEndpoints(record: ProxyRecord): readonly Endpoint[] {
+    const { networks } = this.configuration;
+    const { listen, vpcSecurityGroupIds } = record;
+    const all = [{ name: undefined, listen, vpcSecurityGroupIds }, ...record.endpoints];
+    return all.map((endpoint) => ({
+      DBProxyEndpointName: endpoint.name ?? 'default',
+      Listen: addressOf(endpoint.listen),
+      HostName: hostNameOf(this.namePlace, record, endpoint.name),
+      AllowedSources: allowedSources(networks, endpoint.vpcSecurityGroupIds),
+    }));
+  }
+
+  private get namePlace(): NamePlace {
+    const { owner, domain } = this.configuration;
+    return { region: owner.region, domain };
+  }
+
+  /** A certificate of the proxy's own, unless the file names one for all. */
+  private tlsOf(id: string, proxy: Pick<DBProxy, 'DBProxyName' | 'Endpoints'>): DBProxy['Tls'] {
+    const { ownTls } = this.configuration;
+    if (ownTls?.authority === undefined) return undefined;
+    const names = serverNames(wildcardsOf(this.namePlace, { id }), proxy.Endpoints);
+    const issued = ownTls.authority.issue(proxy.DBProxyName, names, Date.now());
+    return {
+      ...ownTls.settings,
+      Certificate: issued.certificate,
+      PrivateKey: issued.privateKey,
+    };
   }
 
   /** A secret that does not exist stays as it was written: whoever reads it finds none. */

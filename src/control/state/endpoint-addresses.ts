@@ -27,16 +27,18 @@ export function parseRange(text: string): AddressRange | undefined {
   return { first: base + 1, last: base + size - 2 };
 }
 
-/** The lowest address that is not in `taken`, as `host:port`; undefined when there is none. */
+/** The lowest address of the first range that has one whose host is not in `taken`, as `host:port`. */
 export function freeListen(
-  { first, last }: AddressRange,
+  ranges: readonly AddressRange[],
   family: EngineFamily,
   taken: ReadonlySet<string>,
 ): string | undefined {
   const { port } = ENGINE_FAMILIES[family];
-  for (let address = first; address <= last; address++) {
-    const listen = `${toText(address)}:${port}`;
-    if (!taken.has(listen)) return listen;
+  for (const { first, last } of ranges) {
+    for (let address = first; address <= last; address++) {
+      const host = toText(address);
+      if (!taken.has(host)) return `${host}:${port}`;
+    }
   }
   return undefined;
 }

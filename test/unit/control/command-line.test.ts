@@ -29,6 +29,7 @@ async function run(...args: string[]) {
     serve: command('serve'),
     demo: command('demo'),
     check: command('check'),
+    ca: command('ca'),
     sessions: command('sessions'),
     pools: command('pools'),
   };
@@ -48,6 +49,8 @@ describe('the command line', () => {
     });
     expect(await run('demo')).toMatchObject({ code: 1, calls: [['demo', { exit: false }]] });
     expect(await run('demo', '--exit')).toMatchObject({ calls: [['demo', { exit: true }]] });
+    expect(await run('ca')).toMatchObject({ code: 1, calls: [['ca', { config: undefined }]] });
+    expect(await run('ca', '--config', 'x')).toMatchObject({ calls: [['ca', { config: 'x' }]] });
     expect(await run('check', '--config', 'x')).toMatchObject({
       calls: [['check', { config: 'x' }]],
     });

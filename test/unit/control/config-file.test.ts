@@ -271,6 +271,10 @@ DrainTimeout: 0
     expect(snapshot.DBProxies[0]?.Endpoints[1]).toEqual({
       DBProxyEndpointName: 'batch',
       Listen: { host: '127.0.0.1', port: 6433 },
+      HostName: expect.stringMatching(
+        /^batch\.endpoint\.proxy-[0-9a-f]{12}\.us-east-1\.berth\.internal$/,
+      ),
+      AllowedSources: expect.arrayContaining(['127.0.0.0/8', '10.0.0.0/8', 'fc00::/7']),
     });
   });
 });

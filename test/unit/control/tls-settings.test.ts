@@ -64,10 +64,10 @@ function refusal(parts: Parts): string {
 }
 
 test('by default: our own certificate for clients, prefer for databases', () => {
-  const { snapshot, ownCertificate, warnings } = parse({});
+  const { snapshot, ownTls, stateDirectory, warnings } = parse({});
   expect(snapshot.Tls).toBeUndefined();
-  expect(ownCertificate).toMatchObject({
-    directory: join(folder, '.berth'),
+  expect(stateDirectory).toBe(join(folder, '.berth'));
+  expect(ownTls).toMatchObject({
     settings: { ClientCA: undefined, ClientCertificate: 'OPTIONAL', MinProtocolVersion: 'TLSv1.2' },
   });
   expect(snapshot.DBProxies[0]).toMatchObject({
@@ -84,8 +84,8 @@ test('files are read, from the folder of the configuration or from anywhere', ()
       '{ Mode: verify-full, CAFile: ca.crt, CertificateFile: good.crt, PrivateKeyFile: good.key, MinProtocolVersion: TLSv1 }',
     proxy: 'RequireTLS: true',
   });
-  const { snapshot, ownCertificate } = configuration;
-  expect(ownCertificate).toBeUndefined();
+  const { snapshot, ownTls } = configuration;
+  expect(ownTls).toBeUndefined();
   expect(snapshot.Tls?.Certificate.match(/BEGIN CERTIFICATE/g)).toHaveLength(2);
   expect(snapshot.Tls?.ClientCA).toContain('BEGIN CERTIFICATE');
   expect(snapshot.DBProxies[0]?.RequireTLS).toBe(true);

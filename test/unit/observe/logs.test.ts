@@ -27,6 +27,15 @@ const target = { proxy: 'orders', target: 'orders-db' } as const;
 /** At least one of every event; a new event does not compile until it is here. */
 const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { event: Name }>[] } = {
   'client.connected': [{ ...client, event: 'client.connected', address: '127.0.0.1:4711' }],
+  'client.denied': [
+    {
+      proxy: 'orders',
+      endpoint: 'default',
+      event: 'client.denied',
+      address: '192.0.2.1',
+      times: 3,
+    },
+  ],
   'client.tls_failed': [{ ...client, event: 'client.tls_failed', detail: 'wrong version number' }],
   'client.authenticated': [
     { ...client, event: 'client.authenticated', user: 'app', database: 'shop' },
