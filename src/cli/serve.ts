@@ -7,6 +7,7 @@ import { isDeepStrictEqual } from 'node:util';
 import packageJson from '../../package.json' with { type: 'json' };
 import { dataPlane, managementApi } from '../compose.ts';
 import {
+  type ApiConfiguration,
   type Configuration,
   loadConfiguration,
   withAuthority,
@@ -14,6 +15,7 @@ import {
 } from '../control/config-file.ts';
 import { ConfigurationError } from '../control/configuration-error.ts';
 import { HttpListenError, type HttpServer, serveHttp } from '../control/http/server.ts';
+import { bootstrapPrincipal, bootstrapText } from '../control/iam/bootstrap.ts';
 import { VaultReader } from '../control/secrets/lookup.ts';
 import { Vault } from '../control/secrets/vault.ts';
 import { DesiredState } from '../control/state/desired-state.ts';
@@ -173,12 +175,30 @@ class Service {
     if (api === undefined) return;
     const { version } = packageJson;
     const { registry, log: observer } = this;
-    const access = () => this.configuration.api ?? api;
+    this.bootstrap(state, api);
+    const access = () => ({
+      allowAnonymous: (this.configuration.api ?? api).allowAnonymous,
+      principals: state.principals,
+    });
     const aws = this.vault && { state, vault: this.vault, access };
     const management = { registry, observer, version, allowAnonymous: api.allowAnonymous, aws };
     this.http = serveHttp(managementApi(management), api.listen);
     const { host, port } = this.http.address;
     this.log.emit({ event: 'api.listening', address: `${host}:${port}` });
+  }
+
+  /** Without a key that is kept nobody may use the API; what else is served is served all the same. */
+  private bootstrap(state: DesiredState, { allowAnonymous }: ApiConfiguration): void {
+    if (allowAnonymous || !state.principals.isEmpty) return;
+    const record = bootstrapPrincipal(new Date());
+    try {
+      state.commit({ put: record });
+      process.stdout.write(bootstrapText(record));
+    } catch (error) {
+      if (!(error instanceof StateError)) throw error;
+      const detail = `nobody may use the management API: there are no Principals, and none can be made. ${error.message}`;
+      this.log.emit({ event: 'configuration.doubted', detail });
+    }
   }
 
   private handleSignals(): () => void {

@@ -26,9 +26,9 @@ import { ConfigurationError, formatPath, type Problem } from './configuration-er
 import { crossCheck } from './cross-check.ts';
 import { type Environment, substitute } from './environment.ts';
 import { type Explained, explain, explainConflict, typeAt } from './explain.ts';
+import { accessKeysOf } from './iam/access-keys.ts';
 import { allowedSources, type Networks, toNetworks } from './networks.ts';
 import { ownPasswordKey } from './own-password-key.ts';
-import type { Principal } from './query/signature.ts';
 import { connectionPoolConfigSchema, type File, fileSchema } from './schema.ts';
 import { matchesArn, type SecretOwner } from './secret-arn.ts';
 import { readKeys } from './secrets/key-source.ts';
@@ -45,8 +45,6 @@ const FILE_BYTES_MAX = 4 * 1024 * 1024;
 export interface ApiConfiguration {
   readonly listen: TcpAddress;
   readonly allowAnonymous: boolean;
-  /** Who may use the management API. */
-  readonly principals: readonly Principal[];
   /** Where endpoints get their addresses that the API makes. */
   readonly endpointRange: AddressRange;
 }
@@ -132,9 +130,7 @@ function statePart(value: unknown): unknown {
 function apiPart(value: unknown): unknown {
   const hasApi = typeof value === 'object' && value !== null && 'Api' in value;
   if (!hasApi) return {};
-  const { Api } = value;
-  // Who only asks needs nobody's keys, nor the variables that they are in.
-  return { Api: typeof Api === 'object' && Api !== null ? { ...Api, Principals: [] } : Api };
+  return { Api: value.Api };
 }
 
 interface OwnTls {
@@ -297,15 +293,18 @@ function toConfiguration(file: File, folder: string, reader: TlsFileReader): Con
   const { certificate: Certificate, privateKey: PrivateKey } = texts;
   const isGiven = Certificate !== undefined && PrivateKey !== undefined;
   const directory = resolve(folder, file.StateDirectory);
+  const owner = { region: file.Region, accountId: file.AccountId };
   return {
     snapshot: {
       Tls: isGiven ? { ...settings, Certificate, PrivateKey } : undefined,
       PasswordKey: undefined,
+      Owner: owner,
+      AccessKeys: file.Principals.flatMap((principal) => accessKeysOf(principal, owner)),
       Secrets: file.Secrets.map(toSecret),
       DBProxies: proxies,
     },
     instances,
-    owner: { region: file.Region, accountId: file.AccountId },
+    owner,
     stateDirectory: directory,
     ownTls: isGiven ? undefined : { authority: undefined, settings },
     networks: toNetworks(file),
@@ -324,11 +323,7 @@ function toConfiguration(file: File, folder: string, reader: TlsFileReader): Con
 function toApi(api: File['Api']): ApiConfiguration | undefined {
   const endpointRange = api && parseRange(api.EndpointRange);
   if (api === undefined || endpointRange === undefined) return undefined;
-  const principals = api.Principals.map(({ AccessKeyId, SecretAccessKey }) => ({
-    AccessKeyId,
-    SecretAccessKey: new Secret(SecretAccessKey),
-  }));
-  return { listen: api.Listen, allowAnonymous: api.AllowAnonymous, principals, endpointRange };
+  return { listen: api.Listen, allowAnonymous: api.AllowAnonymous, endpointRange };
 }
 
 function clientTlsSettings({ Tls }: File, { ca }: TlsTexts) {

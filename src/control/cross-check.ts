@@ -24,6 +24,9 @@ export function crossCheck(input: unknown): readonly Conflict[] {
   return [
     ...repeated(parts.instanceNames),
     ...repeated(parts.secrets.map(({ name }) => name)),
+    ...repeated(parts.userNames),
+    ...repeated(parts.roleNames),
+    ...repeated(parts.accessKeyIds),
     ...repeated(parts.proxies.flatMap(({ name }) => name)),
     ...repeated(endpoints),
     ...endpoints.filter(({ value }) => value === 'default').map(reservedName),

@@ -96,7 +96,7 @@ function describe(issue: Issue, path: Path, file: Explained): string {
 /** Nothing of a secret, nothing from the environment and no SQL is shown. */
 function isShowable(path: Path, { fromEnvironment }: Explained): boolean {
   if (path[0] === 'Secrets' && path[2] !== 'Name') return false;
-  if (path.includes('SecretAccessKey')) return false;
+  if (path.includes('SecretAccessKey') || path.includes('SessionToken')) return false;
   return !path.includes('InitQuery') && !fromEnvironment.has(formatPath(path));
 }
 

@@ -58,6 +58,9 @@ export interface Parts {
   readonly instanceEngines: ReadonlyMap<string, EngineName>;
   readonly instanceAddresses: ReadonlyMap<string, Address>;
   readonly secrets: readonly SecretParts[];
+  readonly userNames: readonly Placed<string>[];
+  readonly roleNames: readonly Placed<string>[];
+  readonly accessKeyIds: readonly Placed<string>[];
   readonly proxies: readonly PlacedProxy[];
   readonly listeners: readonly Placed<Address>[];
 }
@@ -69,6 +72,7 @@ export function salvage(input: unknown): Parts {
   const file: Placed<unknown> = { value: input, path: [] };
   const instances = items(child(file, 'DBInstances'));
   const proxies = items(child(file, 'DBProxies'));
+  const principals = items(child(file, 'Principals'));
   return {
     owner: {
       region: sound(fileSchema.shape.Region, child(file, 'Region'))[0]?.value ?? '',
@@ -78,6 +82,11 @@ export function salvage(input: unknown): Parts {
     instanceEngines: new Map(instances.flatMap(engineOf)),
     instanceAddresses: new Map(instances.flatMap(addressOf)),
     secrets: items(child(file, 'Secrets')).flatMap(secretParts),
+    userNames: principals.flatMap((each) => sound(text, child(each, 'UserName'))),
+    roleNames: principals.flatMap((each) => sound(text, child(each, 'RoleName'))),
+    accessKeyIds: principals
+      .flatMap((each) => [...items(child(each, 'AccessKeys')), ...items(child(each, 'Sessions'))])
+      .flatMap((key) => sound(text, child(key, 'AccessKeyId'))),
     proxies: proxies.map(proxyParts),
     listeners: [
       child(file, 'Api'),

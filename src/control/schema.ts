@@ -114,14 +114,6 @@ const address = text(
 
 const endpointAddress = mapping({ Address: address, Port: integer(1, 65_535).optional() });
 
-/** An extension. */
-const principalSchema = mapping({
-  AccessKeyId: z
-    .string({ error: 'must be text' })
-    .regex(/^\w{4,128}$/, { error: 'must be 4 to 128 letters and digits' }),
-  SecretAccessKey: text('text', 256),
-});
-
 const RANGE = 'must be an IPv4 range such as 127.1.0.0/16, from /8 to /30';
 
 const SOURCE_RANGE = 'must be a range such as 10.0.0.0/8 or "fd00::/8"';
@@ -151,7 +143,6 @@ const groupIds = listOf(text('the GroupId of a security group', 255), 0, 100).de
 const api = mapping({
   Listen: listenOn(parseTcpAddress, LISTEN_API),
   AllowAnonymous: flag().default(false),
-  Principals: listOf(principalSchema, 0, 1000).default([]),
   EndpointRange: z
     .string({ error: RANGE })
     .refine((value) => parseRange(value) !== undefined, { error: RANGE })
@@ -256,6 +247,84 @@ export const dbInstanceSchema = mapping({
     },
     { path: ['Endpoint', 'Address'], error: SOCKET_PATH_TOO_LONG },
   );
+
+const IAM_NAME = 'must be 1 to 64 letters, digits and +=,.@_-';
+const ACCESS_KEY_ID = 'must be 4 to 128 letters and digits';
+const ACTION = 'must be * or a service and an action, such as rds-db:connect or rds:Describe*';
+const ARN = 'must be * or an ARN, in which * and ? stand for any text and any character';
+
+function iamName() {
+  return z.string({ error: 'must be text' }).regex(/^[\w+=,.@-]{1,64}$/, { error: IAM_NAME });
+}
+
+const accessKey = {
+  AccessKeyId: z.string({ error: 'must be text' }).regex(/^\w{4,128}$/, { error: ACCESS_KEY_ID }),
+  SecretAccessKey: text('text', 256),
+};
+
+const sessionSchema = mapping({
+  RoleSessionName: iamName(),
+  ...accessKey,
+  SessionToken: text('text', 4096),
+  Expiration: z.iso.datetime({ error: 'must be a time such as 2027-01-31T12:00:00Z' }).optional(),
+});
+
+const PATTERN_LENGTH_MAX = 2048;
+const PATTERNS_MAX = 1000;
+
+/** One pattern, or a list of them. */
+function patterns(pattern: RegExp, error: string) {
+  const isPattern = (each: unknown) =>
+    typeof each === 'string' && each.length <= PATTERN_LENGTH_MAX && pattern.test(each);
+  return z.unknown().transform((value, context): readonly string[] => {
+    const list: readonly unknown[] = Array.isArray(value) ? value : [value];
+    const found = list.filter(isPattern);
+    if (found.length === list.length && list.length >= 1 && list.length <= PATTERNS_MAX)
+      return found.map(String);
+    context.addIssue({ code: 'custom', message: `${error}; or a list of these` });
+    return z.NEVER;
+  });
+}
+
+/** As IAM has it, but for what is refused: conditions, variables, NotAction and NotResource. */
+const policyDocumentSchema = mapping({
+  Version: oneOf(['2012-10-17', '2008-10-17']).optional(),
+  Id: text('text', 256).optional(),
+  Statement: listOf(
+    mapping({
+      Sid: text('text', 256).optional(),
+      Effect: oneOf(['Allow', 'Deny']),
+      Action: patterns(/^(?:\*|[a-zA-Z0-9-]+:[a-zA-Z0-9*?]+)$/, ACTION),
+      Resource: patterns(/^(?:\*|arn(?::[^:$]*){4}:[^$]*)$/, ARN),
+    }),
+    1,
+    1000,
+  ),
+});
+
+/** An extension. */
+export const principalSchema = mapping({
+  UserName: iamName().optional(),
+  RoleName: iamName().optional(),
+  AccessKeys: listOf(mapping(accessKey), 0, 100).default([]),
+  Sessions: listOf(sessionSchema, 0, 1000).default([]),
+  Policies: listOf(
+    mapping({ PolicyName: iamName(), PolicyDocument: policyDocumentSchema }),
+    0,
+    100,
+  ).default([]),
+})
+  .refine(({ UserName, RoleName }) => (UserName === undefined) !== (RoleName === undefined), {
+    error: 'must have either a UserName or a RoleName',
+  })
+  .refine(({ RoleName, AccessKeys }) => RoleName === undefined || AccessKeys.length === 0, {
+    path: ['AccessKeys'],
+    error: 'are of users; a role has Sessions',
+  })
+  .refine(({ UserName, Sessions }) => UserName === undefined || Sessions.length === 0, {
+    path: ['Sessions'],
+    error: 'are of roles; a user has AccessKeys',
+  });
 
 const SECRET_STRING = 'must be a mapping, or JSON, with username and password';
 
@@ -387,6 +456,8 @@ export const fileSchema = mapping({
   SecurityGroups: listOf(securityGroupSchema, 0, 1000).default([]),
   DBInstances: listOf(dbInstanceSchema, 0, 10_000).default([]),
   Secrets: listOf(secretSchema, 0, 10_000).default([]),
+  /** An extension. */
+  Principals: listOf(principalSchema, 0, 10_000).default([]),
   DBProxies: listOf(dbProxySchema, 0, 1000).default([]),
 }).refine(({ Api, DBProxies }) => Api !== undefined || DBProxies.length > 0, {
   path: ['DBProxies'],
@@ -401,6 +472,10 @@ export type File = z.output<typeof fileSchema>;
  */
 export const UNSUPPORTED_KEYS: Readonly<Record<string, string>> = {
   DBClusters: 'DB clusters are not supported yet',
+  'Api.Principals': 'Principals are at the top of the file, and have Policies',
+  'Principals.Policies.PolicyDocument.Statement.Condition': 'policies have no conditions',
+  'Principals.Policies.PolicyDocument.Statement.NotAction': 'write a Deny for the Action',
+  'Principals.Policies.PolicyDocument.Statement.NotResource': 'write a Deny for the Resource',
   'DBProxies.Tls': 'all proxies have the certificate in Tls at the top of the file',
   'DBProxies.DefaultAuthScheme': 'IAM authentication is not supported yet',
   'DBProxies.DebugLogging': 'use --log-level debug',

@@ -5,6 +5,7 @@
  */
 
 import type { ClientPasswordAuthType } from '../credential/credentials.ts';
+import type { AccessKey } from '../credential/principals.ts';
 import type { Secret } from '../credential/secret.ts';
 import type { Address } from '../net/address.ts';
 
@@ -131,6 +132,10 @@ export interface Snapshot {
    * at each start.
    */
   readonly PasswordKey: Secret | undefined;
+  /** Parts of ARNs, and of what is signed. */
+  readonly Owner: { readonly region: string; readonly accountId: string };
+  /** Of all principals. */
+  readonly AccessKeys: readonly AccessKey[];
   readonly Secrets: readonly SecretEntry[];
   readonly DBProxies: readonly DBProxy[];
 }

@@ -9,6 +9,7 @@ export const REGION = 'us-east-1';
 export interface AccessKey {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
+  readonly sessionToken?: string;
 }
 
 export const TEST_KEY: AccessKey = { accessKeyId: 'AKIATEST', secretAccessKey: 'test-secret-key' };

@@ -9,11 +9,46 @@ import {
 import { useBerth } from '../harness/berth.ts';
 import { usePostgres } from '../harness/postgres.ts';
 import { testWith } from '../harness/programs.ts';
-import { aws, faultOf, REGION, rdsClient, TEST_KEY } from '../harness/rds.ts';
+import { type AccessKey, aws, faultOf, REGION, rdsClient, TEST_KEY } from '../harness/rds.ts';
 
 setDefaultTimeout(30_000);
 
 const SECOND_KEY = { accessKeyId: 'AKIASECOND', secretAccessKey: 'a/secret+with=signs' };
+
+const SESSION = {
+  accessKeyId: 'ASIASESSION',
+  secretAccessKey: 'session-secret',
+  sessionToken: 'a/session+token=',
+};
+const EXPIRED = { ...SESSION, accessKeyId: 'ASIAEXPIRED' };
+
+const keyOf = ({ accessKeyId, secretAccessKey }: AccessKey) => ({
+  AccessKeyId: accessKeyId,
+  SecretAccessKey: secretAccessKey,
+});
+const sessionOf = (key: typeof SESSION) => ({ ...keyOf(key), SessionToken: key.sessionToken });
+const EVERYTHING = policy({ Effect: 'Allow', Action: '*', Resource: '*' });
+
+function policy(...Statement: readonly object[]) {
+  return { PolicyName: 'test', PolicyDocument: { Version: '2012-10-17', Statement } };
+}
+
+const PRINCIPALS = [
+  { UserName: 'first', AccessKeys: [keyOf(TEST_KEY)], Policies: [EVERYTHING] },
+  {
+    UserName: 'second',
+    AccessKeys: [{ AccessKeyId: SECOND_KEY.accessKeyId, SecretAccessKey: `$\{SECOND_SECRET}` }],
+    Policies: [policy({ Effect: 'Allow', Action: 'rds:*', Resource: ['*'] })],
+  },
+  {
+    RoleName: 'deployer',
+    Sessions: [
+      { RoleSessionName: 'now', ...sessionOf(SESSION), Expiration: '2100-01-01T00:00:00Z' },
+      { RoleSessionName: 'then', ...sessionOf(EXPIRED), Expiration: '2026-01-01T00:00:00Z' },
+    ],
+    Policies: [EVERYTHING],
+  },
+];
 
 const database = usePostgres();
 const berth = useBerth(() => ({
@@ -23,13 +58,14 @@ const berth = useBerth(() => ({
     StateDirectory: 'state',
     Api: {
       Listen: '127.0.0.1:0',
-      Principals: [
-        { AccessKeyId: TEST_KEY.accessKeyId, SecretAccessKey: TEST_KEY.secretAccessKey },
-        { AccessKeyId: SECOND_KEY.accessKeyId, SecretAccessKey: `$\{SECOND_SECRET}` },
-      ],
     },
+    Principals: PRINCIPALS,
   },
 }));
+
+function keysOnly({ accessKeyId, secretAccessKey }: AccessKey): AccessKey {
+  return { accessKeyId, secretAccessKey };
+}
 
 const describeProxies = (client: RDSClient) => client.send(new DescribeDBProxiesCommand({}));
 
@@ -58,10 +94,13 @@ function replaceHeader(name: string, pattern: RegExp, by: string): RDSClient {
 }
 
 describe('a request that is signed', () => {
-  test.each([TEST_KEY, SECOND_KEY])("by the SDK with somebody's key", async (credentials) => {
-    const { DBProxies } = await describeProxies(rdsClient(berth(), { credentials }));
-    expect(DBProxies).toHaveLength(1);
-  });
+  test.each([TEST_KEY, SECOND_KEY, SESSION])(
+    "by the SDK with somebody's key",
+    async (credentials) => {
+      const { DBProxies } = await describeProxies(rdsClient(berth(), { credentials }));
+      expect(DBProxies).toHaveLength(1);
+    },
+  );
 
   testWith('aws', "by AWS's command line", async () => {
     const { code, stdout } = await aws(berth(), 'describe-db-proxies', SECOND_KEY);
@@ -89,6 +128,9 @@ describe('a request that is signed', () => {
     ['an unknown key', { ...TEST_KEY, accessKeyId: 'AKIANOBODY' }, 'InvalidClientTokenId'],
     ['another secret', { ...TEST_KEY, secretAccessKey: 'other' }, 'SignatureDoesNotMatch'],
     ['a session token', { ...TEST_KEY, sessionToken: 'token' }, 'InvalidClientTokenId'],
+    ['another session token', { ...SESSION, sessionToken: 'token' }, 'InvalidClientTokenId'],
+    ['no session token', keysOnly(SESSION), 'InvalidClientTokenId'],
+    ['a session that is over', EXPIRED, 'ExpiredToken'],
   ])('with %s is refused', async (_name, credentials, code) => {
     const answer = describeProxies(rdsClient(berth(), { credentials }));
     expect(await faultOf(answer)).toMatchObject({ code, status: 403 });
@@ -198,13 +240,14 @@ test('a request that nobody has signed is refused, and so is the rest of the API
 test('no secret key is in the log', () => {
   expect(berth().logText).not.toContain(TEST_KEY.secretAccessKey);
   expect(berth().logText).not.toContain(SECOND_KEY.secretAccessKey);
+  expect(berth().logText).not.toContain(SESSION.sessionToken);
 });
 
 test('keys change with the configuration file, for the next request', async () => {
   const { configuration } = berth();
   const key = { accessKeyId: 'AKIATEST', secretAccessKey: 'another secret' };
-  const Principals = [{ AccessKeyId: key.accessKeyId, SecretAccessKey: key.secretAccessKey }];
-  await berth().reload({ ...configuration, Api: { ...configuration.Api, Principals } });
+  const Principals = [{ UserName: 'first', AccessKeys: [keyOf(key)], Policies: [EVERYTHING] }];
+  await berth().reload({ ...configuration, Principals });
   const { DBProxies } = await describeProxies(rdsClient(berth(), { credentials: key }));
   expect(DBProxies).toHaveLength(1);
   expect(await faultOf(describeProxies(rdsClient(berth())))).toMatchObject({

@@ -22,10 +22,19 @@ import {
 import { useBerth } from '../harness/berth.ts';
 import { usePostgres } from '../harness/postgres.ts';
 import { testWith } from '../harness/programs.ts';
-import { TEST_KEY } from '../harness/rds.ts';
+import { type AccessKey, TEST_KEY } from '../harness/rds.ts';
 import { awsSecrets, secretsClient, secretsFaultOf } from '../harness/secrets-manager.ts';
 
 setDefaultTimeout(30_000);
+
+const READER_KEY = { accessKeyId: 'AKIAREADER', secretAccessKey: 'of the reader' };
+
+function principal(UserName: string, key: AccessKey, allowed: object) {
+  const { accessKeyId: AccessKeyId, secretAccessKey: SecretAccessKey } = key;
+  const PolicyDocument = { Statement: [{ Effect: 'Allow', ...allowed }] };
+  const Policies = [{ PolicyName: 'test', PolicyDocument }];
+  return { UserName, AccessKeys: [{ AccessKeyId, SecretAccessKey }], Policies };
+}
 
 const database = usePostgres();
 const berth = useBerth(() => ({
@@ -34,10 +43,14 @@ const berth = useBerth(() => ({
     StateDirectory: 'state',
     Api: {
       Listen: '127.0.0.1:0',
-      Principals: [
-        { AccessKeyId: TEST_KEY.accessKeyId, SecretAccessKey: TEST_KEY.secretAccessKey },
-      ],
     },
+    Principals: [
+      principal('first', TEST_KEY, { Action: '*', Resource: '*' }),
+      principal('reader', READER_KEY, {
+        Action: 'secretsmanager:*',
+        Resource: `arn:aws:secretsmanager:us-east-1:000000000000:secret:readable/*`,
+      }),
+    ],
   },
 }));
 
@@ -493,4 +506,43 @@ testWith('aws', "by AWS's command line", async () => {
   await run(`delete-secret --secret-id ${Name} --force-delete-without-recovery`);
   const { stderr } = await awsSecrets(berth(), `get-secret-value --secret-id ${Name}`);
   expect(stderr).toContain('(ResourceNotFoundException)');
+});
+
+describe('a policy', () => {
+  const reader = () => secretsClient(berth(), { credentials: READER_KEY });
+  const refused = async (answer: Promise<unknown>, action: string, resource: string) => {
+    const { code, message, status } = await secretsFaultOf(answer);
+    expect({ code, status }).toEqual({ code: 'AccessDeniedException', status: 400 });
+    expect(message).toStartWith(
+      `User: arn:aws:iam::000000000000:user/reader is not authorized to perform: secretsmanager:${action} on resource: ${resource}`,
+    );
+  };
+
+  test('allows what it says, of secrets that are there and of those that are not yet', async () => {
+    const Name = `readable/${randomUUID()}`;
+    const made = await reader().send(new CreateSecretCommand({ Name, SecretString: 'one' }));
+    for (const SecretId of [Name, made.ARN]) {
+      const read = await reader().send(new GetSecretValueCommand({ SecretId }));
+      expect(read.SecretString).toBe('one');
+    }
+    const gone = reader().send(new GetSecretValueCommand({ SecretId: 'readable/none' }));
+    expect(await secretsFaultOf(gone)).toMatchObject({ code: 'ResourceNotFoundException' });
+  });
+
+  test('does not allow the rest', async () => {
+    const other = await make();
+    for (const SecretId of [other.Name, other.ARN]) {
+      const read = reader().send(new GetSecretValueCommand({ SecretId }));
+      await refused(read, 'GetSecretValue', other.ARN);
+    }
+    const none = 'arn:aws:secretsmanager:us-east-1:000000000000:secret:none';
+    await refused(
+      reader().send(new DeleteSecretCommand({ SecretId: 'none' })),
+      'DeleteSecret',
+      none,
+    );
+    const create = new CreateSecretCommand({ Name: 'none', SecretString: 'one' });
+    await refused(reader().send(create), 'CreateSecret', none);
+    await refused(reader().send(new ListSecretsCommand({})), 'ListSecrets', '* because');
+  });
 });

@@ -400,7 +400,10 @@ describe('no answer', () => {
 
   test('from an API that is for nobody', async () => {
     const Api = { Listen: '127.0.0.1:0', AllowAnonymous: false };
-    await using other = await Berth.start({ database: database(), file: { Api } });
+    const Principals = [
+      { UserName: 'a', AccessKeys: [{ AccessKeyId: 'AKIA', SecretAccessKey: 's' }] },
+    ];
+    await using other = await Berth.start({ database: database(), file: { Api, Principals } });
     for (const path of ['/sessions', '/pools']) expect((await get(path, other)).status).toBe(403);
     const { code, err } = await run('sessions', '--config', other.configurationFile);
     expect(code).toBe(1);

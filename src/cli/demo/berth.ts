@@ -109,6 +109,8 @@ const NO_TLS = {
 /** What a configuration file with one proxy, one secret and one target would give. */
 function snapshotFor({ dialect, port }: DemoDatabase, password: string): Snapshot {
   return {
+    Owner: { region: 'us-east-1', accountId: '000000000000' },
+    AccessKeys: [],
     Tls: undefined,
     PasswordKey: undefined,
     Secrets: [{ Name: 'app', username: BANK.user, password: new Secret(password) }],

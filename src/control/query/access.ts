@@ -1,29 +1,56 @@
-/** Whether a request to one of AWS's APIs may be answered, whichever protocol the API speaks. */
+/**
+ * Who may use the APIs of the control plane: a request is signed by a principal whose policies allow what it
+ * asks for, or nobody's, where anonymous use is allowed.
+ */
 
+import { type AccessKey, decisionFor, type Principals } from '../../credential/principals.ts';
 import { Fault } from './fault.ts';
-import { authenticate, type Principal, type SignatureScope } from './signature.ts';
+import { authenticate, type SignatureScope } from './signature.ts';
 
-/** As the file has it now. */
+/** As desired state has it now. */
 export interface Access {
   readonly allowAnonymous: boolean;
-  readonly principals: readonly Principal[];
+  readonly principals: Principals;
 }
 
-/** Throws `Fault`. */
+/** `anonymous` may do everything. */
+export type Caller = AccessKey | 'anonymous';
+
+/** Who has sent `request`, whose body has been read. Throws `Fault`. */
 export async function checkAccess(
   request: Request,
   body: string,
   { allowAnonymous, principals }: Access,
   scope: SignatureScope,
-): Promise<void> {
+): Promise<Caller> {
   if (allowAnonymous) {
     // Any page of the web may send a form to this machine, in the name of whoever looks at the page.
     if (request.headers.has('origin') || request.headers.has('sec-fetch-site')) {
       throw new Fault('AccessDenied', 'Requests of web pages are not allowed anonymously.');
     }
-    return;
+    return 'anonymous';
   }
   const { method, headers } = request;
   const { pathname: path } = new URL(request.url);
-  await authenticate({ method, path, headers, body }, scope, principals, Date.now());
+  return authenticate({ method, path, headers, body }, scope, principals, Date.now());
+}
+
+/**
+ * Throws `Fault` unless `caller` may do `action`, such as `rds:CreateDBProxy`, on each of `resources`.
+ * https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
+ */
+export function authorize(caller: Caller, action: string, resources: readonly string[]): void {
+  if (caller === 'anonymous') return;
+  for (const resource of resources) {
+    const decision = decisionFor(caller, action, resource);
+    if (decision === 'allowed') continue;
+    const why =
+      decision === 'denied_explicitly'
+        ? 'with an explicit deny in an identity-based policy'
+        : `because no identity-based policy allows the ${action} action`;
+    throw new Fault(
+      'AccessDenied',
+      `User: ${caller.arn} is not authorized to perform: ${action} on resource: ${resource} ${why}`,
+    );
+  }
 }

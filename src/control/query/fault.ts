@@ -8,6 +8,7 @@
 export const FAULT_STATUSES = {
   // Of all APIs.
   AccessDenied: 403,
+  ExpiredToken: 403,
   IncompleteSignature: 400,
   InternalFailure: 500,
   InvalidAction: 400,

@@ -6,14 +6,10 @@
 
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import { SignatureV4 } from '@smithy/signature-v4';
-import type { Secret } from '../../credential/secret.ts';
+import type { AccessKey, Principals } from '../../credential/principals.ts';
+import { Secret } from '../../credential/secret.ts';
+import { identityOf } from '../../credential/secret-identity.ts';
 import { Fault } from './fault.ts';
-
-/** Who may use the API. */
-export interface Principal {
-  readonly AccessKeyId: string;
-  readonly SecretAccessKey: Secret;
-}
 
 /** What a request is signed for. */
 export interface SignatureScope {
@@ -37,22 +33,24 @@ const AUTHORIZATION =
   /^AWS4-HMAC-SHA256\s+Credential=(?<credential>[^,\s]+),\s*SignedHeaders=(?<headers>[^,\s]+),\s*Signature=(?<signature>[0-9a-f]{64})$/;
 const DATE = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/;
 
-/** Returns who it was; throws `Fault`. `now` is milliseconds since 1970. */
+/** Returns whose key it was; throws `Fault`. `now` is milliseconds since 1970. */
 export async function authenticate(
   request: SignedRequest,
   { region, service }: SignatureScope,
-  principals: readonly Principal[],
+  principals: Principals,
   now: number,
-): Promise<Principal> {
+): Promise<AccessKey> {
   const given = readAuthorization(request.headers);
   const { accessKeyId, scope, signedHeaders, signature } = given;
-  const principal = principals.find(({ AccessKeyId }) => AccessKeyId === accessKeyId);
-  // With a session token the secret key would be another one.
-  if (principal === undefined || request.headers.has('x-amz-security-token')) {
+  const key = principals.find(accessKeyId);
+  if (key === undefined || !hasSessionToken(request.headers, key)) {
     throw new Fault(
       'InvalidClientTokenId',
       'The security token included in the request is invalid.',
     );
+  }
+  if (key.expiresAt !== undefined && key.expiresAt <= now) {
+    throw new Fault('ExpiredToken', 'The security token included in the request is expired');
   }
   const date = request.headers.get('x-amz-date') ?? '';
   const signedAt = timeOf(date);
@@ -74,7 +72,7 @@ export async function authenticate(
   const expected = await sign(request, signedHeaders, {
     region,
     service,
-    principal,
+    key,
     signedAt,
   });
   if (expected === undefined || !timingSafeEqual(Buffer.from(signature), Buffer.from(expected))) {
@@ -82,7 +80,14 @@ export async function authenticate(
       'The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details.',
     );
   }
-  return principal;
+  return key;
+}
+
+/** Temporary credentials come with their token, others with none. */
+function hasSessionToken(headers: Headers, { sessionToken }: AccessKey): boolean {
+  const given = headers.get('x-amz-security-token');
+  if (given === null || sessionToken === undefined) return given === (sessionToken ?? null);
+  return identityOf(new Secret(given)) === identityOf(sessionToken);
 }
 
 function readAuthorization(headers: Headers) {
@@ -119,17 +124,17 @@ function checkClock(date: string, signedAt: number, now: number): void {
   }
 }
 
-/** The signature that `principal` would make. */
+/** The signature that the owner of the key would make. */
 async function sign(
   { method, path, headers, body }: SignedRequest,
   signedHeaders: readonly string[],
-  by: SignatureScope & { readonly principal: Principal; readonly signedAt: number },
+  by: SignatureScope & { readonly key: AccessKey; readonly signedAt: number },
 ): Promise<string | undefined> {
-  const { AccessKeyId, SecretAccessKey } = by.principal;
+  const { accessKeyId, secretAccessKey } = by.key;
   const signer = new SignatureV4({
     service: by.service,
     region: by.region,
-    credentials: { accessKeyId: AccessKeyId, secretAccessKey: SecretAccessKey.reveal() },
+    credentials: { accessKeyId, secretAccessKey: secretAccessKey.reveal() },
     sha256: Sha256,
     applyChecksum: false,
   });

@@ -5,7 +5,7 @@
  */
 
 import { randomUUID } from 'node:crypto';
-import { type Access, checkAccess } from '../query/access.ts';
+import { type Access, authorize, type Caller, checkAccess } from '../query/access.ts';
 import { Fault } from '../query/fault.ts';
 import { readForm } from '../query/form.ts';
 import { element } from '../query/xml.ts';
@@ -24,6 +24,7 @@ import {
 } from './instances.ts';
 import type { Operation, RdsContext } from './operation.ts';
 import { createDBProxy, deleteDBProxy, describeDBProxies, modifyDBProxy } from './proxies.ts';
+import { resourcesOf } from './resources.ts';
 import { addTagsToResource, listTagsForResource, removeTagsFromResource } from './tags.ts';
 import {
   deregisterDBProxyTargets,
@@ -75,8 +76,8 @@ export async function answerRds(request: Request, options: RdsApiOptions): Promi
   try {
     const body = await request.text();
     const scope = { region: options.state.owner.region, service: SERVICE };
-    await checkAccess(request, body, options.access(), scope);
-    const { action, result } = perform(body, request, options);
+    const caller = await checkAccess(request, body, options.access(), scope);
+    const { action, result } = perform(body, request, { caller, context: options });
     const metadata = element('ResponseMetadata', { RequestId: requestId });
     const inner = element(`${action}Result`, result) + metadata;
     return respond(200, requestId, wrap(`${action}Response`, inner));
@@ -88,7 +89,11 @@ export async function answerRds(request: Request, options: RdsApiOptions): Promi
   }
 }
 
-function perform(body: string, request: Request, context: RdsContext) {
+function perform(
+  body: string,
+  request: Request,
+  { caller, context }: { readonly caller: Caller; readonly context: RdsContext },
+) {
   if (new URL(request.url).search !== '') {
     throw new Fault('MalformedQueryString', 'Parameters belong into the body of the request.');
   }
@@ -101,6 +106,8 @@ function perform(body: string, request: Request, context: RdsContext) {
     const message = `Could not find operation ${action} for version ${String(version)}`;
     throw new Fault('InvalidAction', message);
   }
+  const resources = resourcesOf(operation.parameters, parameters, context.state);
+  authorize(caller, `${SERVICE}:${action}`, resources);
   return { action, result: operation.run(parameters, context) };
 }
 

@@ -5,12 +5,13 @@
  */
 
 import { randomUUID } from 'node:crypto';
-import { type Access, checkAccess } from '../query/access.ts';
+import { type Access, authorize, type Caller, checkAccess } from '../query/access.ts';
 import { Fault } from '../query/fault.ts';
 import { StateClosedError, StateError } from '../state/state-store.ts';
 import { fromQueryFault, SecretsFault } from './fault.ts';
 import type { Operation, SecretsContext } from './operation.ts';
 import { getRandomPassword } from './random-password.ts';
+import { resourcesOf } from './resources.ts';
 import {
   createSecret,
   deleteSecret,
@@ -72,21 +73,27 @@ export async function answerSecrets(
   try {
     const body = await request.text();
     const scope = { region: options.state.owner.region, service: SERVICE };
-    await checkAccess(request, body, options.access(), scope);
-    return respond(200, requestId, perform(request, body, options));
+    const caller = await checkAccess(request, body, options.access(), scope);
+    return respond(200, requestId, perform(request, body, { caller, context: options }));
   } catch (error) {
     const { code, message, status } = faultOf(error, options);
     return respond(status, requestId, { __type: code, message }, code);
   }
 }
 
-function perform({ headers }: Request, body: string, context: SecretsContext): unknown {
+function perform(
+  { headers }: Request,
+  body: string,
+  { caller, context }: { readonly caller: Caller; readonly context: SecretsContext },
+): unknown {
   const name = (headers.get(TARGET_HEADER) ?? '').slice(TARGET_PREFIX.length);
   const operation = SECRETS_OPERATIONS.get(name);
   if (operation === undefined) {
     throw new SecretsFault('UnknownOperationException', `There is no operation ${name} here.`);
   }
-  return operation.run(parse(body), context);
+  const input = parse(body);
+  authorize(caller, `${SERVICE}:${name}`, resourcesOf(input, context.state));
+  return operation.run(input, context);
 }
 
 function parse(body: string): unknown {

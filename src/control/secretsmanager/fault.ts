@@ -10,6 +10,7 @@ import type { Fault, FaultCode } from '../query/fault.ts';
 export const SECRETS_FAULT_STATUSES = {
   // Of all APIs.
   AccessDeniedException: 400,
+  ExpiredTokenException: 400,
   IncompleteSignatureException: 400,
   InternalServiceError: 500,
   InvalidSignatureException: 400,
@@ -46,6 +47,7 @@ export class SecretsFault extends Error {
 /** What the check of the signature says, in the words that this protocol has for it. */
 const CODES: Readonly<Partial<Record<FaultCode, SecretsFaultCode>>> = {
   AccessDenied: 'AccessDeniedException',
+  ExpiredToken: 'ExpiredTokenException',
   IncompleteSignature: 'IncompleteSignatureException',
   InvalidClientTokenId: 'UnrecognizedClientException',
   MissingAuthenticationToken: 'MissingAuthenticationTokenException',

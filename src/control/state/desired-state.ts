@@ -4,6 +4,7 @@
  * part is applied at once, by whoever is told of the new snapshot.
  */
 
+import { type AccessKey, Principals } from '../../credential/principals.ts';
 import type {
   DBInstance,
   DBProxy,
@@ -20,6 +21,7 @@ import {
   USUAL_AUTH_TYPES,
 } from '../config-file.ts';
 import { ConfigurationError, type Path } from '../configuration-error.ts';
+import { accessKeysOf } from '../iam/access-keys.ts';
 import { overlaps, parseListenAddress } from '../listen-address.ts';
 import { allowedSources, subnetRanges } from '../networks.ts';
 import { dbProxySchema } from '../schema.ts';
@@ -63,6 +65,7 @@ export class DesiredState {
   private readonly history = new SecretHistory();
   private readonly apply: (state: DesiredState) => void;
   private configuration: Configuration;
+  private currentPrincipals = Principals.NONE;
 
   /**
    * Throws `ConfigurationError` when what `file` declares clashes with what the API has made. `apply` is
@@ -93,6 +96,20 @@ export class DesiredState {
       throw new ConfigurationError(file, problems);
     }
     this.configuration = configuration;
+    this.currentPrincipals = new Principals(this.accessKeys);
+  }
+
+  /** Those of the file; those that are kept, as long as the file has none. */
+  get principals(): Principals {
+    return this.currentPrincipals;
+  }
+
+  private get accessKeys(): readonly AccessKey[] {
+    const { AccessKeys } = this.configuration.snapshot;
+    if (AccessKeys.length > 0) return AccessKeys;
+    return this.store.records.flatMap((record) =>
+      record.kind === 'principal' ? accessKeysOf(record.principal, this.owner) : [],
+    );
   }
 
   get owner(): Configuration['owner'] {
@@ -202,7 +219,7 @@ export class DesiredState {
     const others = new Set(named.filter((name) => !isDeclared.has(name)));
     const found = Array.from(others, (name) => this.readSecret(name));
     const Secrets = [...declared, ...found.filter((entry) => entry !== undefined)];
-    return { ...snapshot, Secrets, DBProxies };
+    return { ...snapshot, AccessKeys: this.accessKeys, Secrets, DBProxies };
   }
 
   private readSecret(nameOrArn: string): SecretEntry | undefined {
@@ -221,6 +238,7 @@ export class DesiredState {
   /** Kept for good, then applied. Throws `StateError`, and then nothing has changed. */
   commit(...changes: readonly Change[]): void {
     this.store.commit(changes);
+    this.currentPrincipals = new Principals(this.accessKeys);
     this.apply(this);
   }
 

@@ -1,12 +1,12 @@
 /**
  * What the management API makes, as it is kept: one record per proxy, with its target group and its
- * endpoints, one per DB instance, and one per secret, with all of its versions. Plain JSON, checked again
+ * endpoints, one per DB instance, one per secret, with all of its versions, and one per principal. Plain JSON, checked again
  * when it is read; the values of secrets are encrypted. What the configuration file declares is shown to the
  * API in the same form, and never kept.
  */
 
 import { z } from 'zod';
-import { engineSchema, passwordAuthTypeSchema } from '../schema.ts';
+import { engineSchema, passwordAuthTypeSchema, principalSchema } from '../schema.ts';
 
 /** What the API takes; `verify-ca` needs a file, so only the file has it. */
 export const TLS_MODES = ['disable', 'prefer', 'require', 'verify-full'] as const;
@@ -140,7 +140,17 @@ const secret = z
   })
   .readonly();
 
-export const stateRecord = z.discriminatedUnion('kind', [proxy, dbInstance, secret]);
+const principal = z
+  .strictObject({
+    kind: z.literal('principal'),
+    id: text,
+    createdAt: time,
+    /** As the configuration file has one. */
+    principal: principalSchema,
+  })
+  .readonly();
+
+export const stateRecord = z.discriminatedUnion('kind', [proxy, dbInstance, secret, principal]);
 
 export type Tag = z.output<typeof tag>;
 export type AuthRecord = z.output<typeof auth>;
@@ -150,4 +160,5 @@ export type ProxyRecord = z.output<typeof proxy>;
 export type DBInstanceRecord = z.output<typeof dbInstance>;
 export type SecretVersionRecord = z.output<typeof secretVersion>;
 export type SecretRecord = z.output<typeof secret>;
+export type PrincipalRecord = z.output<typeof principal>;
 export type StateRecord = z.output<typeof stateRecord>;

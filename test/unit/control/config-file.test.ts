@@ -374,6 +374,72 @@ describe('the environment', () => {
 });
 
 /** What is replaced in the good file, by what, and the line and text of the refusal. */
+const KEYS = 'AccessKeys: [{ AccessKeyId: AKIA, SecretAccessKey: s }]';
+const BAD_PRINCIPALS: readonly (readonly [string, string])[] = [
+  [
+    'UserName: a, AccessKeys: [{ AccessKeyId: a, SecretAccessKey: s }]',
+    '.AccessKeys[0].AccessKeyId: must be 4 to 128 letters and digits, got "a"',
+  ],
+  [
+    'UserName: a, AccessKeys: [{ AccessKeyId: AKIA, SecretAccessKey: 12345 }]',
+    '.AccessKeys[0].SecretAccessKey: must be text',
+  ],
+  ['AccessKeys: []', ': must have either a UserName or a RoleName'],
+  ['UserName: a, RoleName: b', ': must have either a UserName or a RoleName'],
+  [`RoleName: a, ${KEYS}`, '.AccessKeys: are of users; a role has Sessions'],
+  ['UserName: a b', '.UserName: must be 1 to 64 letters, digits and +=,.@_-, got "a b"'],
+  [
+    'UserName: a, Sessions: [{ RoleSessionName: s, AccessKeyId: ASIA, SecretAccessKey: s, SessionToken: t }]',
+    '.Sessions: are of roles; a user has AccessKeys',
+  ],
+  [
+    'RoleName: a, Sessions: [{ RoleSessionName: s, AccessKeyId: ASIA, SecretAccessKey: s, SessionToken: 7 }]',
+    '.Sessions[0].SessionToken: must be text',
+  ],
+  [
+    'RoleName: a, Sessions: [{ RoleSessionName: s, AccessKeyId: ASIA, SecretAccessKey: s, SessionToken: t, Expiration: soon }]',
+    '.Sessions[0].Expiration: must be a time such as 2027-01-31T12:00:00Z, got "soon"',
+  ],
+  ...(
+    [
+      [
+        'Effect: Maybe, Action: "*", Resource: "*"',
+        '.Effect: must be one of Allow, Deny, got "Maybe"',
+      ],
+      [
+        'Effect: Allow, Action: connect, Resource: "*"',
+        '.Action: must be * or a service and an action, such as rds-db:connect or rds:Describe*; or a list of these, got "connect"',
+      ],
+      [
+        'Effect: Allow, Action: "*", Resource: ["*", orders]',
+        '.Resource: must be * or an ARN, in which * and ? stand for any text and any character; or a list of these',
+      ],
+      [
+        'Effect: Allow, Action: "*", Resource: "arn:aws:rds-db:::dbuser:x/$${aws:username}"',
+        '.Resource: must be * or an ARN, in which * and ? stand for any text and any character; or a list of these, got "arn:aws:rds-db:::dbuser:x/${aws:username}"',
+      ],
+      [
+        'Effect: Allow, Action: [], Resource: "*"',
+        '.Action: must be * or a service and an action, such as rds-db:connect or rds:Describe*; or a list of these',
+      ],
+      [
+        'Effect: Allow, Action: "*", Resource: "*", Condition: {}',
+        '.Condition: is not supported: policies have no conditions',
+      ],
+      [
+        'Effect: Allow, NotAction: "*", Action: "*", Resource: "*"',
+        '.NotAction: is not supported: write a Deny for the Action',
+      ],
+    ] as const
+  ).map(
+    ([statement, message]) =>
+      [
+        `UserName: a, Policies: [{ PolicyName: p, PolicyDocument: { Statement: [{ ${statement} }] } }]`,
+        `.Policies[0].PolicyDocument.Statement[0]${message}`,
+      ] as const,
+  ),
+];
+
 const BAD: readonly (readonly [string, string, string])[] = [
   [
     'MaxConnections: 16',
@@ -698,15 +764,18 @@ const BAD: readonly (readonly [string, string, string])[] = [
     'Api: { Listen: 127.0.0.1:1, EndpointRange: 127.1.0.0/31 }\nDBInstances:',
     '1  Api.EndpointRange: must be an IPv4 range such as 127.1.0.0/16, from /8 to /30, got "127.1.0.0/31"',
   ],
+  ...BAD_PRINCIPALS.map(
+    ([text, message]) =>
+      [
+        'DBInstances:',
+        `Principals: [{ ${text} }]\nDBInstances:`,
+        `1  Principals[0]${message}`,
+      ] as const,
+  ),
   [
     'DBInstances:',
-    'Api: { Listen: 127.0.0.1:1, Principals: [{ AccessKeyId: a, SecretAccessKey: s }] }\nDBInstances:',
-    '1  Api.Principals[0].AccessKeyId: must be 4 to 128 letters and digits, got "a"',
-  ],
-  [
-    'DBInstances:',
-    'Api: { Listen: 127.0.0.1:1, Principals: [{ AccessKeyId: AKIA, SecretAccessKey: 12345 }] }\nDBInstances:',
-    '1  Api.Principals[0].SecretAccessKey: must be text',
+    'Api: { Listen: 127.0.0.1:1, Principals: [] }\nDBInstances:',
+    '1  Api.Principals: is not supported: Principals are at the top of the file, and have Policies',
   ],
   [
     'DBInstances:',
@@ -720,12 +789,54 @@ describe('a file without proxies', () => {
     expect(refusal('Region: us-east-1\nDBProxies: []\n')).toBe(
       'berth.yaml:2  DBProxies: must have 1 to 1000 items, as without an Api none can be made later',
     );
-    const { snapshot, api } = parse(
-      'Api: { Listen: 127.0.0.1:1, Principals: [{ AccessKeyId: AKIA, SecretAccessKey: s }] }\n',
-    );
+    const { snapshot, api } = parse('Api: { Listen: 127.0.0.1:1 }\n');
     expect(snapshot).toMatchObject({ DBProxies: [], Secrets: [] });
-    expect(api).toMatchObject({ principals: [{ AccessKeyId: 'AKIA' }] });
-    expect(JSON.stringify(api)).toContain('"SecretAccessKey":"[secret]"');
+    expect(api).toMatchObject({ allowAnonymous: false });
+  });
+});
+
+describe('principals', () => {
+  test('are users with keys and roles with sessions, with the statements of their policies', () => {
+    const { snapshot } = parse(`Api: { Listen: 127.0.0.1:1 }
+AccountId: "123456789012"
+Principals:
+  - UserName: alice
+    AccessKeys: [{ AccessKeyId: AKIA, SecretAccessKey: s }]
+    Policies:
+      - PolicyName: connect
+        PolicyDocument:
+          Statement: [{ Effect: Allow, Action: rds-db:connect, Resource: "*" }]
+      - PolicyName: look
+        PolicyDocument:
+          Version: 2012-10-17
+          Statement: [{ Effect: Deny, Action: [rds:Describe*, rds:List*], Resource: ["arn:aws:rds:*:*:db:x"] }]
+  - RoleName: deployer
+    Sessions:
+      - { RoleSessionName: ci, AccessKeyId: ASIA, SecretAccessKey: s, SessionToken: t, Expiration: 2027-01-01T00:00:00Z }
+`);
+    expect(snapshot.AccessKeys).toMatchObject([
+      {
+        accessKeyId: 'AKIA',
+        arn: 'arn:aws:iam::123456789012:user/alice',
+        sessionToken: undefined,
+        statements: [
+          { Effect: 'Allow', Action: ['rds-db:connect'], Resource: ['*'] },
+          {
+            Effect: 'Deny',
+            Action: ['rds:Describe*', 'rds:List*'],
+            Resource: ['arn:aws:rds:*:*:db:x'],
+          },
+        ],
+      },
+      {
+        accessKeyId: 'ASIA',
+        arn: 'arn:aws:sts::123456789012:assumed-role/deployer/ci',
+        expiresAt: Date.parse('2027-01-01T00:00:00Z'),
+        statements: [],
+      },
+    ]);
+    expect(JSON.stringify(snapshot.AccessKeys)).toContain('"secretAccessKey":"[secret]"');
+    expect(JSON.stringify(snapshot.AccessKeys)).toContain('"sessionToken":"[secret]"');
   });
 });
 

@@ -8,6 +8,7 @@ import { parseConfiguration } from '../../../src/control/config-file.ts';
 import { answerRds } from '../../../src/control/rds/api.ts';
 import { DesiredState } from '../../../src/control/state/desired-state.ts';
 import { SqliteStore } from '../../../src/control/state/sqlite-store.ts';
+import { Principals } from '../../../src/credential/principals.ts';
 
 const FILE = `
 Api: { Listen: 127.0.0.1:8400, AllowAnonymous: true }
@@ -38,7 +39,7 @@ test('InternalFailure tells the caller nothing, and the operator everything', as
     observe: () => {
       throw failure;
     },
-    access: () => ({ allowAnonymous: true, principals: [] }),
+    access: () => ({ allowAnonymous: true, principals: Principals.NONE }),
     onError: (error) => errors.push(error),
   });
   const text = await response.text();
