@@ -59,6 +59,7 @@ const NOTHING_AGREED: Capabilities = { capabilities: 0, mariadbCapabilities: 0 }
 type State =
   | 'greeting'
   | 'login'
+  | 'handshake due'
   | 'handshake'
   | 'authenticating'
   | 'busy'
@@ -107,7 +108,9 @@ export class ClientLogin implements StreamHandler, Guest {
     this.proceed();
   }
 
-  drained(): void {}
+  drained(): void {
+    if (this.state === 'handshake due') this.startTls();
+  }
 
   closed(): void {
     this.leave(this.hasSent ? 'client_gone' : 'probe');
@@ -170,6 +173,12 @@ export class ClientLogin implements StreamHandler, Guest {
    * What the request says of the client is said again afterwards, and only that counts.
    */
   private tlsAsked(): void {
+    // Who asks before the greeting has been taken waits for that.
+    if (this.stream.isCongested) this.state = 'handshake due';
+    else this.startTls();
+  }
+
+  private startTls(): void {
     const accept = this.acceptTls;
     if (accept === undefined) {
       this.refuse('protocol_violation', malformedLogin('TLS was not offered'));

@@ -71,6 +71,8 @@ export class TargetConnect implements StreamHandler, OpeningHandle {
   private readonly assembler = new PacketAssembler(GREETING_BYTES_MAX);
   private stream: Stream | undefined = undefined;
   private isHandshaking = false;
+  /** Begins the handshake, when the request for it has been taken. */
+  private shakeHands: (() => void) | undefined = undefined;
   private isOver = false;
 
   /** Calls one of the callbacks, once, unless `abandon` comes first. */
@@ -132,7 +134,11 @@ export class TargetConnect implements StreamHandler, OpeningHandle {
     else this.greeted(stream, readGreeting(first.payload));
   }
 
-  drained(): void {}
+  drained(): void {
+    const { shakeHands } = this;
+    this.shakeHands = undefined;
+    shakeHands?.();
+  }
 
   closed(): void {
     const when = this.isHandshaking ? 'during the TLS handshake' : 'before it greeted';
@@ -187,11 +193,10 @@ export class TargetConnect implements StreamHandler, OpeningHandle {
     const encrypted = { capabilities: asked.capabilities | CLIENT_SSL, mariadbCapabilities };
     const sequence = 1;
     stream.write(tlsRequestPacket(sequence, { ...encrypted, collation: SERVERS_OWN_COLLATION }));
+    const opened = { stream, greeting, asked: encrypted, sequence: sequenceAfter(sequence) };
     // The server says nothing to it: the handshake comes next.
-    stream.startTls(connect, (outcome) => {
-      const opened = { stream, greeting, asked: encrypted, sequence: sequenceAfter(sequence) };
-      this.tlsEnded(opened, outcome);
-    });
+    this.shakeHands = () => stream.startTls(connect, (outcome) => this.tlsEnded(opened, outcome));
+    if (!stream.isCongested) this.drained();
   }
 
   private tlsEnded(opened: Opened, outcome: TlsOutcome): void {
