@@ -115,7 +115,9 @@ async function bootstrapMariadb(
   ];
   const after = ["DELETE FROM global_priv WHERE User='root' AND Host<>'localhost';"];
   const input = [...before, ...scripts, ...after].join('\n');
-  await runServer(installation, dataDirectory, ['--bootstrap', '--max_allowed_packet=8M'], input);
+  // Where it begins, a server removes the temporary tables of others.
+  const more = ['--bootstrap', '--max_allowed_packet=8M', `--tmpdir=${dataDirectory}`];
+  await runServer(installation, dataDirectory, more, input);
 }
 
 async function runServer(
