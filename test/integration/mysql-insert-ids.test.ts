@@ -5,6 +5,7 @@
 
 import { beforeAll, expect, setDefaultTimeout, test } from 'bun:test';
 import { type Berth, useBerth } from '../harness/berth.ts';
+import { query } from '../harness/mysql/commands.ts';
 import { makeMysqlConfiguration } from '../harness/mysql/configuration.ts';
 import { MysqlRawClient, mustSucceed, rowsOf } from '../harness/mysql/raw-client.ts';
 import { describeServers, loginOf, mysqlAdmin, useMysql } from '../harness/mysql/server.ts';
@@ -69,6 +70,71 @@ describeServers('insert ids', (server) => {
     expect(await insertId(author)).toBe(String(first + 1));
     await before.end();
     await author.end();
+  });
+
+  /** Below all that are made. */
+  let given = 0;
+
+  /** Inserts a row with an id that is not made by the database, and so is nobody's LAST_INSERT_ID(). */
+  async function give(client: MysqlRawClient, id: unknown = --given): Promise<void> {
+    mustSucceed(await client.query(`insert into app.ids (id) values (${id})`));
+  }
+
+  /** Two sessions, each with an id of its own; the connection was `last`'s. */
+  async function twoAuthors() {
+    const [author, last] = [await login(berth()), await login(berth())];
+    await insert(author);
+    const own = await insertId(author);
+    await insert(last);
+    return { author, own, last, other: await insertId(last) };
+  }
+
+  test('who gives the id itself has the last one that was made for it', async () => {
+    const { author, own, last, other } = await twoAuthors();
+    await give(author);
+    expect(await insertId(last)).toBe(other);
+    expect(await insertId(author)).toBe(own);
+    mustSucceed(await author.query(`delete from app.ids where id = ${other}`));
+    expect(await insertId(last)).toBe(other);
+    await give(author, other);
+    expect(await insertId(last)).toBe(other);
+    expect(await insertId(author)).toBe(own);
+    await author.end();
+    await last.end();
+  });
+
+  test('also in the same transaction', async () => {
+    const { author, own, last, other } = await twoAuthors();
+    mustSucceed(await author.query('begin'));
+    await give(author);
+    expect(await insertId(author)).toBe(own);
+    mustSucceed(await author.query('commit'));
+    mustSucceed(await last.query('begin'));
+    await give(last);
+    mustSucceed(await last.query('rollback'));
+    expect(await insertId(last)).toBe(other);
+    await author.end();
+    await last.end();
+  });
+
+  test('who asks before the answer to its INSERT has come gets the new one', async () => {
+    const { author, last } = await twoAuthors();
+    author.sendPacket(query('insert into app.ids values ()', author.capabilities));
+    author.sendPacket(query('select last_insert_id()', author.capabilities));
+    mustSucceed(await author.readAnswer());
+    const [[id] = []] = rowsOf(mustSucceed(await author.readAnswer()));
+    expect(id).toBe(await lastId());
+    await author.end();
+    await last.end();
+  });
+
+  test('who sets it to nothing has nothing', async () => {
+    const { author, last, other } = await twoAuthors();
+    mustSucceed(await author.query('select last_insert_id(0)'));
+    expect(await insertId(last)).toBe(other);
+    expect(await insertId(author)).toBe('0');
+    await author.end();
+    await last.end();
   });
 
   async function lastId(): Promise<string> {

@@ -384,6 +384,8 @@ export class ClientSession
     const { statements } = connection;
     if (statements.hasCloses) this.relay.prepend(statements.takeCloses());
     this.replay(connection, this.own.replaysFor(connection));
+    const ofInsertId = this.previous.replayAtFirst(connection);
+    if (ofInsertId !== undefined) this.replay(connection, [ofInsertId]);
     if (this.endpoint.limits.isSessionMode) this.pin('session_mode', '');
   }
 
@@ -480,7 +482,8 @@ export class ClientSession
     this.replied();
     if (this.cancelAfterOwn !== undefined) this.cancelBehind(connection);
     if (connection.ledger.isEmpty) this.settled(connection);
-    if (this.isWaitingForAnswer && this.unproven === undefined) this.goOn();
+    const isUnready = this.unproven !== undefined || this.previous.isAsking;
+    if (this.isWaitingForAnswer && !isUnready) this.goOn();
   }
 
   /** The pipeline may go on. */
@@ -587,7 +590,12 @@ export class ClientSession
       if (this.isDraining) this.close('shutdown', new BerthError('shutting_down'));
       return;
     }
-    if (previous.askInsertId(connection)) return;
+    if (previous.askInsertId(connection)) {
+      // The question takes the id away, so whatever comes meanwhile waits for the answer.
+      this.held ??= [];
+      this.isWaitingForAnswer = true;
+      return;
+    }
     this.giveBack(connection);
     this.usePool(this.own.schema !== '');
     if (this.isDraining) this.close('shutdown', new BerthError('shutting_down'));
@@ -724,7 +732,7 @@ export class ClientSession
 
   /** The client waits for an answer; what is said otherwise begins a sequence of its own. */
   private get isAsked(): boolean {
-    return this.held !== undefined || this.requestedAt > 0;
+    return (this.held !== undefined && this.held.length > 0) || this.requestedAt > 0;
   }
 
   private leave(reason: ClientCloseReason): void {

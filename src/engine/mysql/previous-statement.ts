@@ -20,8 +20,14 @@ import { queryMessage } from './wire/commands.ts';
 const ONLY_THERE = Effect.leavesFoundRows | Effect.readsDiagnostics;
 /** What may change LAST_INSERT_ID() without a word in its OK packet. */
 const LEAVES_INSERT_ID = Effect.leavesInsertId | Effect.call | Effect.unknown | Effect.sqlPrepare;
-/** What may ask for LAST_INSERT_ID() without a word of it in the text. */
-const MAY_READ_INSERT_ID = Effect.readsInsertId | Effect.call | Effect.unknown | Effect.sqlPrepare;
+/** What may ask for LAST_INSERT_ID(), or leave it as it is and not say so. */
+const NEEDS_INSERT_ID = Effect.readsInsertId | LEAVES_INSERT_ID;
+/** What a statement asks about the one before, and another of ours in between would change. */
+const READS_NUMBERS = READS_PREVIOUS & ~Effect.readsInsertId;
+/** The LAST_INSERT_ID() of a connection that nobody has. */
+const NO_ID = '0';
+/** Takes the id away, so that one that is there later has been made since: no database makes this one. */
+const QUESTION = `SELECT LAST_INSERT_ID(), LAST_INSERT_ID(${NO_ID})`;
 /** How long a connection is kept for a statement that may ask for what the last one has left. */
 const DIAGNOSTICS_KEPT_MS = 200;
 
@@ -47,7 +53,7 @@ export class PreviousStatement implements Keeper {
   private readonly host: PreviousStatementHost;
   private readonly place: Place;
   /** What LAST_INSERT_ID() is. */
-  private insertId = '0';
+  private insertId = NO_ID;
   /** Wheel time until which the connection is kept, although nothing needs it any more; 0 while it is not. */
   private keptUntil = 0;
   private isGivingUp = false;
@@ -63,7 +69,7 @@ export class PreviousStatement implements Keeper {
   /** The session begins anew: nothing has been run in it. */
   forget(): void {
     this.former = undefined;
-    this.insertId = '0';
+    this.insertId = NO_ID;
   }
 
   /** For a statement about the one before: the connection that ran it, if nobody has had it since. */
@@ -85,14 +91,23 @@ export class PreviousStatement implements Keeper {
     if (this.keptUntil > 0) this.unkeep();
   }
 
+  /** What is to be run on `connection`, which has just been lent, before anything else. */
+  replayAtFirst(connection: DatabaseConnection): Replay | undefined {
+    const { insertId } = connection;
+    if (insertId === NO_ID || insertId === this.insertId) return undefined;
+    return this.insertIdReplay(connection, this.insertId);
+  }
+
   /** What is to be run on `connection` before a statement with `effects`, which is about to run. */
   replayFor(connection: DatabaseConnection, effects: EffectSet): Replay | undefined {
     const { ledger } = connection;
-    // What this loan itself has inserted is there already.
-    const isForeign = !ledger.hasInsertId && !this.isAsking;
-    const isRead = (effects & MAY_READ_INSERT_ID) !== 0;
+    const isNeeded = (effects & NEEDS_INSERT_ID) !== 0 && connection.insertId !== this.insertId;
+    const isLost = ledger.hasInsertId && (effects & READS_NUMBERS) !== 0;
     if ((effects & LEAVES_INSERT_ID) !== 0) ledger.hasInsertId = true;
-    return isForeign && isRead ? this.insertIdReplay(connection) : undefined;
+    if (!isNeeded || isLost) return undefined;
+    // Statements of this loan may have made one by then.
+    const id = `CAST(IF(LAST_INSERT_ID()=${NO_ID},${this.insertId},LAST_INSERT_ID()) AS UNSIGNED)`;
+    return this.insertIdReplay(connection, id);
   }
 
   /** Everything is answered. Returns whether the session goes on holding its connection for a while. */
@@ -166,6 +181,7 @@ export class PreviousStatement implements Keeper {
   askInsertId(connection: DatabaseConnection): boolean {
     if (!connection.ledger.hasInsertId) return false;
     this.isAsking = true;
+    const wasOwn = connection.insertId === this.insertId;
     connection.ledger.hasInsertId = false;
     connection.insertId = undefined;
     const statement = new OwnStatement((outcome) => {
@@ -175,18 +191,17 @@ export class PreviousStatement implements Keeper {
         if (outcome.payload !== undefined) this.host.pinUnknown(connection);
         return;
       }
-      this.insertId = outcome.rows[0]?.[0] ?? '0';
-      connection.insertId = this.insertId;
+      const [id = NO_ID] = outcome.rows[0] ?? [];
+      if (wasOwn || id !== NO_ID) this.insertId = id;
+      connection.insertId = NO_ID;
     });
-    connection.run('SELECT LAST_INSERT_ID()', statement);
+    connection.run(QUESTION, statement);
     return true;
   }
 
-  private insertIdReplay(connection: DatabaseConnection): Replay | undefined {
-    const { insertId } = this;
-    if (connection.insertId === insertId) return undefined;
-    connection.insertId = insertId;
-    const message = queryMessage(`SET last_insert_id=${insertId}`, connection.capabilities);
+  private insertIdReplay(connection: DatabaseConnection, value: string): Replay {
+    connection.insertId = this.insertId;
+    const message = queryMessage(`SET last_insert_id=${value}`, connection.capabilities);
     return { message, owes: OWES_RESULT, name: undefined };
   }
 }

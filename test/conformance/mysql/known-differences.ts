@@ -11,6 +11,8 @@ interface Known {
   readonly cases: string;
   /** Only there; default: everywhere. */
   readonly product?: MysqlProduct;
+  /** Only where sessions are moved to another connection whenever they may. */
+  readonly isOfMoved?: true;
   readonly why: string;
 }
 
@@ -29,6 +31,11 @@ const KNOWN: readonly Known[] = [
   {
     cases: 'sql/my41-warnings-kept',
     why: 'a connection is kept for as long as its last answer says that there are warnings',
+  },
+  {
+    cases: 'sql/my41-found-rows',
+    isOfMoved: true,
+    why: 'ROW_COUNT() and FOUND_ROWS(), when somebody else has had the connection since',
   },
   { cases: 'raw/my25-change-user', why: "the host in the text of 1045 is '%'" },
   {
@@ -60,9 +67,17 @@ const KNOWN: readonly Known[] = [
   },
 ];
 
-export function whyDifferent({ name }: Case, product: MysqlProduct): string | undefined {
-  return KNOWN.find((each) => name.startsWith(each.cases) && (each.product ?? product) === product)
-    ?.why;
+export function whyDifferent(
+  { name }: Case,
+  product: MysqlProduct,
+  isMoved: boolean,
+): string | undefined {
+  return KNOWN.find(
+    (each) =>
+      name.startsWith(each.cases) &&
+      (each.product ?? product) === product &&
+      (isMoved || each.isOfMoved !== true),
+  )?.why;
 }
 
 /** Each line must be about a case that there is. */

@@ -57,8 +57,10 @@ function same(owes: number, sent: Buffer, status: number | undefined): Answer {
 }
 
 function ok(status: number, state?: Uint8Array): Answer {
-  const sent = okPacket(1, TODAY, { status, affectedRows: 3, ...(state && { state }) });
-  const plain = okPacket(1, TODAY, { status, affectedRows: 3 });
+  // The id is of a row that got -1.
+  const counts = Buffer.from('03feffffffffffffffff', 'hex');
+  const sent = okPacket(1, TODAY, { status, counts, ...(state && { state }) });
+  const plain = okPacket(1, TODAY, { status, counts });
   return { owes: OWES_RESULT, sent, today: plain, old: plain, status };
 }
 

@@ -21,7 +21,6 @@ import {
 import {
   int16,
   int16At,
-  lenenc,
   lenencAt,
   lenencBytes,
   lenencString,
@@ -35,12 +34,14 @@ export const EOF_BYTES = 5;
 const SQL_STATE_MARKER = 0x23; // #
 const SQL_STATE_BYTES = 5;
 const EMPTY = Buffer.alloc(0);
+/** No affected rows, and no insert id. */
+const NO_COUNTS = Buffer.of(0, 0);
 
 // --- OK
 
 export interface Ok {
-  readonly affectedRows: number;
-  readonly lastInsertId: number;
+  /** The affected rows and the last insert id, as they are written: a number cannot hold each of them. */
+  readonly counts: Uint8Array;
   readonly status: number;
   readonly warnings: number;
   readonly info: Buffer;
@@ -91,12 +92,10 @@ export function readOk(payload: Uint8Array, capabilities: number): Ok | undefine
   const reader = new PayloadReader(payload);
   const header = reader.int8();
   if (header !== OK_HEADER && header !== EOF_HEADER) return undefined;
-  const numbers = {
-    affectedRows: reader.lenenc(),
-    lastInsertId: reader.lenenc(),
-    status: reader.int16(),
-    warnings: reader.int16(),
-  };
+  reader.lenenc();
+  reader.lenenc();
+  const counts = payload.subarray(1, payload.length - reader.left);
+  const numbers = { counts, status: reader.int16(), warnings: reader.int16() };
   const isTracking = has(capabilities, CLIENT_SESSION_TRACK);
   // A server that has nothing more to say leaves even the lengths out.
   const info = reader.left > 0 ? reader.lenencBytes() : EMPTY;
@@ -107,8 +106,8 @@ export function readOk(payload: Uint8Array, capabilities: number): Ok | undefine
 
 export interface OkFields {
   readonly header?: typeof OK_HEADER | typeof EOF_HEADER;
-  readonly affectedRows?: number;
-  readonly lastInsertId?: number;
+  /** As in `Ok`; default: none of either. */
+  readonly counts?: Uint8Array;
   /** Default: autocommit, no transaction. SERVER_SESSION_STATE_CHANGED is set as it has to be. */
   readonly status?: number;
   readonly warnings?: number;
@@ -119,7 +118,7 @@ export interface OkFields {
 
 /** What a client of `capabilities` reads; the session state only if it asked for that. */
 export function okPacket(sequence: number, capabilities: number, fields: OkFields = {}): Buffer {
-  const { header = OK_HEADER, affectedRows = 0, lastInsertId = 0, warnings = 0 } = fields;
+  const { header = OK_HEADER, counts = NO_COUNTS, warnings = 0 } = fields;
   const { status = SERVER_STATUS_AUTOCOMMIT, info = EMPTY, state = EMPTY } = fields;
   const isTracking = has(capabilities, CLIENT_SESSION_TRACK);
   const hasState = isTracking && state.length > 0;
@@ -130,8 +129,7 @@ export function okPacket(sequence: number, capabilities: number, fields: OkField
   return packet(
     sequence,
     Buffer.of(header),
-    lenenc(affectedRows),
-    lenenc(lastInsertId),
+    counts,
     int16(flags),
     int16(warnings),
     // The manual has a plain text for clients that do not track; servers give the length to everybody.
