@@ -31,11 +31,11 @@ export interface PooledConnection {
   /** Not idle in the protocol's own words; read at scrape time. */
   readonly isInTransaction: boolean;
   readonly isEncrypted: boolean;
-  /** Makes itself clean and calls `Pool.cleaned`, or ends and calls `Pool.lost`; within `deadlineMs`. */
+  /** Makes itself clean and calls `Pool.cleaned`, or ends and calls `Pool.lost` or `retire`; within `deadlineMs`. */
   clean(deadlineMs: number): void;
   /** Proves that the database still answers, then calls `Pool.cleaned`, or ends and calls `Pool.lost`. */
   probe(deadlineMs: number): void;
-  /** Ends the connection; idempotent. Calls `Pool.closed` once the socket is gone, never before it returns. */
+  /** Ends the connection; idempotent. Calls `Pool.closed` once the database has it no more, never before it returns. */
   close(reason: DatabaseCloseReason): void;
 }
 

@@ -231,21 +231,24 @@ export class Pool<C extends PooledConnection> {
     this.host.openWhereWanted();
   }
 
-  /** The connection has ended by itself and its socket is gone. Idempotent. */
-  lost(connection: C, reason: DatabaseCloseReason): void {
-    if (connection.placement === 'closing' || !this.members.has(connection)) {
-      this.closed(connection);
-      return;
-    }
+  /**
+   * The connection is of no use any more. Its permit stays with it until `closed`, because the database
+   * still has it. Idempotent.
+   */
+  retire(connection: C, reason: DatabaseCloseReason): void {
+    if (connection.placement === 'closing' || !this.members.has(connection)) return;
     this.takeOffList(connection);
-    connection.placement = 'closing';
-    this.counters.closes[reason]++;
-    this.members.delete(connection);
+    this.toClosing(connection, reason);
     if (reason === 'probe_failed') this.doubtIdle();
     this.host.connectionLost();
-    this.budget.returnFromPool();
     // Whoever relied on its probe needs another.
     if (this.queue.length > 0) this.serve();
+  }
+
+  /** The connection has ended by itself and its socket is gone. Idempotent. */
+  lost(connection: C, reason: DatabaseCloseReason): void {
+    this.retire(connection, reason);
+    this.closed(connection);
   }
 
   /** The socket of a closing connection is gone. Idempotent. */
@@ -549,12 +552,16 @@ export class Pool<C extends PooledConnection> {
 
   /** The connection is on no list when it comes here. */
   private end(connection: C, reason: DatabaseCloseReason): void {
+    this.toClosing(connection, reason);
+    connection.close(reason);
+  }
+
+  private toClosing(connection: C, reason: DatabaseCloseReason): void {
     connection.placement = 'closing';
     connection.placedAt = this.wheel.now;
     this.closing++;
     this.budget.closing++;
     this.counters.closes[reason]++;
-    connection.close(reason);
   }
 
   private takeOffList(connection: C): void {

@@ -14,6 +14,7 @@ import type { DatabaseCloseReason } from '../../observe/reasons.ts';
 import type { Placement, PooledConnection } from '../../pool/contract.ts';
 import type { Pool } from '../../pool/pool.ts';
 import { type ClientTraits, ClientView } from './client-view.ts';
+import { afterServerForgets } from './forgetting.ts';
 import {
   CONTENT,
   ERROR,
@@ -141,6 +142,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   /** The error that the database sent when nobody had asked it anything. */
   private lastWord: Uint8Array | undefined = undefined;
   private closeReason: DatabaseCloseReason | undefined = undefined;
+  private isGone = false;
 
   constructor(
     stream: Stream,
@@ -160,7 +162,11 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   }
 
   get isAtRest(): boolean {
-    return this.ledger.isEmpty;
+    return this.isGone || this.ledger.isEmpty;
+  }
+
+  get isClosing(): boolean {
+    return this.closeReason !== undefined;
   }
 
   get isInTransaction(): boolean {
@@ -431,6 +437,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
 
   closed(): void {
     const { holder, own } = this;
+    this.isGone = true;
     this.holder = undefined;
     this.own = undefined;
     this.reset?.stop();
@@ -439,8 +446,9 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     if (this.placement === 'connecting') return;
     const reason = this.closeReason ?? 'database_closed';
     this.target.observer.emit({ ...this.scope, event: 'connection.closed', reason });
-    if (this.placement === 'closing') this.pool.closed(this);
-    else this.pool.lost(this, reason);
+    this.pool.retire(this, reason);
+    afterServerForgets(() => this.pool.closed(this));
+    if (this.cancelsInFlight > 0) this.target.canceller.withdraw(this);
     holder?.connectionLost(this.lastWord);
   }
 
@@ -507,8 +515,15 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   /** The steps of `clean` or `probe` ended. */
   resetEnded(failure: DatabaseCloseReason | undefined): void {
     this.reset = undefined;
-    if (failure === undefined) this.pool.cleaned(this);
-    else this.fail(failure);
+    if (failure === undefined) {
+      this.pool.cleaned(this);
+    } else if (failure === 'probe_failed') {
+      this.fail(failure);
+    } else {
+      // The database may still be at work on it, and has it until it is done.
+      this.pool.retire(this, failure);
+      this.close(failure);
+    }
   }
 
   close(reason: DatabaseCloseReason): void {
@@ -517,6 +532,8 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     this.reset?.stop();
     this.reset = undefined;
     if (this.ledger.isQuiet) this.stream.write(QUIT_MESSAGE);
+    // A database that works on a statement does not look at its socket.
+    else this.kill();
     // Its permit is free when the database has closed its end, so the limit holds there too.
     this.stream.end(this.target.wheel, CLOSE_LINGER_MS);
   }

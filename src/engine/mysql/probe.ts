@@ -4,6 +4,7 @@
  */
 
 import type { Observation } from '../../target/monitor.ts';
+import { afterServerForgets } from './forgetting.ts';
 import { DatabaseLogin, type LoginIdentity, type LoginTarget } from './login/database-login.ts';
 import type { Flavour } from './login/server-facts.ts';
 import { type Answer, Question } from './question.ts';
@@ -27,7 +28,9 @@ export function probe(target: LoginTarget, identity: ProbeIdentity): Promise<Obs
         opened: (stream, { capabilities, server }) => {
           const { wheel } = target;
           const options = { stream, capabilities, wheel, sql: FACTS, timeoutMs: ANSWER_TIMEOUT_MS };
-          new Question(options, (answer) => resolve(observationOf(answer, server.flavour)));
+          new Question(options, (answer) =>
+            afterServerForgets(() => resolve(observationOf(answer, server.flavour))),
+          );
         },
         failed: ({ reason, detail }) => resolve({ isOk: false, reason, detail }),
       },

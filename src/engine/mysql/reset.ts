@@ -9,6 +9,7 @@
 
 import { Timer } from '../../base/timer-wheel.ts';
 import type { DatabaseConnection } from './database-connection.ts';
+import { KIND, OURS, OWES_STATEMENT } from './ledger.ts';
 import { OwnStatement } from './own-statement.ts';
 import { COM_PING, COM_RESET_CONNECTION } from './wire/capabilities.ts';
 import { packet } from './wire/packets.ts';
@@ -22,7 +23,8 @@ export class Reset {
   private readonly connection: DatabaseConnection;
   private readonly timer: Timer;
   private readonly isProbe: boolean;
-  private hasCancelled = false;
+  /** How much was owed when what runs was last killed. */
+  private depthAtKill = Number.POSITIVE_INFINITY;
   private isWaitingForStep = false;
   private isOver = false;
 
@@ -47,7 +49,11 @@ export class Reset {
       this.endWhatRuns();
       return;
     }
-    if (connection.cancelsInFlight > 0) return;
+    if (connection.cancelsInFlight > 0) {
+      // What it was for is over. It tells when it has gone, and this is called again.
+      connection.target.canceller.withdraw(connection);
+      return;
+    }
     if (connection.unfitBy !== undefined) this.finish(false);
     else if (connection.isDirty || !connection.state.isPlain) this.run('reset');
     else if (ledger.isStatusUnsure) this.run('ping');
@@ -61,10 +67,15 @@ export class Reset {
     this.connection.target.wheel.disarm(this.timer);
   }
 
+  /** Of a pipeline each statement is killed when its turn has come. */
   private endWhatRuns(): void {
-    if (this.isProbe || this.hasCancelled) return;
-    this.hasCancelled = true;
-    this.connection.kill();
+    const { connection } = this;
+    const { depth, head } = connection.ledger;
+    if (this.isProbe || connection.cancelsInFlight > 0 || depth >= this.depthAtKill) return;
+    // What the proxy itself has asked is over in a moment; only to prepare may wait for a lock.
+    if ((head & OURS) !== 0 && (head & KIND) !== OWES_STATEMENT) return;
+    this.depthAtKill = depth;
+    connection.kill();
   }
 
   private run(step: Step): void {

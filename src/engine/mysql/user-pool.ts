@@ -15,7 +15,8 @@ import {
   type SyntaxOptions,
   versionNumber,
 } from '../../sql/mysql/syntax.ts';
-import type { ConnectionHolder, DatabaseConnection } from './database-connection.ts';
+import type { DatabaseConnection } from './database-connection.ts';
+import { giveBack, OwnHolder } from './own-holder.ts';
 import { type Outcome, OwnStatement } from './own-statement.ts';
 import { type InitialState, schemaReplay } from './session-state.ts';
 import { SessionSettings } from './settings.ts';
@@ -190,9 +191,7 @@ function settingsOf(charset: string | undefined, collation: string | undefined):
 }
 
 /** Borrows a connection and asks what is not known yet. */
-class Visit implements Borrower<DatabaseConnection>, ConnectionHolder {
-  readonly capabilities = 0;
-  readonly tracking = undefined;
+class Visit extends OwnHolder implements Borrower<DatabaseConnection> {
   private readonly userPool: UserPool;
   private readonly arrival: Arrival;
   private readonly priority: number;
@@ -201,6 +200,7 @@ class Visit implements Borrower<DatabaseConnection>, ConnectionHolder {
   private lost = 0;
 
   constructor(userPool: UserPool, arrival: Arrival, priority: number, guest: Guest) {
+    super();
     this.userPool = userPool;
     this.arrival = arrival;
     this.priority = priority;
@@ -289,24 +289,9 @@ class Visit implements Borrower<DatabaseConnection>, ConnectionHolder {
   private end(welcome: Welcome): void {
     const { connection } = this;
     this.connection = undefined;
-    if (connection !== undefined) {
-      connection.takenBack();
-      this.userPool.pool.release(connection, connection.isDirty ? 'cleanable' : 'clean');
-    }
+    if (connection !== undefined) giveBack(connection);
     this.guest.welcomed(welcome);
   }
-
-  // Nothing of a client's is sent, so nothing of this can come, and the statement hears of a loss.
-  stillWaiting(): void {}
-  deliver(): void {}
-  deliverChunk(): void {}
-  requestFailed(): void {}
-  answered(): void {}
-  replied(): void {}
-  replayed(): void {}
-  wasReset(): void {}
-  connectionDrained(): void {}
-  connectionLost(): void {}
 }
 
 /** The server's own, and what the collation with the number `id` is; nothing but ASCII, whatever is set. */

@@ -547,8 +547,15 @@ export class DatabaseConnection implements PooledConnection, StreamHandler, Canc
   /** The steps of `clean` or `probe` ended. */
   resetEnded(failure: DatabaseCloseReason | undefined): void {
     this.reset = undefined;
-    if (failure === undefined) this.pool.cleaned(this);
-    else this.fail(failure);
+    if (failure === undefined) {
+      this.pool.cleaned(this);
+    } else if (failure === 'probe_failed') {
+      this.fail(failure);
+    } else {
+      // The database may still be at work on it, and has it until it is done.
+      this.pool.retire(this, failure);
+      this.close(failure);
+    }
   }
 
   close(reason: DatabaseCloseReason): void {

@@ -4,10 +4,4 @@ import { join } from 'node:path';
 import { go } from '../toolchains.ts';
 import { mysqlDriverTests } from './languages.ts';
 
-mysqlDriverTests(go(join(import.meta.dir, 'go')), [
-  {
-    name: 'go-sql-driver/mysql',
-    args: [],
-    todo: 'with never more database connections than the pool has',
-  },
-]);
+mysqlDriverTests(go(join(import.meta.dir, 'go')), [{ name: 'go-sql-driver/mysql', args: [] }]);

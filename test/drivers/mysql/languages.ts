@@ -8,25 +8,19 @@ import { DRIVER_TEST_DEADLINE_MS } from '../run.ts';
 import type { Toolchain } from '../toolchains.ts';
 import { useDrivers } from './drivers.ts';
 
-export interface MysqlDriverTest extends DriverTest {
-  /** What has to work before the test can pass. */
-  readonly todo?: string;
-}
-
 /** One test for each program and server; all are skipped where the toolchain is missing. */
-export function mysqlDriverTests(toolchain: Toolchain, tests: readonly MysqlDriverTest[]): void {
+export function mysqlDriverTests(toolchain: Toolchain, tests: readonly DriverTest[]): void {
   if ('missing' in toolchain) {
     for (const { name } of tests) skipBecause(toolchain.missing, name);
     return;
   }
   describeServers('a driver', (server) => {
     const compare = useDrivers(server);
-    for (const { name, args, todo } of tests) {
+    for (const { name, args } of tests) {
       const body = async () => {
         await compare(toolchain.program(...args));
       };
-      if (todo === undefined) test(name, body, DRIVER_TEST_DEADLINE_MS);
-      else test.todo(`${name}, ${todo}`, body, DRIVER_TEST_DEADLINE_MS);
+      test(name, body, DRIVER_TEST_DEADLINE_MS);
     }
   });
 }
