@@ -25,5 +25,6 @@ export const PIN_ADVICE: Readonly<Record<PinReason, string>> = {
   handler: 'Use SELECT instead of HANDLER.',
   xa: 'Nothing: a transaction manager means to stay on its connection.',
   next_transaction: 'Use SET SESSION TRANSACTION, or START TRANSACTION with its characteristics.',
+  ending: 'Use COMMIT and ROLLBACK without RELEASE, and close the connection instead.',
   unknown: 'Write it in plain SQL that Berth can read, or connect directly for it.',
 };

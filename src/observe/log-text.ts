@@ -36,6 +36,7 @@ const PIN_TEXTS: Readonly<Record<PinReason, string>> = {
   handler: 'SQL opened a handler.',
   xa: 'SQL began an XA transaction.',
   next_transaction: 'SQL set the characteristics of the next transaction.',
+  ending: 'SQL told the database to end the connection.',
   large_statement: 'The connection ran a SQL query which exceeded the byte limit.',
   unknown: "SQL ran a statement whose effect on the session the proxy doesn't know.",
 };

@@ -22,6 +22,7 @@ export const PIN_REASONS = [
   'handler',
   'xa',
   'next_transaction',
+  'ending',
   'unknown',
 ] as const;
 export type PinReason = (typeof PIN_REASONS)[number];

@@ -286,9 +286,14 @@ export class Pool<C extends PooledConnection> {
     return this.queue.length;
   }
 
+  /** Open or opening. */
+  get size(): number {
+    return this.members.size + this.attempts.size;
+  }
+
   /** One at least, open or opening. */
   get hasConnections(): boolean {
-    return this.members.size + this.attempts.size > 0;
+    return this.size > 0;
   }
 
   get isEmpty(): boolean {

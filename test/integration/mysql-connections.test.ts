@@ -35,7 +35,7 @@ describeServers('the number of connections', (server) => {
   const start = useMysqlBerths(database);
   const admin = (sql: string) => mysqlAdmin(database(), sql);
 
-  test('holds while clients leave in their statements and others work', async () => {
+  test('MY-51 holds while clients leave in their statements and others work', async () => {
     const berth = await start({ pool: { MaxConnections: 3 }, expect: EXPECTED });
     using first = await loginThrough(berth);
     await first.rows('select 1');
@@ -128,7 +128,7 @@ describeServers('the number of connections', (server) => {
     const sentAt = performance.now();
     await killer.query(`kill query ${victim.greeting.connectionId}`);
     await victim.readAnswer();
-    expect(performance.now() - sentAt).toBeLessThan(5_000);
+    expect(performance.now() - sentAt).toBeLessThan(15_000);
     expect(errorsOf(await waiting.readAnswer())).toEqual([]);
   });
 });

@@ -214,6 +214,40 @@ describeServers('ends', (server) => {
     });
   });
 
+  describe('a connection that its client tells to end', () => {
+    const SETTING = "set completion_type = 'RELEASE'";
+    const WAYS: Readonly<Record<string, readonly [before: string, end: string]>> = {
+      'COMMIT RELEASE': ['begin; insert into gone values (1)', 'commit release'],
+      'ROLLBACK RELEASE': ['begin', 'rollback work release'],
+      completion_type: [`${SETTING}; begin; insert into gone values (1)`, 'commit'],
+    };
+    for (const [way, [before, end]] of Object.entries(WAYS)) {
+      test(`by ${way} ends with its client, and nobody else meets it`, async () => {
+        const berth = await start({ pool: { MaxConnections: 1 }, expect: EXPECTED });
+        for (let round = 0; round < 5; round++) {
+          using client = await loginThrough(berth);
+          await client.rows(before);
+          const others = await Promise.all([1, 2, 3].map(() => loginThrough(berth)));
+          for (const other of others) send(other, "select 'unharmed'");
+          send(client, end);
+          const [answer] = await client.untilClosed();
+          expect(answer?.payload[0]).toBe(0);
+          for (const other of others) {
+            expect(rowsOf(await other.readAnswer())).toEqual([['unharmed']]);
+            other.destroy();
+          }
+        }
+      });
+    }
+
+    test('and that does not, because the statement failed, goes on', async () => {
+      const berth = await start({ pool: { MaxConnections: 1 }, expect: EXPECTED });
+      using client = await loginThrough(berth);
+      expect(errorsOf(await client.query('commit releases'))).toEqual([1064]);
+      expect(await client.rows('select 1')).toEqual([['1']]);
+    });
+  });
+
   test('MY-49 a database that has become read-only says so itself, and goes on', async () => {
     // The other users of the tests may write nevertheless.
     const reader = { name: 'limited', password: 'limited-password' };

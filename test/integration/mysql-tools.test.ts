@@ -1,7 +1,7 @@
 /**
  * The command line tools of MariaDB and sysbench, direct and through Berth: what they print is equal, nothing
  * pins but LOCK TABLES, and 200 threads of sysbench on a pool of 16 get no error and leave the tables whole.
- * BERTH_LOAD_SECONDS says how long the load goes on.
+ * `npm run soak -- --engine mariadb --load sysbench` does that for longer.
  */
 
 import { expect, setDefaultTimeout, test } from 'bun:test';
@@ -10,17 +10,15 @@ import type { Berth } from '../harness/berth.ts';
 import { useBerth } from '../harness/berth.ts';
 import { within } from '../harness/deadline.ts';
 import { makeMysqlConfiguration } from '../harness/mysql/configuration.ts';
-import { MostConnections } from '../harness/mysql/most-connections.ts';
-import { describeServers, mysqlAdmin, useMysql } from '../harness/mysql/server.ts';
+import { describeServers, useMysql } from '../harness/mysql/server.ts';
+import { loadWithSysbench, SYSBENCH_SCRIPTS } from '../harness/mysql/sysbench.ts';
 import type { ProgramResult } from '../harness/programs.ts';
 import { skipBecause } from '../harness/programs.ts';
 import { untilAllReturned } from './side-by-side.ts';
 
-const LOAD_SECONDS = Number(process.env.BERTH_LOAD_SECONDS ?? 5);
+const LOAD_SECONDS = 4;
 const LOAD_THREADS = 200;
 const POOL_SIZE = 16;
-const TABLES = 4;
-const ROWS = 1_000;
 const DEADLINE_MS = 60_000 + LOAD_SECONDS * 2_000;
 
 setDefaultTimeout(DEADLINE_MS);
@@ -79,21 +77,6 @@ async function run(program: string, args: readonly string[], input = ''): Promis
 function toolArguments(port: number): string[] {
   const address = ['--no-defaults', '--protocol=tcp', '--host=127.0.0.1', `--port=${port}`];
   return [...address, '--user=app', '--password=app-password'];
-}
-
-function sysbench(port: number, script: string, ...more: readonly string[]) {
-  return run('sysbench', [
-    script,
-    '--db-driver=mysql',
-    '--mysql-host=127.0.0.1',
-    `--mysql-port=${port}`,
-    '--mysql-user=app',
-    '--mysql-password=app-password',
-    '--mysql-db=app',
-    `--tables=${TABLES}`,
-    `--table-size=${ROWS}`,
-    ...more,
-  ]);
 }
 
 async function pinsOf(berth: Berth): Promise<number> {
@@ -177,48 +160,18 @@ describeServers('a tool', (server) => {
     expect(await pinsOf(berth())).toBe(before);
   });
 
-  testTool('sysbench', '200 threads of sysbench on 16 connections', async () => {
-    const before = await pinsOf(berth());
-    const prepared = await sysbench(database().port, 'oltp_read_write', 'prepare');
-    expect(prepared.code).toBe(0);
-    for (const script of ['oltp_point_select', 'oltp_read_write']) {
-      const load = [`--threads=${LOAD_THREADS}`, `--time=${LOAD_SECONDS}`];
-      const mode = '--db-ps-mode=disable';
-      const result = await sysbench(berth().port, script, ...load, mode, 'run');
-      expect(result).toMatchObject({ code: 0, stderr: '' });
-      expect(result.stdout).toMatch(/reconnects: +0 /);
-      expect(Number(/transactions: +(\d+)/.exec(result.stdout)?.[1])).toBeGreaterThan(0);
+  for (const script of SYSBENCH_SCRIPTS) {
+    for (const isPrepared of [false, true]) {
+      const title = `200 threads of sysbench ${script} on 16 connections`;
+      testTool('sysbench', isPrepared ? `${title}, prepared` : title, async () => {
+        const before = await pinsOf(berth());
+        const load = { script, isPrepared, threads: LOAD_THREADS, seconds: LOAD_SECONDS };
+        const place = { database: database(), port: berth().port, poolSize: POOL_SIZE };
+        expect(await loadWithSysbench({ ...load, ...place })).toMatchObject({ wrong: [] });
+        expect(await pinsOf(berth())).toBe(before);
+      });
     }
-    for (let table = 1; table <= TABLES; table++) {
-      const sql = `select count(*), sum(id) from app.sbtest${table}`;
-      const whole = [String(ROWS), String((ROWS * (ROWS + 1)) / 2)];
-      expect(await mysqlAdmin(database(), sql)).toEqual([whole]);
-    }
-    expect(await pinsOf(berth())).toBe(before);
-  });
-
-  testTool(
-    'sysbench',
-    'the server never sees more than 16 connections under sysbench',
-    async () => {
-      await sysbench(database().port, 'oltp_read_write', 'cleanup');
-      await sysbench(database().port, 'oltp_read_write', 'prepare');
-      using counted = await MostConnections.count(database());
-      const load = [`--threads=${LOAD_THREADS}`, `--time=${LOAD_SECONDS}`, '--db-ps-mode=disable'];
-      await sysbench(berth().port, 'oltp_read_write', ...load, 'run');
-      expect(await counted.most()).toBe(POOL_SIZE);
-    },
-  );
-
-  test('sysbench with prepared statements pins nothing', async () => {
-    const before = await pinsOf(berth());
-    await sysbench(database().port, 'oltp_read_write', 'cleanup');
-    await sysbench(database().port, 'oltp_read_write', 'prepare');
-    const load = [`--threads=${LOAD_THREADS}`, `--time=${LOAD_SECONDS}`, '--db-ps-mode=auto'];
-    const result = await sysbench(berth().port, 'oltp_read_write', ...load, 'run');
-    expect(result).toMatchObject({ code: 0, stderr: '' });
-    expect(await pinsOf(berth())).toBe(before);
-  });
+  }
 
   test('a text of more than 256 KiB does not pin', async () => {
     const before = await pinsOf(berth());

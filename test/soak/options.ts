@@ -15,6 +15,8 @@ export interface Options {
   /** The only way in which actors leave. */
   readonly ending: string | undefined;
   readonly engine: 'postgres' | 'mariadb' | 'mysql';
+  /** MySQL and MariaDB: what they are loaded with. */
+  readonly load: 'abuse' | 'sysbench';
   readonly subject: 'berth' | 'pgbouncer';
   readonly pgbouncer: string;
   readonly postgresBin: string | undefined;
@@ -37,6 +39,11 @@ export function parseOptions(argv: readonly string[]): Options {
       new Option('--engine <name>', 'the database')
         .choices(['postgres', 'mariadb', 'mysql'])
         .default('postgres'),
+    )
+    .addOption(
+      new Option('--load <name>', 'with MariaDB or MySQL: what does it')
+        .choices(['abuse', 'sysbench'])
+        .default('abuse'),
     )
     .option('--minutes <n>', 'how long', positive, 10)
     .option('--hours <n>', 'how long it would have been: timeouts are shortened alike', positive)

@@ -17,6 +17,7 @@ import { ENDINGS } from './endings.ts';
 import { Findings } from './findings.ts';
 import { type Growth, MemoryWatch } from './memory.ts';
 import { soakMysql } from './mysql/run.ts';
+import { soakWithSysbench } from './mysql/sysbench.ts';
 import { COPY_TABLE } from './operations-copy.ts';
 import { OWN_TABLE } from './operations-transaction.ts';
 import { type Options, parseOptions } from './options.ts';
@@ -134,9 +135,15 @@ function summarise(findings: Findings, growth: Growth): void {
   const [warm, end] = [growth.warmBytes, growth.endBytes].map((bytes) => (bytes / MIB).toFixed(1));
   say(`resident set: warm ${warm} MiB, at the end ${end} MiB, ${percentOf(growth)} % growth`);
   say(`over the time, in MiB: ${growth.course.map((bytes) => Math.round(bytes / MIB)).join(' ')}`);
+  conclude(findings);
+}
+
+/** Returns the exit code. */
+function conclude(findings: Findings): number {
   for (const line of findings.violationLines()) say(line);
   const { violationCount } = findings;
   say(violationCount === 0 ? 'PASS no violation' : `FAIL ${violationCount} violations`);
+  return violationCount === 0 ? 0 : 1;
 }
 
 async function soak(options: Options, directory: string, findings: Findings): Promise<void> {
@@ -167,14 +174,22 @@ async function soak(options: Options, directory: string, findings: Findings): Pr
 
 async function mainMysql(
   engine: 'mariadb' | 'mysql',
-  { minutes, actors, pool, seed }: Options,
+  { minutes, actors, pool, seed, load }: Options,
 ): Promise<number> {
   const product = engine === 'mariadb' ? 'MariaDB' : 'MySQL';
   say(`${product}, ${minutes} minutes, ${actors} actors, pool of ${pool}, --seed ${seed}`);
   const findings = new Findings([]);
+  const absent = `Nothing to abuse: no ${product} on this machine; npm run servers installs one.`;
+  if (load === 'sysbench') {
+    if (!(await soakWithSysbench({ product, minutes }, findings, say))) {
+      say(absent);
+      return 1;
+    }
+    return conclude(findings);
+  }
   const growth = await soakMysql({ product, minutes, actors, pool, seed }, findings);
   if (growth === undefined) {
-    say(`Nothing to abuse: no ${product} on this machine; npm run servers installs one.`);
+    say(absent);
     return 1;
   }
   judgeMemory(findings, growth);

@@ -1,5 +1,5 @@
 /**
- * Ends what a database connection runs, with KILL on another connection of the same user: everybody may
+ * Ends what a database connection runs, with KILL QUERY on another connection of the same user: everybody may
  * kill what is theirs. The server has marked the statement by the time it answers, and a connection where
  * nothing runs by then ignores the mark. When it never answers, the mark may still come at any time, so
  * what it is meant for must not serve anybody else.
@@ -35,8 +35,6 @@ export interface Killable extends Cancellable {
   /** The database's number for it. */
   readonly threadId: number;
   readonly pool: Pool<DatabaseConnection>;
-  /** It is being closed: not only what it runs has to end. */
-  readonly isClosing: boolean;
 }
 
 export class Canceller {
@@ -147,8 +145,10 @@ class Kill extends OwnHolder implements Borrower<DatabaseConnection> {
       this.granted(connection);
       return;
     }
-    this.target.wheel.arm(this.timer, POOL_WAIT_MS);
     this.waiter = pool.wait(this, PRIORITY);
+    // There is none but the one that is meant.
+    if (pool.size <= 1) this.goBeside();
+    else this.target.wheel.arm(this.timer, POOL_WAIT_MS);
   }
 
   granted(connection: DatabaseConnection): void {
@@ -216,12 +216,12 @@ class Kill extends OwnHolder implements Borrower<DatabaseConnection> {
 
   /** What goes out now, once. */
   private takeText(): string {
-    const { isClosing, threadId } = this.victim;
     this.isSent = true;
     this.waiter?.abandon();
     this.waiter = undefined;
     this.callbacks.sent();
-    return isClosing ? `KILL ${threadId}` : `KILL QUERY ${threadId}`;
+    // KILL without QUERY closes the socket first, and ends the statement then.
+    return `KILL QUERY ${this.victim.threadId}`;
   }
 
   /** Sent, and nobody knows whether it arrived. */

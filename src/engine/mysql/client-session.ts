@@ -551,6 +551,10 @@ export class ClientSession
   connectionLost(lastWord: Uint8Array | undefined): void {
     const isMidAnswer = this.connection?.isMidAnswer === true;
     this.relay.detach();
+    if (this.leftovers.isEnding && lastWord === undefined) {
+      this.close('client_request');
+      return;
+    }
     const options = lastWord === undefined ? {} : { databaseMessage: lastWord };
     const error = new BerthError('connection_lost', options);
     this.close('database_lost', isMidAnswer ? undefined : error);

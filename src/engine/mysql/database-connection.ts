@@ -165,10 +165,6 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     return this.isGone || this.ledger.isEmpty;
   }
 
-  get isClosing(): boolean {
-    return this.closeReason !== undefined;
-  }
-
   get isInTransaction(): boolean {
     return this.ledger.isInTransaction;
   }

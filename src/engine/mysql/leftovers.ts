@@ -69,6 +69,11 @@ export class Leftovers {
     return (this.effects & PINNING) !== 0 || ledger.isStatusUnsure || state.isSuspect;
   }
 
+  /** The client itself has told the database to end the connection. */
+  get isEnding(): boolean {
+    return (this.effects & Effect.ends) !== 0 || this.pins.reasons.has('ending');
+  }
+
   requested(): void {
     this.requests++;
     this.effectsBefore = this.effects;

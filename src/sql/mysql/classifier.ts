@@ -83,6 +83,7 @@ const LOCK = wordId('lock');
 const LOOP = wordId('loop');
 const NAMES = wordId('names');
 const NEXT = wordId('next');
+const NO = wordId('no');
 const OPEN_WORD = wordId('open');
 const PACKAGE = wordId('package');
 const PASSWORD = wordId('password');
@@ -96,6 +97,7 @@ const PROFILE = wordId('profile');
 const PROFILES = wordId('profiles');
 const QUERY = wordId('query');
 const RECOVER = wordId('recover');
+const RELEASE = wordId('release');
 const REPEAT = wordId('repeat');
 const REPLACE = wordId('replace');
 const RESOURCE = wordId('resource');
@@ -439,6 +441,9 @@ export class Classifier implements TokenSink {
         if (token !== RECOVER) this.add(Effect.xa);
         if (token === COMMIT || token === ROLLBACK) this.add(Effect.mayClear);
         this.phase = Phase.rest;
+        return;
+      case Phase.completion:
+        if (token === RELEASE && this.previous !== NO) this.add(Effect.ends);
         return;
       case Phase.backup:
         if (token === END || token === UNLOCK) this.add(Effect.mayClear);

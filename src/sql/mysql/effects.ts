@@ -62,7 +62,8 @@ export const Effect = {
   /** LOAD DATA LOCAL: only now may the server ask for a file. */
   loadLocal: 1 << 27,
   kill: 1 << 28,
-  shutdown: 1 << 29,
+  /** The server ends the connection, or itself: COMMIT RELEASE, SHUTDOWN. */
+  ends: 1 << 29,
   /** May take away what an earlier statement has left: UNLOCK, DROP, DEALLOCATE, `RELEASE_LOCK`. */
   mayClear: 1 << 30,
 } as const;
@@ -83,6 +84,7 @@ export const READS_PREVIOUS: EffectSet =
 
 /** The reasons to pin that a text can give, most telling first, with the bit of each. */
 const PIN_REASON_BITS = {
+  ending: Effect.ends,
   unknown: Effect.unknown,
   temporary_object: Effect.temporaryTable,
   table_lock: Effect.tableLock,

@@ -45,6 +45,8 @@ export const Phase = {
   outputs: 17,
   xa: 18,
   backup: 19,
+  /** COMMIT and ROLLBACK. */
+  completion: 20,
 } as const;
 export type Phase = (typeof Phase)[keyof typeof Phase];
 
@@ -72,7 +74,7 @@ const statements: Partial<Record<Keyword, Rule>> = {
   check: plain,
   checksum: plain,
   clone: plain,
-  commit: plain,
+  commit: rule(Phase.completion),
   create: rule(Phase.create),
   deallocate: rule(Phase.rest, Effect.mayClear),
   delete: plain,
@@ -103,14 +105,14 @@ const statements: Partial<Record<Keyword, Rule>> = {
   replace: plain,
   reset: plain,
   resignal: plain,
-  restart: rule(Phase.rest, Effect.shutdown),
+  restart: rule(Phase.rest, Effect.ends),
   revoke: plain,
-  rollback: plain,
+  rollback: rule(Phase.completion),
   savepoint: plain,
   select: plain,
   set: rule(Phase.set),
   show: rule(Phase.show),
-  shutdown: rule(Phase.rest, Effect.shutdown),
+  shutdown: rule(Phase.rest, Effect.ends),
   signal: plain,
   start: plain,
   stop: plain,

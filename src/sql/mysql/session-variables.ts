@@ -79,6 +79,11 @@ export const FAMILIES: readonly Family[] = [
     names: ['debug', 'debug_dbug', 'debug_sync'],
   },
   {
+    treatment: 'pins',
+    why: 'RELEASE: the server ends the connection behind each COMMIT and ROLLBACK.',
+    names: ['completion_type'],
+  },
+  {
     treatment: 'tracker',
     why: 'Decides what the server reports.',
     names: [

@@ -97,6 +97,7 @@ const KEYWORDS = [
   'loop',
   'names',
   'next',
+  'no',
   'open',
   'package',
   'password',
