@@ -43,6 +43,14 @@ const EXPLANATIONS: Readonly<Record<ErrorCode, Explanation>> = {
     when: 'The proxy has `RequireTLS: true`, and the client did not ask for TLS.',
     fate: 'ends',
   },
+  endpoint_unknown: {
+    when: 'Several endpoints listen on the address ([networks.md](networks.md#sharing-an-address)), and the client came without TLS, or asked in its handshake for a name that none of them has, or for none.',
+    fate: 'ends',
+  },
+  endpoint_different: {
+    when: 'Several endpoints for MySQL or MariaDB listen on the address ([networks.md](networks.md#sharing-an-address)), and the one that the client asks for is of a database that lacks a capability which the first one has offered in its greeting.',
+    fate: 'ends',
+  },
   client_certificate_required: {
     when: 'The client showed no certificate and `Tls.ClientCertificate` is `REQUIRED`, or it showed one that `Tls.ClientCAFile` does not vouch for.',
     fate: 'ends',

@@ -67,6 +67,20 @@ export const ERRORS = {
     text: 'This RDS Proxy requires TLS connections.',
     mysql: { errno: 3159, sqlState: 'HY000' },
   },
+  endpoint_unknown: {
+    kind: 'client',
+    retryable: false,
+    sqlState: '08004',
+    text: 'Several endpoints of RDS Proxy listen on this address. Connect with TLS, by the host name of one of them.',
+    mysql: { errno: 1043, sqlState: '08S01' },
+  },
+  endpoint_different: {
+    kind: 'config',
+    retryable: false,
+    sqlState: '08004',
+    text: 'The database of this endpoint lacks what the first endpoint on this address has offered. Give the endpoint an address of its own.',
+    mysql: { errno: 1043, sqlState: '08S01' },
+  },
   client_certificate_required: {
     kind: 'auth',
     retryable: false,

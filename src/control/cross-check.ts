@@ -6,8 +6,15 @@
 
 import type { Address, EngineFamily, EngineName } from '../proxy/snapshot.ts';
 import { formatPath, type Path } from './configuration-error.ts';
-import { isLoopback, isPostgresSocket, overlaps } from './listen-address.ts';
-import { type Parts, type Placed, type PlacedProxy, type SecretParts, salvage } from './salvage.ts';
+import { isLoopback, isPostgresSocket, mayShare, overlaps } from './listen-address.ts';
+import {
+  type Parts,
+  type Placed,
+  type PlacedListener,
+  type PlacedProxy,
+  type SecretParts,
+  salvage,
+} from './salvage.ts';
 import { matchesArn } from './secret-arn.ts';
 
 /** `text` leaves out the value at `path`: whether that may be shown is decided in `explain.ts`. */
@@ -57,9 +64,12 @@ function reservedName({ path }: Placed<string>): Conflict {
   return { path, text: 'must not be the name of the endpoint that every proxy has' };
 }
 
-function duplicateAddresses(listeners: readonly Placed<Address>[]): readonly Conflict[] {
-  return listeners.flatMap(({ value, path }, index) => {
-    const taken = listeners.slice(0, index).find((earlier) => overlaps(earlier.value, value));
+function duplicateAddresses(listeners: readonly PlacedListener[]): readonly Conflict[] {
+  return listeners.flatMap(({ value, path, family }, index) => {
+    const taken = listeners.slice(0, index).find((earlier) => {
+      const isSame = family !== undefined && earlier.family === family;
+      return overlaps(earlier.value, value) && !(isSame && mayShare(earlier.value, value));
+    });
     if (taken === undefined) return [];
     return [{ path, text: `must not be an address that ${formatPath(taken.path)} listens on` }];
   });

@@ -76,6 +76,15 @@ export function overlaps(a: Address, b: Address): boolean {
   );
 }
 
+/**
+ * True when endpoints of one engine family may both listen there: clients are told apart by the host name
+ * that they give. Not on a Unix socket, where there is no TLS.
+ */
+export function mayShare(a: Address, b: Address): boolean {
+  if ('socketPath' in a || 'socketPath' in b) return false;
+  return a.port === b.port && a.host === b.host;
+}
+
 /** True when `wildcard` is an address for all hosts, `host` among them. `::` takes IPv4 as well. */
 function covers(wildcard: string, host: string): boolean {
   return wildcard === '::' || (wildcard === '0.0.0.0' && !isIPv6(host));

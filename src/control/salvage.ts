@@ -62,7 +62,12 @@ export interface Parts {
   readonly roleNames: readonly Placed<string>[];
   readonly accessKeyIds: readonly Placed<string>[];
   readonly proxies: readonly PlacedProxy[];
-  readonly listeners: readonly Placed<Address>[];
+  readonly listeners: readonly PlacedListener[];
+}
+
+/** `family`: of the proxy that listens there; undefined for the API. */
+export interface PlacedListener extends Placed<Address> {
+  readonly family: EngineFamily | undefined;
 }
 
 const text = z.string();
@@ -89,10 +94,21 @@ export function salvage(input: unknown): Parts {
       .flatMap((key) => sound(text, child(key, 'AccessKeyId'))),
     proxies: proxies.map(proxyParts),
     listeners: [
-      child(file, 'Api'),
-      ...proxies.flatMap((proxy) => [proxy, ...endpointsOf(proxy)]),
-    ].flatMap((each) => sound(dbProxySchema.shape.Listen, child(each, 'Listen'))),
+      ...listenersOf([child(file, 'Api')], undefined),
+      ...proxies.flatMap((proxy) =>
+        listenersOf([proxy, ...endpointsOf(proxy)], proxyParts(proxy).family),
+      ),
+    ],
   };
+}
+
+function listenersOf(
+  places: readonly Placed<unknown>[],
+  family: EngineFamily | undefined,
+): readonly PlacedListener[] {
+  return places
+    .flatMap((each) => sound(dbProxySchema.shape.Listen, child(each, 'Listen')))
+    .map((listener) => ({ ...listener, family }));
 }
 
 function addressOf({ value }: Placed<unknown>): readonly (readonly [string, Address])[] {

@@ -20,6 +20,7 @@ import type { Observer } from '../observe/events.ts';
 import type { ConnectionLimits } from '../pool/budget.ts';
 import type { PoolSettings } from '../pool/contract.ts';
 import type { Prober } from '../target/monitor.ts';
+import type { Arrival, Lobby } from './lobby.ts';
 
 /** What can be changed while clients are connected. Times are milliseconds. */
 export interface EngineSettings {
@@ -94,8 +95,15 @@ export interface Stopped {
 }
 
 export interface Engine extends Prober {
-  /** Takes over a client connection that was just accepted on the endpoint `name`. */
-  accept(stream: Stream, name: string, counters: EndpointCounters): void;
+  /**
+   * Takes over a client connection that was just accepted on the endpoint `name`. `arrival` is what it
+   * has said already, of an engine of the same family.
+   */
+  accept(stream: Stream, name: string, counters: EndpointCounters, arrival?: Arrival): void;
+  /** Finds out which endpoint a client wants that has come to an address which several share. */
+  receive(stream: Stream, lobby: Lobby): void;
+  /** Whether it has the session with this number, as cancel requests name it. */
+  hasSession(number: number): boolean;
   /** Takes effect at once; nobody is disconnected. */
   configure(settings: EngineSettings, credentials: Credentials): void;
   /** How many database connections there may be. */

@@ -9,6 +9,7 @@ import type { EndpointCounters } from '../observe/counters.ts';
 import type { Observer } from '../observe/events.ts';
 import type { ClientCloseReason } from '../observe/reasons.ts';
 import type { EngineSettings } from './contract.ts';
+import type { Arrival } from './lobby.ts';
 
 /** How long a client that cannot be served may take to read why. */
 const REFUSED_LINGER_MS = 1_000;
@@ -26,7 +27,7 @@ export interface EndpointEngine<S> {
   readonly observer: Observer;
   readonly settings: EngineSettings;
   /** A client that is to log in. */
-  clientCame(stream: Stream, endpoint: string): void;
+  clientCame(stream: Stream, endpoint: string, arrival: Arrival | undefined): void;
   /** What a client is told that cannot even log in. */
   refusal(error: BerthError): Uint8Array;
   sessionEnded(session: S): void;
@@ -54,7 +55,7 @@ export class Endpoint<S extends EndpointClient> {
     return this.engine.settings;
   }
 
-  accept(stream: Stream): void {
+  accept(stream: Stream, arrival?: Arrival): void {
     this.counters.clientConnectionsReceived++;
     if (!OPEN_SOCKETS.mayServe) {
       this.refuse(stream);
@@ -62,7 +63,7 @@ export class Endpoint<S extends EndpointClient> {
     }
     this.counters.clientConnections++;
     this.counters.clientConnectionsInSetup++;
-    this.engine.clientCame(stream, this.name);
+    this.engine.clientCame(stream, this.name, arrival);
   }
 
   /** The system allows this process no more files than there are clients now. */

@@ -30,6 +30,13 @@ export interface ListenerScope {
 
 export type Event =
   | (ClientScope & { readonly event: 'client.connected'; readonly address: string })
+  /** Somebody who came to an address that several endpoints share, and belongs to none of them. */
+  | {
+      readonly event: 'client.unplaced';
+      readonly address: string;
+      /** Empty when it has named nobody. */
+      readonly serverName: string;
+    }
   /** Somebody whom no security group allows; a line for many of them. */
   | {
       readonly event: 'client.denied';

@@ -118,6 +118,7 @@ export function levelOf(event: Event): LogLevel {
     case 'process.stopped':
       return 'info';
     case 'client.connected':
+    case 'client.unplaced':
     case 'client.authenticated':
     case 'session.unpinned':
     case 'cancel.forwarded':
@@ -187,6 +188,10 @@ export function textOf(event: Event): string {
       return `The client logged in as user "${event.user}" to database "${event.database}".`;
     case 'client.authentication_failed':
       return `Proxy authentication with ${event.engine} native password authentication failed for user "${event.user}". Reason: ${AUTHENTICATION_TEXTS[event.why]}`;
+    case 'client.unplaced':
+      return event.serverName === ''
+        ? `A client of ${event.address} has named none of the endpoints that share the address.`
+        : `A client of ${event.address} has asked for "${event.serverName}", and none of the endpoints that share the address is called so.`;
     case 'client.denied':
       return `No security group of the endpoint allows ${event.address}: ${count(event.times, 'connection was', 'connections were')} cut off.`;
     case 'client.tls_failed':

@@ -9,8 +9,8 @@ import { Credentials } from '../credential/credentials.ts';
 import type { Secret } from '../credential/secret.ts';
 import type { DatabaseTls, Engine, EngineFactory, Stopped } from '../engine/contract.ts';
 import { type Address, formatAddress } from '../net/address.ts';
-import { ListenError, type Listener, listen } from '../net/listener.ts';
-import type { Stream } from '../net/stream.ts';
+import { ListenError } from '../net/listener.ts';
+import type { AcceptTls } from '../net/tls.ts';
 import { EndpointCounters, TargetCounters } from '../observe/counters.ts';
 import type {
   Listing,
@@ -21,6 +21,7 @@ import type {
 import type { Observer } from '../observe/events.ts';
 import { Monitor, type TargetFacts, type TargetHealth } from '../target/monitor.ts';
 import { Gate } from './gate.ts';
+import type { Listeners, OpenPlace, Place } from './listeners.ts';
 import { connectionLimits, engineSettings, targetAddress } from './settings.ts';
 import type { DBProxy, Endpoint, SecretEntry } from './snapshot.ts';
 import { type AcceptedTls, databaseTls, isSameTls } from './tls.ts';
@@ -32,6 +33,7 @@ export interface ProxyDependencies {
   readonly wheel: TimerWheel;
   readonly observer: Observer;
   readonly engines: Readonly<Record<DBProxy['EngineFamily'], EngineFactory>>;
+  readonly listeners: Listeners;
 }
 
 /** What a proxy is told beside its own part of the desired state. */
@@ -43,7 +45,7 @@ export interface Surroundings {
 
 interface OpenEndpoint {
   readonly listen: Address;
-  readonly listener: Listener;
+  readonly place: OpenPlace;
   readonly gate: Gate;
   readonly counters: EndpointCounters;
 }
@@ -53,6 +55,7 @@ export class DatabaseProxy {
   private readonly dependencies: ProxyDependencies;
   private spec: DBProxy;
   private databaseTls: DatabaseTls;
+  private acceptTls: AcceptTls | undefined;
   private readonly engine: Engine;
   private readonly monitor: Monitor;
   private facts: TargetFacts | undefined = undefined;
@@ -67,6 +70,7 @@ export class DatabaseProxy {
     this.dependencies = dependencies;
     this.spec = spec;
     this.databaseTls = databaseTls(spec.Target);
+    this.acceptTls = tls.accept;
     const proxy = spec.DBProxyName;
     const target = spec.Target.DBInstanceIdentifier;
     this.engine = engines[spec.EngineFamily]({
@@ -100,9 +104,9 @@ export class DatabaseProxy {
 
   /** Where it listens, with the real ports. */
   get addresses(): readonly { readonly endpoint: string; readonly address: Address }[] {
-    return [...this.endpoints].map(([endpoint, { listener }]) => ({
+    return [...this.endpoints].map(([endpoint, { place }]) => ({
       endpoint,
-      address: listener.address,
+      address: place.address,
     }));
   }
 
@@ -156,6 +160,7 @@ export class DatabaseProxy {
       this.databaseTls = databaseTls(spec.Target);
     }
     this.spec = spec;
+    this.acceptTls = tls.accept;
     this.engine.configure(
       engineSettings(spec, tls, this.databaseTls, passwordKey),
       Credentials.resolve(spec.Auth, secrets).credentials,
@@ -216,28 +221,39 @@ export class DatabaseProxy {
     const counters = new EndpointCounters();
     const scope = { proxy: this.name, endpoint: name };
     const gate = new Gate({ wheel, observer, counters, scope }, AllowedSources);
-    const listener = this.listen(name, Listen, (stream) => {
-      const verdict = gate.judge(stream);
-      if (verdict === 'denied') {
-        gate.deny(stream);
-        return;
-      }
-      this.engine.accept(stream, name, counters);
-      // Where it came from cannot be seen any more, so what it has sent ahead must not be read.
-      if (verdict === 'gone') stream.destroy();
-    });
-    this.endpoints.set(name, { listen: Listen, listener, gate, counters });
+    const place = this.listen(name, Listen, this.placeOf(name, gate, counters));
+    this.endpoints.set(name, { listen: Listen, place, gate, counters });
     observer.emit({
       ...scope,
       event: 'endpoint.listening',
-      address: formatAddress(listener.address),
+      address: formatAddress(place.address),
       isPublic: isPublic(Listen) && gate.isOpenToPublic,
     });
   }
 
-  private listen(name: string, address: Address, accepted: (stream: Stream) => void) {
+  private placeOf(name: string, gate: Gate, counters: EndpointCounters): Place {
+    const { engine } = this;
+    const hostName = () =>
+      this.spec.Endpoints.find(({ DBProxyEndpointName }) => DBProxyEndpointName === name)?.HostName;
+    const acceptTls = () => this.acceptTls;
+    return {
+      family: this.spec.EngineFamily,
+      gate,
+      get hostName() {
+        return hostName() ?? '';
+      },
+      get acceptTls() {
+        return acceptTls();
+      },
+      accept: (stream, arrival) => engine.accept(stream, name, counters, arrival),
+      receive: (stream, lobby) => engine.receive(stream, lobby),
+      hasSession: (number) => engine.hasSession(number),
+    };
+  }
+
+  private listen(name: string, address: Address, place: Place): OpenPlace {
     try {
-      return listen(address, accepted);
+      return this.dependencies.listeners.add(address, place);
     } catch (error) {
       if (!(error instanceof ListenError)) throw error;
       throw error.at(name === DEFAULT_ENDPOINT ? 'Listen' : `Endpoints (${name}).Listen`);
@@ -248,8 +264,8 @@ export class DatabaseProxy {
     for (const [name, open] of this.endpoints) this.closeEndpoint(name, open);
   }
 
-  private closeEndpoint(name: string, { listener }: OpenEndpoint): void {
-    listener.close();
+  private closeEndpoint(name: string, { place }: OpenEndpoint): void {
+    place.close();
     this.endpoints.delete(name);
     this.dependencies.observer.emit({ event: 'endpoint.closed', proxy: this.name, endpoint: name });
   }

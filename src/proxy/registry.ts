@@ -11,7 +11,9 @@ import type {
   SessionDescription,
   SessionQuery,
 } from '../observe/descriptions.ts';
+import { Listeners } from './listeners.ts';
 import { DatabaseProxy, type ProxyDependencies, type Surroundings } from './proxy.ts';
+import { LOGIN_TIMEOUT_MS } from './settings.ts';
 import type { DBProxy, Snapshot } from './snapshot.ts';
 import { AcceptedTlsCache } from './tls.ts';
 
@@ -22,8 +24,10 @@ export class ProxyRegistry implements MetricsSource {
   private readonly retiring = new Set<DatabaseProxy>();
   private readonly tls = new AcceptedTlsCache();
 
-  constructor(dependencies: ProxyDependencies) {
-    this.dependencies = dependencies;
+  constructor(parts: Omit<ProxyDependencies, 'listeners'>) {
+    const { wheel, observer } = parts;
+    const listeners = new Listeners({ wheel, observer, timeoutMs: LOGIN_TIMEOUT_MS });
+    this.dependencies = { ...parts, listeners };
   }
 
   get all(): Iterable<DatabaseProxy> {

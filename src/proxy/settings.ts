@@ -11,7 +11,7 @@ import type { ConnectionPoolConfig, DBInstance, DBProxy, PriorityRule } from './
 const SECOND = 1_000;
 const HOUR = 3_600 * SECOND;
 const CLIENT_LIFETIME_MS = 24 * HOUR;
-const LOGIN_TIMEOUT_MS = 15 * SECOND;
+export const LOGIN_TIMEOUT_MS = 15 * SECOND;
 
 export function engineSettings(
   proxy: DBProxy,

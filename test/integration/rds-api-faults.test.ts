@@ -323,7 +323,7 @@ describe('parameters', () => {
     [
       'a taken address',
       () => proxy({ Tags: [{ Key: 'berth:listen', Value: `0.0.0.0:${berth().port}` }] }),
-      'another endpoint listens',
+      'an endpoint of another engine, or of all addresses, listens',
     ],
     [
       'a reader',

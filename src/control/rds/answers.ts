@@ -23,12 +23,12 @@ export interface AnswerContext {
   readonly owner: SecretOwner;
   /** What clients may call an endpoint; `endpoint` is undefined for the default one. */
   hostNameOf(proxy: ProxyRecord, endpoint?: string): string;
-  /** Whether they can be expected to find it by that name. */
-  readonly areHostNamesKnown: boolean;
+  /** Whether clients should call what listens there by its host name. */
+  isCalledByName(listen: string): boolean;
 }
 
 /**
- * The host name where somebody sees to it that it is found, otherwise the address; with what else is
+ * The host name where somebody sees to it that it is found, or where the address has several, otherwise the address; with what else is
  * needed to connect when the port is not the engine's own.
  */
 function endpointText(
@@ -40,7 +40,7 @@ function endpointText(
   const address = parseListenAddress(listen);
   if (address === undefined || 'socketPath' in address) return listen;
   const isUsualPort = address.port === ENGINE_FAMILIES[proxy.engineFamily].port;
-  if (!context.areHostNamesKnown) return isUsualPort ? address.host : listen;
+  if (!context.isCalledByName(listen)) return isUsualPort ? address.host : listen;
   const hostName = context.hostNameOf(proxy, endpoint);
   return isUsualPort ? hostName : `${hostName}:${address.port}`;
 }

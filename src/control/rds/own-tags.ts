@@ -9,6 +9,7 @@ import type { EngineFamily } from '../../proxy/snapshot.ts';
 import {
   isHost,
   isTooLong,
+  mayShare,
   overlaps,
   parseListenAddress,
   parseTcpAddress,
@@ -53,11 +54,19 @@ export function listenOf(
   checkOwnTags(tags, 'endpoint');
   const asked = valueIn(tags, LISTEN);
   const others = state.proxies
-    .flatMap(({ record }) => [record.listen, ...record.endpoints.map(({ listen }) => listen)])
-    .filter((listen) => listen !== current?.listen);
-  if (asked !== undefined) return checkListen(asked, others);
+    .flatMap(({ record }) =>
+      [record, ...record.endpoints].map(({ listen }) => ({
+        listen,
+        family: record.engineFamily,
+      })),
+    )
+    .filter(({ listen }) => listen !== current?.listen);
+  if (asked !== undefined) return checkListen(asked, family, others);
   if (current !== undefined && valueIn(current.tags, LISTEN) === undefined) return current.listen;
-  const taken = [...others, ...state.instances.map(({ record }) => `${record.address}:0`)];
+  const taken = [
+    ...others.map(({ listen }) => listen),
+    ...state.instances.map(({ record }) => `${record.address}:0`),
+  ];
   const hosts = new Set(taken.map((listen) => parseTcpAddress(listen)?.host ?? ''));
   const free = freeListen(state.rangesOf(subnetIds), family, hosts);
   if (free !== undefined) return free;
@@ -73,16 +82,24 @@ interface EndpointWish {
   readonly subnetIds: readonly string[];
 }
 
-function checkListen(asked: string, others: readonly string[]): string {
+function checkListen(
+  asked: string,
+  family: EngineFamily,
+  others: readonly { readonly listen: string; readonly family: EngineFamily }[],
+): string {
   const address = parseTcpAddress(asked);
   if (address === undefined || address.port === 0) {
     throw invalid(`The tag ${LISTEN} must be host:port, for example 127.0.0.1:6432.`);
   }
   const isTaken = others.some((other) => {
-    const taken = parseListenAddress(other);
-    return taken !== undefined && overlaps(taken, address);
+    const taken = parseListenAddress(other.listen);
+    if (taken === undefined || !overlaps(taken, address)) return false;
+    return other.family !== family || !mayShare(taken, address);
   });
-  if (isTaken) throw invalid(`The tag ${LISTEN}: another endpoint listens on ${asked}.`);
+  if (isTaken) {
+    const why = `an endpoint of another engine, or of all addresses, listens on ${asked}`;
+    throw invalid(`The tag ${LISTEN}: ${why}.`);
+  }
   return asked;
 }
 

@@ -22,7 +22,7 @@ import {
 } from '../config-file.ts';
 import { ConfigurationError, type Path } from '../configuration-error.ts';
 import { accessKeysOf } from '../iam/access-keys.ts';
-import { overlaps, parseListenAddress } from '../listen-address.ts';
+import { mayShare, overlaps, parseListenAddress } from '../listen-address.ts';
 import { allowedSources, subnetRanges } from '../networks.ts';
 import { dbProxySchema } from '../schema.ts';
 import { matchesArn, secretArn } from '../secret-arn.ts';
@@ -127,9 +127,14 @@ export class DesiredState {
     return hostNameOf(this.namePlace, proxy, endpoint);
   }
 
-  /** Whether clients can be expected to find endpoints by their host names. */
-  get areHostNamesKnown(): boolean {
-    return this.configuration.isDomainGiven;
+  /**
+   * Whether clients should call what listens at `listen` by its host name: they can be expected to find
+   * it, or have to say whom of several they mean.
+   */
+  isCalledByName(listen: string): boolean {
+    if (this.configuration.isDomainGiven) return true;
+    const all = this.proxies.flatMap(({ record }) => [record, ...record.endpoints]);
+    return all.filter((each) => each.listen === listen).length > 1;
   }
 
   /** PEM: who signs the certificates of proxies; undefined when the file names one for all of them. */
@@ -397,11 +402,17 @@ function* findClashes(
   const isProxy = new Set(storedProxies.map(({ name }) => name));
   const isInstance = new Set(storedInstances.map(({ name }) => name));
   const endpoints = storedProxies.flatMap((proxy) => [
-    { name: `the proxy ${proxy.name}`, endpoint: undefined, listen: proxy.listen },
+    {
+      name: `the proxy ${proxy.name}`,
+      endpoint: undefined,
+      listen: addressOf(proxy.listen),
+      family: proxy.engineFamily,
+    },
     ...proxy.endpoints.map(({ name, listen }) => ({
       name: `the endpoint ${name}`,
       endpoint: name,
-      listen,
+      listen: addressOf(listen),
+      family: proxy.engineFamily,
     })),
   ]);
   for (const [index, { DBInstanceIdentifier: name }] of instances.entries()) {
@@ -415,7 +426,10 @@ function* findClashes(
     }
     for (const { DBProxyEndpointName, Listen } of proxy.Endpoints) {
       const same = endpoints.find(({ endpoint }) => endpoint === DBProxyEndpointName);
-      const near = endpoints.find(({ listen }) => overlaps(addressOf(listen), Listen));
+      const near = endpoints.find(({ listen, family }) => {
+        const isShared = family === proxy.EngineFamily && mayShare(listen, Listen);
+        return overlaps(listen, Listen) && !isShared;
+      });
       if (same !== undefined) yield { path, text: `has a name that ${same.name} has, too` };
       if (near !== undefined) yield { path, text: `listens where ${near.name} does, too` };
     }

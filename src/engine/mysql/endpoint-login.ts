@@ -11,6 +11,7 @@ import { ClientSession } from './client-session.ts';
 import type { MySqlEndpoint, MySqlEngine } from './engine.ts';
 import { ClientLogin } from './login/client-login.ts';
 import type { ClientIdentity, Guest, LoginHost, Place } from './login/login-host.ts';
+import type { Greeted } from './login/reception.ts';
 import type { ServerFacts } from './login/server-facts.ts';
 import { nextThreadId, type Session } from './session.ts';
 import type { InitialState } from './session-state.ts';
@@ -19,15 +20,22 @@ import { CLIENT_MULTI_STATEMENTS, has } from './wire/capabilities.ts';
 
 export class MySqlEndpointLogin implements LoginHost {
   readonly endpoint: MySqlEndpoint;
-  readonly threadId = nextThreadId();
+  readonly threadId: number;
   readonly login: ClientLogin;
   private readonly engine: MySqlEngine;
   private readonly told: EndpointLogin<Session>;
 
-  constructor(endpoint: MySqlEndpoint, engine: MySqlEngine, stream: Stream) {
+  /** `greeted`: with what the client was greeted already. */
+  constructor(
+    endpoint: MySqlEndpoint,
+    engine: MySqlEngine,
+    stream: Stream,
+    greeted: Greeted | undefined,
+  ) {
     this.endpoint = endpoint;
     this.engine = engine;
-    this.login = new ClientLogin(stream, this);
+    this.threadId = greeted?.threadId ?? nextThreadId();
+    this.login = new ClientLogin(stream, this, greeted);
     this.told = new EndpointLogin(endpoint, this.login, stream);
   }
 

@@ -23,8 +23,14 @@ import type { Observation } from '../../target/monitor.ts';
 import { Clients } from '../clients.ts';
 import type { DatabaseTls, Engine, EngineOptions, EngineSettings, Stopped } from '../contract.ts';
 import { Endpoint, type EndpointEngine } from '../endpoint.ts';
+import type { Arrival, Lobby } from '../lobby.ts';
 import { TargetPools } from '../target-pools.ts';
-import { ClientAuthenticator, type ClientPlugin, pluginFor } from './auth/client-authenticator.ts';
+import {
+  ClientAuthenticator,
+  type ClientPlugin,
+  newScramble,
+  pluginFor,
+} from './auth/client-authenticator.ts';
 import { type PasswordKey, passwordKeyOf } from './auth/password-key.ts';
 import { BaseSettings } from './base-settings.ts';
 import { Canceller } from './cancel.ts';
@@ -33,11 +39,12 @@ import { DatabaseConnector } from './connector.ts';
 import type { DatabaseConnection } from './database-connection.ts';
 import type { EndpointContext } from './endpoint-context.ts';
 import { MySqlEndpointLogin } from './endpoint-login.ts';
-import type { ClientLogin } from './login/client-login.ts';
-import { type Capabilities, readVariant, variantOf } from './login/negotiation.ts';
-import { KnownServer } from './login/server-facts.ts';
+import { type ClientLogin, greetingFor } from './login/client-login.ts';
+import { type Capabilities, offeredTo, readVariant, variantOf } from './login/negotiation.ts';
+import { type Greeted, MySqlArrival, Reception } from './login/reception.ts';
+import { KnownServer, type ServerFacts } from './login/server-facts.ts';
 import { probe } from './probe.ts';
-import type { Session } from './session.ts';
+import { nextThreadId, type Session } from './session.ts';
 import { StatementRegistry } from './statement/registry.ts';
 import type { TargetContext } from './target-context.ts';
 import { UserChange, type UserChangeHost } from './user-change.ts';
@@ -119,13 +126,36 @@ export class MySqlEngine implements Engine, EndpointEngine<Session> {
     };
   }
 
-  accept(stream: Stream, name: string, counters: EndpointCounters): void {
+  accept(stream: Stream, name: string, counters: EndpointCounters, arrival?: Arrival): void {
     let endpoint = this.endpoints.get(name);
     if (endpoint === undefined) {
       endpoint = new MySqlEndpoint(this, name, counters);
       this.endpoints.set(name, endpoint);
     }
-    endpoint.accept(stream);
+    endpoint.accept(stream, arrival);
+  }
+
+  receive(stream: Stream, lobby: Lobby): void {
+    new Reception(stream, lobby, {
+      greet: (to, greeted) => this.server.whenKnown((server) => greeted(this.greet(to, server))),
+    });
+  }
+
+  private greet(stream: Stream, server: ServerFacts): Greeted {
+    const greeted = {
+      threadId: nextThreadId(),
+      scramble: newScramble(),
+      offered: offeredTo(server, { hasTls: this.settings.clientTls.accept !== undefined }),
+    };
+    const { serverVersion = server.version } = this.settings;
+    const { plugin } = this.credentialFor('');
+    stream.write(greetingFor(server, { ...greeted, serverVersion, plugin }));
+    return greeted;
+  }
+
+  /** KILL names them inside of a session. */
+  hasSession(): boolean {
+    return false;
   }
 
   configure(settings: EngineSettings, credentials: Credentials): void {
@@ -184,10 +214,13 @@ export class MySqlEngine implements Engine, EndpointEngine<Session> {
 
   // --- For endpoints and logins
 
-  clientCame(stream: Stream, name: string): void {
+  clientCame(stream: Stream, name: string, arrival: Arrival | undefined): void {
     const endpoint = this.endpoints.get(name);
     if (endpoint === undefined) return;
-    this.clients.loginBegan(new MySqlEndpointLogin(endpoint, this, stream).login);
+    const arrived = arrival instanceof MySqlArrival ? arrival : undefined;
+    const { login } = new MySqlEndpointLogin(endpoint, this, stream, arrived?.greeted);
+    this.clients.loginBegan(login);
+    login.begin(arrived);
   }
 
   refusal(error: BerthError): Uint8Array {

@@ -26,6 +26,7 @@ import { Clients } from '../clients.ts';
 import type { DatabaseTls, Engine, EngineOptions, EngineSettings, Stopped } from '../contract.ts';
 import { Endpoint, type EndpointEngine } from '../endpoint.ts';
 import { EndpointLogin } from '../endpoint-login.ts';
+import type { Arrival, Lobby } from '../lobby.ts';
 import { TargetPools } from '../target-pools.ts';
 import type { LoginFailure } from './auth/client-authenticator.ts';
 import { sharedVerifiers } from './auth/scram-verifiers.ts';
@@ -36,6 +37,7 @@ import type { EndpointContext } from './endpoint-context.ts';
 import { ClientLogin } from './login/client-login.ts';
 import { DatabaseConnector } from './login/database-login.ts';
 import type { LoggedIn, LoggedInForReplication, LoginHost } from './login/login-host.ts';
+import { PostgresArrival, Reception } from './login/reception.ts';
 import type { ReplicationStartup } from './login/replication-startup.ts';
 import { ServerProtocol } from './login/server-protocol.ts';
 import type { HubHost, NotificationHub } from './notification/hub.ts';
@@ -130,13 +132,21 @@ export class PostgresEngine implements Engine, EndpointEngine<Session> {
     };
   }
 
-  accept(stream: Stream, name: string, counters: EndpointCounters): void {
+  accept(stream: Stream, name: string, counters: EndpointCounters, arrival?: Arrival): void {
     let endpoint = this.endpoints.get(name);
     if (endpoint === undefined) {
       endpoint = new PostgresEndpoint(this, name, counters);
       this.endpoints.set(name, endpoint);
     }
-    endpoint.accept(stream);
+    endpoint.accept(stream, arrival);
+  }
+
+  receive(stream: Stream, lobby: Lobby): void {
+    new Reception(stream, lobby);
+  }
+
+  hasSession(processId: number): boolean {
+    return this.clients.session(processId) !== undefined;
   }
 
   configure(settings: EngineSettings, credentials: Credentials): void {
@@ -251,10 +261,12 @@ export class PostgresEngine implements Engine, EndpointEngine<Session> {
     });
   }
 
-  clientCame(stream: Stream, name: string): void {
+  clientCame(stream: Stream, name: string, arrival: Arrival | undefined): void {
     const endpoint = this.endpoints.get(name);
-    if (endpoint !== undefined)
-      this.clients.loginBegan(new PostgresEndpointLogin(endpoint, this, stream).login);
+    if (endpoint === undefined) return;
+    const { login } = new PostgresEndpointLogin(endpoint, this, stream);
+    this.clients.loginBegan(login);
+    if (arrival instanceof PostgresArrival) login.arrive(arrival);
   }
 
   refusal(error: BerthError): Uint8Array {

@@ -27,6 +27,10 @@ const target = { proxy: 'orders', target: 'orders-db' } as const;
 /** At least one of every event; a new event does not compile until it is here. */
 const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { event: Name }>[] } = {
   'client.connected': [{ ...client, event: 'client.connected', address: '127.0.0.1:4711' }],
+  'client.unplaced': [
+    { event: 'client.unplaced', address: '127.0.0.1:5432', serverName: 'other' },
+    { event: 'client.unplaced', address: '127.0.0.1:5432', serverName: '' },
+  ],
   'client.denied': [
     {
       proxy: 'orders',

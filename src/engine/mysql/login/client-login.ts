@@ -38,6 +38,7 @@ import { lenencString, PacketAssembler, type Received, sequenceAfter } from '../
 import { errorInsteadOfGreeting, errorPacket, okPacket, sessionState } from '../wire/replies.ts';
 import type { ClientIdentity, Guest, LoginHost, Place, Welcome } from './login-host.ts';
 import { agreedWith, type Capabilities, offeredTo } from './negotiation.ts';
+import type { Greeted, MySqlArrival } from './reception.ts';
 import type { ServerFacts } from './server-facts.ts';
 
 /** A password of 64 KiB, such as a token, as much of attributes, and the rest of a log-in packet. */
@@ -71,12 +72,14 @@ export class ClientLogin implements StreamHandler, Guest {
   private readonly stream: Stream;
   private readonly host: LoginHost;
   private readonly deadline: Timer;
-  private readonly scramble = newScramble();
+  private readonly scramble: Buffer;
   private readonly assembler = new PacketAssembler(LOGIN_PACKET_MAX, 1);
-  private readonly stopWaiting: () => void;
+  private stopWaiting: () => void = () => {};
   private state: State = 'greeting';
   private hasSent = false;
-  private offered: Capabilities = NOTHING_AGREED;
+  private offered: Capabilities;
+  /** What this endpoint would have offered; differs when another one has greeted for it. */
+  private own: Capabilities = NOTHING_AGREED;
   private tls: (TlsOutcome & { readonly isOk: true }) | undefined = undefined;
   /** Of the next packet to the client. */
   private sequence = 0;
@@ -89,13 +92,39 @@ export class ClientLogin implements StreamHandler, Guest {
   /** The end of the authentication, which goes out with the welcome. */
   private unsent: Buffer | undefined = undefined;
 
-  constructor(stream: Stream, host: LoginHost) {
+  /** `greeted`: with what the client was greeted already. */
+  constructor(stream: Stream, host: LoginHost, greeted: Greeted | undefined) {
     this.stream = stream;
     this.host = host;
+    this.scramble = greeted?.scramble ?? newScramble();
+    this.offered = greeted?.offered ?? NOTHING_AGREED;
     stream.handler = this;
     this.deadline = new Timer(() => this.timedOut());
     host.endpoint.wheel.arm(this.deadline, host.endpoint.limits.loginTimeoutMs);
-    this.stopWaiting = host.whenServerKnown((server) => this.greet(server));
+  }
+
+  /** Greets, or goes on where a reception has ended: in the handshake of TLS. */
+  begin(arrival: MySqlArrival | undefined): void {
+    if (arrival === undefined) {
+      this.stopWaiting = this.host.whenServerKnown((server) => this.greet(server));
+      return;
+    }
+    this.hasSent = true;
+    this.state = 'handshake';
+    this.sequence = arrival.sequence;
+    this.assembler.expect(arrival.sequence);
+    this.stopWaiting = this.host.whenServerKnown((server) => this.arrive(server, arrival));
+  }
+
+  private arrive(server: ServerFacts, { clientHello }: MySqlArrival): void {
+    const accept = this.acceptTls;
+    if (this.state !== 'handshake') return;
+    if (accept === undefined) {
+      this.refuse('protocol_violation', malformedLogin('TLS was not offered'));
+      return;
+    }
+    this.own = offeredTo(server, { hasTls: true });
+    this.stream.startTls(accept, (outcome) => this.tlsEnded(outcome), clientHello);
   }
 
   get isEncrypted(): boolean {
@@ -125,18 +154,11 @@ export class ClientLogin implements StreamHandler, Guest {
     if (this.state !== 'greeting') return;
     const { threadId, serverVersion = server.version } = this.host;
     this.offered = offeredTo(server, { hasTls: this.acceptTls !== undefined });
+    this.own = this.offered;
     this.state = 'login';
-    this.stream.write(
-      greetingPacket({
-        ...this.offered,
-        serverVersion,
-        threadId,
-        scramble: this.scramble,
-        collation: server.collation,
-        status: SERVER_STATUS_AUTOCOMMIT,
-        plugin: this.host.credentialFor('').plugin,
-      }),
-    );
+    const { offered, scramble } = this;
+    const { plugin } = this.host.credentialFor('');
+    this.stream.write(greetingFor(server, { offered, serverVersion, threadId, scramble, plugin }));
     this.proceed();
   }
 
@@ -233,8 +255,10 @@ export class ClientLogin implements StreamHandler, Guest {
     }
     this.host.admit();
     const { collation, attributes } = login;
+    const agreed = agreedWith(login, this.offered);
+    if (!isWithin(agreed, this.own)) throw new BerthError('endpoint_different');
     this.identity = {
-      ...agreedWith(login, this.offered),
+      ...agreed,
       user: login.user.toString(),
       database: login.database?.toString(),
       collation,
@@ -410,6 +434,23 @@ export class ClientLogin implements StreamHandler, Guest {
     this.place?.leave();
     this.host.loginEnded(reason);
   }
+}
+
+/** What a client reads first. */
+export function greetingFor(
+  server: ServerFacts,
+  greeting: Greeted & { readonly serverVersion: string; readonly plugin: string },
+): Buffer {
+  const { offered, ...rest } = greeting;
+  const { collation } = server;
+  return greetingPacket({ ...offered, ...rest, collation, status: SERVER_STATUS_AUTOCOMMIT });
+}
+
+function isWithin(agreed: Capabilities, own: Capabilities): boolean {
+  return (
+    (agreed.capabilities & ~own.capabilities) === 0 &&
+    (agreed.mariadbCapabilities & ~own.mariadbCapabilities) === 0
+  );
 }
 
 /** With session trackers, a server's first OK says which schema the client has. */

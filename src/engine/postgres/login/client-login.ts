@@ -44,6 +44,7 @@ import {
 } from '../wire/frontend.ts';
 import { HEADER_BYTES, int32At, lengthAt, PASSWORD } from '../wire/messages.ts';
 import type { LoginHost } from './login-host.ts';
+import type { PostgresArrival } from './reception.ts';
 import { type ReplicationStartup, replicationStartup } from './replication-startup.ts';
 import { settingsOf } from './startup-options.ts';
 
@@ -95,6 +96,15 @@ export class ClientLogin implements StreamHandler, Guest, Borrower<ReplicationCo
 
   get isEncrypted(): boolean {
     return this.stream.isEncrypted;
+  }
+
+  /** Goes on where a reception has ended. */
+  arrive({ received, isTlsGranted, hasAskedForGss }: PostgresArrival): void {
+    this.hasAskedForGss = hasAskedForGss;
+    const accept = this.acceptTls;
+    if (!isTlsGranted) this.received(received);
+    else if (accept === undefined) this.end('protocol_violation');
+    else this.startTls(accept, { isDirect: false, early: received });
   }
 
   received(bytes: Buffer): void {
