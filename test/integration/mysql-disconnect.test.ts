@@ -135,6 +135,15 @@ describeServers('ends', (server) => {
   const database = useMysql(server, { settings: { max_allowed_packet: 64 * 1024 * 1024 } });
   const start = useMysqlBerths(database);
   const admin = (sql: string) => mysqlAdmin(database(), sql);
+  const fileBehind = (network: HostileNetwork) => ({
+    DBInstances: [
+      {
+        DBInstanceIdentifier: 'orders-db',
+        Engine: server.product === 'MySQL' ? 'mysql' : 'mariadb',
+        Endpoint: { Address: '127.0.0.1', Port: network.port },
+      },
+    ],
+  });
 
   beforeEach(async () => {
     await admin('create table if not exists app.gone (id int) engine=InnoDB; delete from app.gone');
@@ -269,15 +278,7 @@ describeServers('ends', (server) => {
     await using network = await HostileNetwork.start(database().port);
     const berth = await start({
       pool: { MaxConnections: 2 },
-      file: {
-        DBInstances: [
-          {
-            DBInstanceIdentifier: 'orders-db',
-            Engine: server.product === 'MySQL' ? 'mysql' : 'mariadb',
-            Endpoint: { Address: '127.0.0.1', Port: network.port },
-          },
-        ],
-      },
+      file: fileBehind(network),
       expect: [...EXPECTED, 'target.health_changed', 'connection.open_failed'],
     });
     using client = await loginThrough(berth);
@@ -291,6 +292,27 @@ describeServers('ends', (server) => {
     network.resetAll();
     await berth.untilLogged('connection.closed');
     expect(await client.rows('select 3')).toEqual([['3']]);
+  });
+
+  test('MY-48 a connection that is lost before anything was sent on it costs its borrower nothing', async () => {
+    await using network = await HostileNetwork.start(database().port);
+    const berth = await start({
+      pool: { MaxConnections: 1 },
+      file: fileBehind(network),
+      expect: [...EXPECTED, 'target.health_changed', 'connection.open_failed'],
+    });
+    using other = await loginThrough(berth);
+    await other.rows("set sql_mode = 'ansi'");
+    using client = await loginThrough(berth);
+    await client.rows("set time_zone = '+01:00'");
+    await untilMetric(berth, 'database_connections_currently_borrowed', 0);
+    network.stall();
+    // Whether the settings can be set is not known yet, so the text waits for the answer.
+    send(other, 'select "a"');
+    await untilMetric(berth, 'database_connections_currently_borrowed', 1);
+    network.resetAll();
+    network.flow();
+    expect(errorsOf(await other.readAnswer())).toEqual([1054]);
   });
 
   for (const mode of ['immediate', 'fast'] as const) {

@@ -46,6 +46,8 @@ import { eofPacket, errorPacket, okPacket } from './wire/replies.ts';
 const HELD_WHILE_QUEUED_MAX = 64 * 1024;
 /** How long a client may take to close its end. */
 const CLOSE_LINGER_MS = 5_000;
+/** A request is given up when this many connections were lost before anything of it was sent. */
+const CONNECTIONS_LOST_MAX = 3;
 /** One for the process: what a text does is the same for all. */
 const PLAIN_TEXTS = new PlainTexts();
 /** The sequence number of what a client is told first in answer to a command. */
@@ -104,6 +106,8 @@ export class ClientSession
   private replaysOwed = 0;
   /** Their names, when they are not known to go well and what is held waits for them. */
   private unproven: string[] | undefined = undefined;
+  /** Connections in a row that were lost before anything of a request was sent on them. */
+  private lost = 0;
   /** Somebody's KILL QUERY, while the proxy's own statement runs. */
   private cancelAfterOwn: (() => void) | undefined = undefined;
   /** When the request that is under way began, in milliseconds of `performance.now()`; 0 for none. */
@@ -532,6 +536,7 @@ export class ClientSession
       return;
     }
     if (this.replaysOwed > 0 || this.unproven === undefined) return;
+    this.lost = 0;
     for (const name of this.unproven) this.userPool.prove(name);
     this.unproven = undefined;
   }
@@ -549,6 +554,10 @@ export class ClientSession
   }
 
   connectionLost(lastWord: Uint8Array | undefined): void {
+    if (this.isNothingSent && ++this.lost < CONNECTIONS_LOST_MAX) {
+      this.borrowAnother();
+      return;
+    }
     const isMidAnswer = this.connection?.isMidAnswer === true;
     this.relay.detach();
     if (this.leftovers.isEnding && lastWord === undefined) {
@@ -558,6 +567,24 @@ export class ClientSession
     const options = lastWord === undefined ? {} : { databaseMessage: lastWord };
     const error = new BerthError('connection_lost', options);
     this.close('database_lost', isMidAnswer ? undefined : error);
+  }
+
+  /** The connection has seen nothing of the request that it was borrowed for, nor of any other. */
+  private get isNothingSent(): boolean {
+    const { connection, isPinned, leftovers, unproven } = this;
+    if (connection === undefined || unproven === undefined || isPinned) return false;
+    return (
+      leftovers.requests === 0 && connection.ledger.isOnlyReplays && !connection.isInTransaction
+    );
+  }
+
+  private borrowAnother(): void {
+    this.relay.detach();
+    this.replaysOwed = 0;
+    this.unproven = undefined;
+    this.cancelAfterOwn?.();
+    this.cancelAfterOwn = undefined;
+    this.goOn();
   }
 
   // --- What the session leaves on its connection
