@@ -22,6 +22,7 @@ import { DesiredState } from '../control/state/desired-state.ts';
 import { SqliteStore } from '../control/state/sqlite-store.ts';
 import { StateError, type StateStore } from '../control/state/state-store.ts';
 import { ListenError } from '../net/listener.ts';
+import { SEND_BATCH } from '../net/send-batch.ts';
 import { EventLog, fileDescriptorSink } from '../observe/logs.ts';
 import type { ProxyRegistry } from '../proxy/registry.ts';
 import { EXIT, type ServeOptions } from './command-line.ts';
@@ -87,6 +88,7 @@ class Service {
   async run(): Promise<number> {
     const { version } = packageJson;
     this.log.emit({ event: 'process.started', version, pid: process.pid });
+    this.startBatching();
     this.tellWarnings();
     let forget = () => {};
     try {
@@ -157,6 +159,11 @@ class Service {
       if (!(error instanceof ListenError)) throw error;
       this.log.emit({ event: 'configuration.incomplete', detail: error.message });
     }
+  }
+
+  private startBatching(): void {
+    const detail = this.configuration.mayBatchSends ? SEND_BATCH.start() : 'SendBatching is OFF';
+    if (detail !== undefined) this.log.emit({ event: 'process.sends_singly', detail });
   }
 
   private tellWarnings(): void {

@@ -68,6 +68,8 @@ export interface Configuration {
   readonly domain: string;
   /** The file says so: somebody sees to it that these names are found. */
   readonly isDomainGiven: boolean;
+  /** Looked at when the process starts, and not again. */
+  readonly mayBatchSends: boolean;
   /** The folder to keep the password key in; undefined when no proxy needs one. */
   readonly ownPasswordKey: string | undefined;
   /** What is right, but worth telling. */
@@ -317,6 +319,7 @@ function toConfiguration(file: File, folder: string, reader: TlsFileReader): Con
     api: toApi(file.Api),
     drainTimeoutMs: file.DrainTimeout * 1000,
     secretKeys: readKeys(file.SecretStore, reader),
+    mayBatchSends: file.SendBatching === 'AUTO',
   };
 }
 

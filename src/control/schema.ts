@@ -439,6 +439,8 @@ export const fileSchema = mapping({
   DrainTimeout: integer(0, 3600).default(30),
   /** An extension: a folder for what Berth itself has to keep. */
   StateDirectory: text('the path of a folder', 4096).default(USUAL_STATE_DIRECTORY),
+  /** An extension: whether what a turn of the event loop sends may go out in one system call. */
+  SendBatching: oneOf(['AUTO', 'OFF']).default('AUTO'),
   Tls: clientTls.prefault({}),
   /** An extension. */
   SecretStore: mapping({

@@ -2,8 +2,9 @@
  * One byte stream over one socket, plain or (after `startTls`) TLS, with flow control.
  *
  * Bun's sockets buffer nothing: `write` takes what the kernel takes. The rest is kept here, by
- * reference, and sent when the socket drains. Whoever produces must look at `isCongested` after a
- * write and hold its source until `drained`; so a queue is never longer than what one event brought.
+ * reference, and sent when the socket drains. The handler is told when that begins (`congested`), in
+ * the write or later in the same turn of the event loop, and holds whoever produces until `drained`; so
+ * a queue is never longer than what one turn brought.
  *
  * Reading stops while anybody holds the stream. Data that the kernel had already handed over may
  * still arrive once after `hold`; handlers cope with that.
@@ -12,6 +13,7 @@
 import type { Socket } from 'bun';
 import { Timer, type TimerWheel } from '../base/timer-wheel.ts';
 import { OPEN_SOCKETS } from './open-sockets.ts';
+import { BATCHED_BYTES_MAX, SEND_BATCH } from './send-batch.ts';
 import { RECORD_BYTES_MAX, type TlsOutcome, type TlsSide } from './tls.ts';
 
 /** Who stops a stream from being read; each holds and lets go for itself. */
@@ -23,6 +25,8 @@ export const HOLD_LEDGER_FULL = 8;
 export interface StreamHandler {
   /** The bytes are the handler's: nobody else writes to them or keeps them. */
   received(bytes: Buffer): void;
+  /** The kernel has not taken all that was written. May be called again before `drained`. */
+  congested(): void;
   /** Everything written has been taken by the kernel. */
   drained(): void;
   /** The socket is gone, whoever closed it. Called once; nothing else is called after it. */
@@ -30,7 +34,7 @@ export interface StreamHandler {
 }
 
 /** For a stream whose owner has nothing more to do with it. */
-export const IGNORE: StreamHandler = { received() {}, drained() {}, closed() {} };
+export const IGNORE: StreamHandler = { received() {}, congested() {}, drained() {}, closed() {} };
 
 /** The host of clients that come over a Unix socket, as in `log_line_prefix` and pg_hba.conf. */
 const LOCAL = '[local]';
@@ -50,6 +54,10 @@ export class Stream {
   isEncrypted = false;
   /** Bytes written but not yet taken by the kernel. */
   queuedBytes = 0;
+  /** The file descriptor, while writes may go out in batches; else -1. */
+  fd: number;
+  /** A write waits for the batch to go out. */
+  private isBatched = false;
   private socket: Socket<Stream>;
   private queue: Uint8Array[] | undefined = undefined;
   /** Large buffers that are ours alone, see `give`. */
@@ -66,6 +74,7 @@ export class Stream {
   ) {
     this.socket = socket;
     this.isLocal = isLocal;
+    this.fd = SEND_BATCH.isOn ? SEND_BATCH.descriptorOf(socket) : -1;
     OPEN_SOCKETS.opened();
   }
 
@@ -103,12 +112,26 @@ export class Stream {
     }
     this.given ??= new Set();
     this.given.add(bytes.buffer);
-    this.write(bytes);
+    this.writeNow(bytes);
     if (this.queuedBytes === 0) this.free(bytes);
   }
 
-  /** Sends `bytes`, now or when the socket drains. The caller must not change them afterwards. */
+  /**
+   * Sends `bytes`: at the end of this turn of the event loop at the latest, if the socket takes them.
+   * The caller must not change them afterwards.
+   */
   write(bytes: Uint8Array): void {
+    const mayWait = this.fd >= 0 && !this.isBatched && this.queuedBytes === 0;
+    if (mayWait && bytes.length <= BATCHED_BYTES_MAX) {
+      this.isBatched = true;
+      SEND_BATCH.add(this, bytes);
+    } else {
+      this.writeNow(bytes);
+    }
+  }
+
+  private writeNow(bytes: Uint8Array): void {
+    if (this.isBatched) SEND_BATCH.flush();
     if (this.queuedBytes > 0) {
       this.enqueue(bytes);
       return;
@@ -117,6 +140,14 @@ export class Stream {
     if (taken === bytes.length) return;
     if (taken < 0) this.broken();
     else this.enqueue(taken > 0 ? bytes.subarray(taken) : bytes);
+  }
+
+  /** For the batch only. */
+  sent(bytes: Uint8Array, taken: number): void {
+    this.isBatched = false;
+    if (this.isClosed) return;
+    // Bun tells of a socket that drains only when it has seen for itself that it was full.
+    if (taken !== bytes.length) this.writeNow(taken > 0 ? bytes.subarray(taken) : bytes);
   }
 
   /**
@@ -134,6 +165,7 @@ export class Stream {
    * Until then nothing is received, and what is written waits.
    */
   startTls(side: TlsSide, ended: (outcome: TlsOutcome) => void, early?: Buffer): void {
+    this.stopBatching();
     if (this.isClosed || this.isCongested || this.holds !== 0) {
       throw new Error('TLS can only start on a stream that is open and at rest');
     }
@@ -179,6 +211,7 @@ export class Stream {
    */
   end(wheel: TimerWheel, lingerMs: number): void {
     if (this.isClosed || this.isEnding) return;
+    this.stopBatching();
     this.isEnding = true;
     const linger = new Timer(() => this.destroy());
     wheel.arm(linger, lingerMs);
@@ -192,6 +225,7 @@ export class Stream {
   /** Closes now, with a reset; what was not taken is lost. `handler.closed` is called before it returns. */
   destroy(): void {
     if (this.isClosed) return;
+    this.stopBatching();
     this.socket.terminate();
     this.onClose();
   }
@@ -201,6 +235,12 @@ export class Stream {
     this.queue ??= [];
     this.queue.push(bytes);
     this.queuedBytes += bytes.length;
+    this.handler.congested();
+  }
+
+  private stopBatching(): void {
+    if (this.isBatched) SEND_BATCH.flush();
+    this.fd = -1;
   }
 
   /** Frees the memory of a buffer that was given and has been sent; detached, it is empty. */
@@ -260,6 +300,8 @@ export class Stream {
   onClose(): void {
     if (this.isClosed) return;
     this.isClosed = true;
+    if (this.isBatched) SEND_BATCH.forget(this);
+    this.fd = -1;
     OPEN_SOCKETS.closed();
     this.disarmLinger?.();
     this.queue = undefined;

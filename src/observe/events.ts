@@ -145,6 +145,8 @@ export type Event =
   /** What is right, but will not stay so, or is not all that it seems. */
   | { readonly event: 'configuration.doubted'; readonly detail: string }
   | { readonly event: 'process.started'; readonly version: string; readonly pid: number }
+  /** Sends are not batched, and why. */
+  | { readonly event: 'process.sends_singly'; readonly detail: string }
   | {
       readonly event: 'process.draining';
       readonly signal: string;

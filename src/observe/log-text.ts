@@ -114,6 +114,7 @@ export function levelOf(event: Event): LogLevel {
     case 'listener.opened':
     case 'listener.closed':
     case 'process.started':
+    case 'process.sends_singly':
     case 'process.draining':
     case 'process.stopped':
       return 'info';
@@ -244,6 +245,8 @@ export function textOf(event: Event): string {
       return event.detail;
     case 'process.started':
       return `Berth ${event.version} started with process id ${event.pid}.`;
+    case 'process.sends_singly':
+      return `Every send is a system call of its own, which costs CPU: ${event.detail}.`;
     case 'process.draining':
       return `${event.signal}: no new clients, and ${count(event.clients, 'client', 'clients')} may finish their transactions within ${event.deadlineMs / 1000} s.`;
     case 'process.stopped':

@@ -88,6 +88,8 @@ class Interception {
     this.socket = socket;
     this.handlers = handlers;
     this.options = options;
+    // What is sent past the socket is not seen here.
+    Object.defineProperty(socket, 'fd', { value: -1 });
     if (options.isCutting) this.interceptReading();
     if (options.isStalling) this.interceptWriting();
     this.interceptTls();

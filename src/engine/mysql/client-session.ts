@@ -465,15 +465,13 @@ export class ClientSession
 
   deliver(bytes: Uint8Array): void {
     this.stream.write(bytes);
-    if (this.stream.isCongested) this.congested();
   }
 
   deliverChunk(bytes: Buffer): void {
     this.stream.give(bytes);
-    if (this.stream.isCongested) this.congested();
   }
 
-  private congested(): void {
+  congested(): void {
     this.clock.active();
     this.clock.lookAgain(true);
     this.stream.hold(HOLD_OWN_CONGESTED);
@@ -547,6 +545,10 @@ export class ClientSession
     this.own.reset(this.userPool.base);
     this.previous.forget();
     this.leftovers.wasReset(connection, this.endpoint.limits.isSessionMode);
+  }
+
+  connectionCongested(): void {
+    this.stream.hold(HOLD_PEER_CONGESTED);
   }
 
   connectionDrained(): void {

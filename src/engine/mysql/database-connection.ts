@@ -78,6 +78,7 @@ export interface ConnectionHolder extends ClientTraits {
   /** The client's COM_RESET_CONNECTION went well. */
   wasReset(): void;
   /** The database takes bytes again. */
+  connectionCongested(): void;
   connectionDrained(): void;
   /** The connection is gone. `lastWord` is the error that the database said before, if it did. */
   connectionLost(lastWord: Uint8Array | undefined): void;
@@ -425,6 +426,10 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     this.own = undefined;
     this.replayError = undefined;
     own?.ended();
+  }
+
+  congested(): void {
+    this.holder?.connectionCongested();
   }
 
   drained(): void {

@@ -68,6 +68,8 @@ export class Question implements StreamHandler {
     }
   }
 
+  congested(): void {}
+
   drained(): void {}
 
   closed(): void {

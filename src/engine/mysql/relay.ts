@@ -11,7 +11,7 @@
 
 import { BerthError } from '../../base/errors.ts';
 import type { Stream } from '../../net/stream.ts';
-import { HOLD_LEDGER_FULL, HOLD_PEER_CONGESTED } from '../../net/stream.ts';
+import { HOLD_LEDGER_FULL } from '../../net/stream.ts';
 import { Effect, type EffectSet, PLAIN } from '../../sql/mysql/effects.ts';
 import { StatementScanner } from '../../sql/mysql/scanner.ts';
 import type { Syntax } from '../../sql/mysql/syntax.ts';
@@ -467,7 +467,6 @@ export class Relay {
       this.out = [];
       connection.stream.write(out.length === 1 ? out[0] : Buffer.concat(out));
     }
-    if (connection.stream.isCongested) this.stream.hold(HOLD_PEER_CONGESTED);
     if (connection.ledger.depth >= PIPELINE_MAX) this.stream.hold(HOLD_LEDGER_FULL);
   }
 }

@@ -86,6 +86,10 @@ export class UserChange implements StreamHandler {
     this.act(this.host.authenticator.respond(next.payload));
   }
 
+  congested(): void {
+    this.session.congested();
+  }
+
   drained(): void {
     this.session.drained();
   }

@@ -85,6 +85,8 @@ class CancelExchange implements StreamHandler {
 
   received(): void {}
 
+  congested(): void {}
+
   drained(): void {}
 
   closed(): void {

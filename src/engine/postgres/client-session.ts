@@ -475,15 +475,13 @@ export class ClientSession
 
   deliver(bytes: Uint8Array): void {
     this.stream.write(bytes);
-    if (this.stream.isCongested) this.congested();
   }
 
   deliverChunk(bytes: Buffer): void {
     this.stream.give(bytes);
-    if (this.stream.isCongested) this.congested();
   }
 
-  private congested(): void {
+  congested(): void {
     this.clock.active();
     this.clock.lookAgain(true);
     this.stream.hold(HOLD_OWN_CONGESTED);
@@ -598,6 +596,10 @@ export class ClientSession
 
   parseLost(): void {
     this.relay.unnamedLost();
+  }
+
+  connectionCongested(): void {
+    this.stream.hold(HOLD_PEER_CONGESTED);
   }
 
   connectionDrained(): void {

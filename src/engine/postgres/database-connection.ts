@@ -102,6 +102,7 @@ export interface ConnectionHolder {
   /** A Parse did not succeed or was skipped: what the unnamed statement is must be asked again. */
   parseLost(): void;
   /** The database takes bytes again. */
+  connectionCongested(): void;
   connectionDrained(): void;
   /** A CancelRequest for the connection has been dealt with; there may be more. */
   cancelEnded(): void;
@@ -472,6 +473,10 @@ export class DatabaseConnection implements PooledConnection, StreamHandler, Canc
 
   private forward(bytes: Buffer, from: number, to: number): void {
     this.holder?.deliver(bytes.subarray(from, to));
+  }
+
+  congested(): void {
+    this.holder?.connectionCongested();
   }
 
   drained(): void {

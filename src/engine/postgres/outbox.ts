@@ -3,7 +3,7 @@
  * with what the proxy says in between; one write for all that one chunk of the client's made.
  */
 
-import { GIVEN_MIN, HOLD_LEDGER_FULL, HOLD_PEER_CONGESTED, type Stream } from '../../net/stream.ts';
+import { GIVEN_MIN, HOLD_LEDGER_FULL, type Stream } from '../../net/stream.ts';
 import type { DatabaseConnection } from './database-connection.ts';
 import { INSERTED } from './ledger.ts';
 import type { UnnamedStatement } from './statement/unnamed-statement.ts';
@@ -60,7 +60,6 @@ export class Outbox {
       stream.write(joined(pieces, bytes, from, to));
     }
     if ((connection.ledger.head & INSERTED) !== 0) connection.tellInserted();
-    if (stream.isCongested) this.client.hold(HOLD_PEER_CONGESTED);
     if (connection.ledger.depth > PIPELINE_MAX) this.client.hold(HOLD_LEDGER_FULL);
   }
 }

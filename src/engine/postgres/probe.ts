@@ -87,6 +87,8 @@ class ProbeConnection implements StreamHandler {
     this.buffer = buffer;
   }
 
+  congested(): void {}
+
   drained(): void {}
 
   closed(): void {

@@ -31,6 +31,7 @@ export interface ReplicationHolder {
   /** Bytes for the client, in a buffer that is the holder's alone. */
   deliver(bytes: Buffer): void;
   /** The database takes bytes again. */
+  connectionCongested(): void;
   connectionDrained(): void;
   /** The connection is gone. `wasTold`: its last message said so, or the client has a part of one. */
   connectionLost(wasTold: boolean): void;
@@ -116,6 +117,10 @@ export class ReplicationConnection
       this.status = lastByte;
       if (this.owed > 0) this.owed--;
     }
+  }
+
+  congested(): void {
+    this.holder?.connectionCongested();
   }
 
   drained(): void {

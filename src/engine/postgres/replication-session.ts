@@ -105,9 +105,7 @@ export class ReplicationSession implements StreamHandler, Session, ReplicationHo
     if (this.isClosed) return;
     this.activeAt = this.endpoint.wheel.now;
     this.frames.follow(bytes);
-    const { stream } = this.connection;
-    stream.give(bytes);
-    if (stream.isCongested) this.holdBack(this.stream);
+    this.connection.stream.give(bytes);
     if (this.hasTerminated) this.close('client_request');
   }
 
@@ -126,6 +124,10 @@ export class ReplicationSession implements StreamHandler, Session, ReplicationHo
     }
   }
 
+  congested(): void {
+    this.holdBack(this.connection.stream);
+  }
+
   drained(): void {
     this.activeAt = this.endpoint.wheel.now;
     this.connection.stream.letGo(HOLD_PEER_CONGESTED);
@@ -136,8 +138,11 @@ export class ReplicationSession implements StreamHandler, Session, ReplicationHo
   deliver(bytes: Buffer): void {
     this.activeAt = this.endpoint.wheel.now;
     this.stream.give(bytes);
-    if (this.stream.isCongested) this.holdBack(this.connection.stream);
     if (this.isDraining) this.closeIfDrained();
+  }
+
+  connectionCongested(): void {
+    this.holdBack(this.stream);
   }
 
   connectionDrained(): void {

@@ -183,6 +183,8 @@ class Visit implements Borrower<DatabaseConnection>, ConnectionHolder {
   rested(): void {}
   replied(): void {}
   parseLost(): void {}
+  connectionCongested(): void {}
+
   connectionDrained(): void {}
   cancelEnded(): void {}
 }

@@ -146,6 +146,7 @@ describe('a good file', () => {
     expect(parse(GOOD)).toMatchObject({
       api: undefined,
       drainTimeoutMs: 30_000,
+      mayBatchSends: true,
       snapshot: {
         Secrets: [{ Name: 'app', username: 'app' }],
         DBProxies: [

@@ -81,6 +81,8 @@ export class FakeHolder implements ConnectionHolder {
 
   answered(): void {}
   replied(): void {}
+  connectionCongested(): void {}
+
   connectionDrained(): void {}
   connectionLost(): void {}
 }

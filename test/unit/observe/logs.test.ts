@@ -160,6 +160,7 @@ const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { event: N
   'configuration.doubted': [{ event: 'configuration.doubted', detail: 'It expires soon.' }],
   'configuration.refused': [{ event: 'configuration.refused', detail: 'berth.yaml:1  x' }],
   'process.started': [{ event: 'process.started', version: '0.1.0', pid: 1 }],
+  'process.sends_singly': [{ event: 'process.sends_singly', detail: 'SendBatching is OFF' }],
   'process.draining': [
     { event: 'process.draining', signal: 'SIGTERM', clients: 2, deadlineMs: 30_000 },
   ],

@@ -137,6 +137,8 @@ export class ClientLogin implements StreamHandler, Guest {
     this.proceed();
   }
 
+  congested(): void {}
+
   drained(): void {
     if (this.state === 'handshake due') this.startTls();
   }

@@ -140,6 +140,8 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
     }
   }
 
+  congested(): void {}
+
   drained(): void {}
 
   closed(): void {

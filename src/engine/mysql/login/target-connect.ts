@@ -134,6 +134,8 @@ export class TargetConnect implements StreamHandler, OpeningHandle {
     else this.greeted(stream, readGreeting(first.payload));
   }
 
+  congested(): void {}
+
   drained(): void {
     const { shakeHands } = this;
     this.shakeHands = undefined;

@@ -118,6 +118,8 @@ export class ClientLogin implements StreamHandler, Guest, Borrower<ReplicationCo
     this.proceed();
   }
 
+  congested(): void {}
+
   drained(): void {}
 
   closed(): void {

@@ -298,6 +298,8 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
     this.proceed();
   }
 
+  congested(): void {}
+
   drained(): void {}
 
   closed(): void {

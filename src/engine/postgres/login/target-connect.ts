@@ -116,6 +116,8 @@ export class TargetConnect implements StreamHandler, OpeningHandle {
     }
   }
 
+  congested(): void {}
+
   drained(): void {}
 
   closed(): void {

@@ -94,6 +94,8 @@ export class ListeningConnection implements StreamHandler {
     this.host.rested();
   }
 
+  congested(): void {}
+
   drained(): void {}
 
   closed(): void {
