@@ -130,8 +130,13 @@ export class Stream {
     }
   }
 
-  private writeNow(bytes: Uint8Array): void {
+  /** Sends what waits for the end of the turn; `isCongested` is up to date then. */
+  sendNow(): void {
     if (this.isBatched) SEND_BATCH.flush();
+  }
+
+  private writeNow(bytes: Uint8Array): void {
+    this.sendNow();
     if (this.queuedBytes > 0) {
       this.enqueue(bytes);
       return;
@@ -239,7 +244,7 @@ export class Stream {
   }
 
   private stopBatching(): void {
-    if (this.isBatched) SEND_BATCH.flush();
+    this.sendNow();
     this.fd = -1;
   }
 

@@ -198,6 +198,7 @@ export class ClientLogin implements StreamHandler, Guest {
    */
   private tlsAsked(): void {
     // Who asks before the greeting has been taken waits for that.
+    this.stream.sendNow();
     if (this.stream.isCongested) this.state = 'handshake due';
     else this.startTls();
   }

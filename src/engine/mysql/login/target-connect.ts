@@ -198,6 +198,7 @@ export class TargetConnect implements StreamHandler, OpeningHandle {
     const opened = { stream, greeting, asked: encrypted, sequence: sequenceAfter(sequence) };
     // The server says nothing to it: the handshake comes next.
     this.shakeHands = () => stream.startTls(connect, (outcome) => this.tlsEnded(opened, outcome));
+    stream.sendNow();
     if (!stream.isCongested) this.drained();
   }
 
