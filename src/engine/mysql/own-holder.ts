@@ -17,6 +17,7 @@ export abstract class OwnHolder implements ConnectionHolder {
   replied(): void {}
   replayed(): void {}
   wasReset(): void {}
+  connectionCongested(): void {}
   connectionDrained(): void {}
   connectionLost(): void {}
 }
