@@ -90,6 +90,8 @@ export class Reception implements StreamHandler {
     this.readHello();
   }
 
+  congested(): void {}
+
   drained(): void {}
 
   closed(): void {

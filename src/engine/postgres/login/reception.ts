@@ -60,6 +60,8 @@ export class Reception implements StreamHandler {
     while (!this.isOver && this.buffer.length > 0 && this.readNext());
   }
 
+  congested(): void {}
+
   drained(): void {}
 
   closed(): void {
