@@ -5,7 +5,6 @@
  */
 
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
-import { SignatureV4 } from '@smithy/signature-v4';
 import type { AccessKey, Principals } from '../../credential/principals.ts';
 import { Secret } from '../../credential/secret.ts';
 import { identityOf } from '../../credential/secret-identity.ts';
@@ -130,6 +129,8 @@ async function sign(
   signedHeaders: readonly string[],
   by: SignatureScope & { readonly key: AccessKey; readonly signedAt: number },
 ): Promise<string | undefined> {
+  // Most installations are never sent a signed request.
+  const { SignatureV4 } = await import('@smithy/signature-v4');
   const { accessKeyId, secretAccessKey } = by.key;
   const signer = new SignatureV4({
     service: by.service,
