@@ -5,7 +5,7 @@
 
 import { beforeEach, describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { HostileNetwork } from '../faults/hostile-network.ts';
-import { Berth } from '../harness/berth.ts';
+import { Berth, useBerth } from '../harness/berth.ts';
 import {
   connectionClosedFor,
   errorsOf,
@@ -118,18 +118,21 @@ const STATES: Readonly<Record<string, Leave>> = {
     await client.rows("xa start 'left'; insert into gone values (9); xa end 'left'");
     return client;
   },
-  'behind a pipeline': async (berth) => {
-    const client = await loginThrough(berth);
-    const sleeps = Array.from({ length: 20 }, () => commands.query('do sleep(5)'));
-    client.sendCommands(
-      commands.query('begin'),
-      commands.query('insert into gone values (10)'),
-      ...sleeps,
-    );
-    await client.readAnswer();
-    return client;
-  },
+  'behind a pipeline': (berth) => behindPipeline(berth, 0.2),
 };
+
+/** Twenty of them wait. Of these, one is killed when the client has left. */
+async function behindPipeline(berth: Berth, seconds: number): Promise<MysqlRawClient> {
+  const client = await loginThrough(berth);
+  const sleeps = Array.from({ length: 20 }, () => commands.query(`do sleep(${seconds})`));
+  client.sendCommands(
+    commands.query('begin'),
+    commands.query('insert into gone values (10)'),
+    ...sleeps,
+  );
+  await client.readAnswer();
+  return client;
+}
 
 describeServers('ends', (server) => {
   const database = useMysql(server, { settings: { max_allowed_packet: 64 * 1024 * 1024 } });
@@ -150,27 +153,36 @@ describeServers('ends', (server) => {
   });
 
   describe('a client leaves', () => {
+    const berth = useBerth(() => ({
+      configuration: makeMysqlConfiguration(database(), { pool: { MaxConnections: 1 } }),
+      expect: [...EXPECTED, 'client.authentication_failed'],
+    }));
+
+    async function leaveNothing(client: MysqlRawClient, way: 'destroy' | 'reset'): Promise<void> {
+      client[way]();
+      using next = await loginThrough(berth());
+      expect(await next.rows('select @left, @@autocommit, is_free_lock("left")')).toEqual([
+        [null, '1', '1'],
+      ]);
+      expect(await next.rows('select id from gone')).toEqual([]);
+      expect(errorsOf(await next.query('select * from mine'))).toEqual([1146]);
+      await untilMetric(berth(), 'client_connections', 1);
+      await untilMetric(berth(), 'database_connections_currently_borrowed', 0);
+      expect(await berth().metric('berth_borrow_queue_depth')).toBe(0);
+    }
+
     for (const [state, leave] of Object.entries(STATES)) {
       for (const way of ['destroy', 'reset'] as const) {
         test(`MY-47 MY-28 MY-45 ${state}, by ${way}: nothing of it stays`, async () => {
-          const berth = await start({
-            pool: { MaxConnections: 1 },
-            expect: [...EXPECTED, 'client.authentication_failed'],
-          });
-          const client = await leave(berth);
-          client[way]();
-          using next = await loginThrough(berth);
-          expect(await next.rows('select @left, @@autocommit, is_free_lock("left")')).toEqual([
-            [null, '1', '1'],
-          ]);
-          expect(await next.rows('select id from gone')).toEqual([]);
-          expect(errorsOf(await next.query('select * from mine'))).toEqual([1146]);
-          await untilMetric(berth, 'client_connections', 1);
-          await untilMetric(berth, 'database_connections_currently_borrowed', 0);
-          expect(await berth.metric('berth_borrow_queue_depth')).toBe(0);
+          await leaveNothing(await leave(berth()), way);
         });
       }
     }
+
+    test('MY-47 behind a pipeline that outlasts the reset: nothing of it stays', async () => {
+      await leaveNothing(await behindPipeline(berth(), 5), 'destroy');
+      await berth().untilLogged(connectionClosedFor('reset_failed'));
+    });
   });
 
   describe('MY-48 a connection that the database ends', () => {
