@@ -16,7 +16,7 @@ import type { ProgramResult } from '../harness/programs.ts';
 import { skipBecause } from '../harness/programs.ts';
 import { untilAllReturned } from './side-by-side.ts';
 
-const LOAD_SECONDS = 4;
+const LOAD_SECONDS = 2;
 const LOAD_THREADS = 200;
 const POOL_SIZE = 16;
 const DEADLINE_MS = 60_000 + LOAD_SECONDS * 2_000;
