@@ -19,6 +19,7 @@ import { ServerProtocol } from './engine/postgres/login/server-protocol.ts';
 import { probe as probePostgres } from './engine/postgres/probe.ts';
 import type { Observer } from './observe/events.ts';
 import { createMetrics } from './observe/metrics.ts';
+import type { ProxyDependencies } from './proxy/proxy.ts';
 import { ProxyRegistry } from './proxy/registry.ts';
 import { targetAddress } from './proxy/settings.ts';
 import type { DBInstance, DBProxy, SecretEntry } from './proxy/snapshot.ts';
@@ -34,9 +35,14 @@ export interface DataPlane {
   readonly wheel: TimerWheel;
 }
 
-export function dataPlane(observer: Observer): DataPlane {
+/** `refreshSecret` looks a secret up again, and has applied what came of it when it resolves. */
+export function dataPlane(
+  observer: Observer,
+  refreshSecret: ProxyDependencies['refreshSecret'] = async () => {},
+): DataPlane {
   const wheel = startedWheel();
-  return { wheel, registry: new ProxyRegistry({ wheel, observer, engines: ENGINES }) };
+  const registry = new ProxyRegistry({ wheel, observer, engines: ENGINES, refreshSecret });
+  return { wheel, registry };
 }
 
 export function managementApi(options: {

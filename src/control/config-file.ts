@@ -31,6 +31,7 @@ import { allowedSources, type Networks, toNetworks } from './networks.ts';
 import { ownPasswordKey } from './own-password-key.ts';
 import { connectionPoolConfigSchema, type File, fileSchema } from './schema.ts';
 import { matchesArn, type SecretOwner } from './secret-arn.ts';
+import type { AwsSecretsOptions } from './secrets/aws-source.ts';
 import { readKeys } from './secrets/key-source.ts';
 import type { Keyring } from './secrets/keyring.ts';
 import { declaredId } from './state/arns.ts';
@@ -61,6 +62,10 @@ export interface Configuration {
   readonly drainTimeoutMs: number;
   /** What secrets are encrypted with that the API makes; undefined: with a key that Berth makes. */
   readonly secretKeys: Keyring | undefined;
+  /** Paths of secrets by their names. */
+  readonly secretFiles: ReadonlyMap<string, string>;
+  /** Undefined: AWS is not asked for secrets. */
+  readonly secretsManager: AwsSecretsOptions | undefined;
   /** Who signs the certificates of proxies; undefined when the file names one for all of them. */
   readonly ownTls: OwnTls | undefined;
   readonly networks: Networks;
@@ -302,7 +307,7 @@ function toConfiguration(file: File, folder: string, reader: TlsFileReader): Con
       PasswordKey: undefined,
       Owner: owner,
       AccessKeys: file.Principals.flatMap((principal) => accessKeysOf(principal, owner)),
-      Secrets: file.Secrets.map(toSecret),
+      Secrets: file.Secrets.flatMap(toSecret),
       DBProxies: proxies,
     },
     instances,
@@ -320,6 +325,8 @@ function toConfiguration(file: File, folder: string, reader: TlsFileReader): Con
     drainTimeoutMs: file.DrainTimeout * 1000,
     secretKeys: readKeys(file.SecretStore, reader),
     mayBatchSends: file.SendBatching === 'AUTO',
+    secretFiles: toSecretFiles(file, folder),
+    secretsManager: toSecretsManager(file),
   };
 }
 
@@ -347,12 +354,23 @@ function toInstance(
 
 type FileProxy = File['DBProxies'][number];
 
-function toSecret({ Name, SecretString }: File['Secrets'][number]): SecretEntry {
-  return {
-    Name,
-    username: SecretString.username,
-    password: new Secret(SecretString.password),
-  };
+function toSecret({ Name, SecretString }: File['Secrets'][number]): readonly SecretEntry[] {
+  if (SecretString === undefined) return [];
+  const { username, password } = SecretString;
+  return [{ Name, username, password: new Secret(password) }];
+}
+
+function toSecretFiles(file: File, folder: string): ReadonlyMap<string, string> {
+  const named = file.Secrets.flatMap(({ Name, SecretFile }) =>
+    SecretFile === undefined ? [] : [[Name, resolve(folder, SecretFile)] as const],
+  );
+  return new Map(named);
+}
+
+function toSecretsManager({ SecretsManager, Region }: File): AwsSecretsOptions | undefined {
+  if (SecretsManager === undefined) return undefined;
+  const { Region: region = Region, Endpoint: endpoint, RefreshInterval } = SecretsManager;
+  return { region, endpoint, intervalMs: RefreshInterval * 1000 };
 }
 
 function toProxy(proxy: FileProxy, file: File, instances: readonly DBInstance[]): DBProxy {
@@ -383,9 +401,10 @@ export const USUAL_AUTH_TYPES: Readonly<Record<EngineName, ClientPasswordAuthTyp
 
 function toAuth(auth: FileProxy['Auth'][number], target: DBInstance, file: File): UserAuth {
   const owner = { region: file.Region, accountId: file.AccountId };
+  // One that is not in the file is in a store; see the cross-check.
   const secret = file.Secrets.find(({ Name }) => matchesArn(Name, auth.SecretArn, owner));
   const { ClientPasswordAuthType = USUAL_AUTH_TYPES[target.Engine] } = auth;
-  return { ...auth, ClientPasswordAuthType, SecretArn: checked(secret).Name };
+  return { ...auth, ClientPasswordAuthType, SecretArn: secret?.Name ?? auth.SecretArn };
 }
 
 function findTarget({ TargetGroup }: FileProxy, instances: readonly DBInstance[]): DBInstance {

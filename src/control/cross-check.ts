@@ -15,7 +15,7 @@ import {
   type SecretParts,
   salvage,
 } from './salvage.ts';
-import { matchesArn } from './secret-arn.ts';
+import { isSecretArn, matchesArn } from './secret-arn.ts';
 
 /** `text` leaves out the value at `path`: whether that may be shown is decided in `explain.ts`. */
 export interface Conflict {
@@ -140,7 +140,8 @@ function checkAuth({ secretArns }: PlacedProxy, parts: Parts): readonly Conflict
   return secretArns.flatMap(({ value: arn, path }) => {
     const secret = findSecret(arn, parts);
     if (secret === undefined) {
-      return [{ path, text: 'must be the Name or the ARN of a secret in Secrets' }];
+      if (parts.hasSecretStore && isSecretArn(arn)) return [];
+      return [{ path, text: parts.hasSecretStore ? NAME_OR_ARN : NAME_IN_FILE }];
     }
     const { username } = secret;
     if (username === undefined || !users.has(username)) {
@@ -151,6 +152,9 @@ function checkAuth({ secretArns }: PlacedProxy, parts: Parts): readonly Conflict
     return [{ path, text, isComplete: true }];
   });
 }
+
+const NAME_IN_FILE = 'must be the Name or the ARN of a secret in Secrets';
+const NAME_OR_ARN = `${NAME_IN_FILE}, or the ARN of one that is kept elsewhere`;
 
 function findSecret(arn: string, { secrets, owner }: Parts): SecretParts | undefined {
   return secrets.find(({ name }) => matchesArn(name.value, arn, owner));
@@ -184,7 +188,7 @@ function checkIdlePercent({ pool }: PlacedProxy): readonly Conflict[] {
 
 function checkPriorities(proxy: PlacedProxy, parts: Parts): readonly Conflict[] {
   const endpoints = proxy.endpointNames.map(({ value }) => value).concat('default');
-  // A secret that is wrong itself may well be the one that has the user.
+  // A secret that is wrong itself, or not in the file, may well be the one that has the user.
   const users = proxy.secretArns.map(({ value }) => findSecret(value, parts)?.username);
   return proxy.priorities.flatMap(({ value: { UserName, Endpoint }, path }) => {
     const conflicts: Conflict[] = [];

@@ -58,6 +58,8 @@ export interface Parts {
   readonly instanceEngines: ReadonlyMap<string, EngineName>;
   readonly instanceAddresses: ReadonlyMap<string, Address>;
   readonly secrets: readonly SecretParts[];
+  /** Whether there may be secrets beside those of the file. */
+  readonly hasSecretStore: boolean;
   readonly userNames: readonly Placed<string>[];
   readonly roleNames: readonly Placed<string>[];
   readonly accessKeyIds: readonly Placed<string>[];
@@ -87,6 +89,7 @@ export function salvage(input: unknown): Parts {
     instanceEngines: new Map(instances.flatMap(engineOf)),
     instanceAddresses: new Map(instances.flatMap(addressOf)),
     secrets: items(child(file, 'Secrets')).flatMap(secretParts),
+    hasSecretStore: ['Api', 'SecretsManager'].some((key) => child(file, key).value !== undefined),
     userNames: principals.flatMap((each) => sound(text, child(each, 'UserName'))),
     roleNames: principals.flatMap((each) => sound(text, child(each, 'RoleName'))),
     accessKeyIds: principals

@@ -333,15 +333,22 @@ export const secretSchema = mapping({
     .string({ error: 'must be text' })
     .regex(/^[\w/+=.@-]{1,512}$/, { error: 'must be 1 to 512 letters, digits and /_+=.@-' }),
   // As in RDS Proxy, a secret may hold more than it takes: what Secrets Manager keeps beside the two.
-  SecretString: z.object(
-    {
-      username: text('text', 128),
-      // PostgreSQL and its clients send passwords up to this length.
-      password: text('text (put a number in quotes)', 65_535),
-    },
-    { error: SECRET_STRING },
-  ),
-});
+  SecretString: z
+    .object(
+      {
+        username: text('text', 128),
+        // PostgreSQL and its clients send passwords up to this length.
+        password: text('text (put a number in quotes)', 65_535),
+      },
+      { error: SECRET_STRING },
+    )
+    .optional(),
+  /** An extension. */
+  SecretFile: text('the path of a file or a folder', 4096).optional(),
+}).refine(
+  ({ SecretString, SecretFile }) => (SecretString === undefined) !== (SecretFile === undefined),
+  { error: 'must have either a SecretString or a SecretFile' },
+);
 
 export const passwordAuthTypeSchema = oneOf([
   'POSTGRES_SCRAM_SHA_256',
@@ -425,11 +432,12 @@ const DOMAIN = 'must be a domain in lower case, such as db.example.com';
 
 export const USUAL_STATE_DIRECTORY = '.berth';
 
+const REGION = z
+  .string({ error: 'must be text' })
+  .regex(/^[a-z]{2}(?:-[a-z0-9]+)+$/, { error: 'must look like us-east-1' });
+
 export const fileSchema = mapping({
-  Region: z
-    .string({ error: 'must be text' })
-    .regex(/^[a-z]{2}(?:-[a-z0-9]+)+$/, { error: 'must look like us-east-1' })
-    .default('us-east-1'),
+  Region: REGION.default('us-east-1'),
   AccountId: z
     .string({ error: 'must be 12 digits in quotes' })
     .regex(/^\d{12}$/, { error: 'must be 12 digits in quotes' })
@@ -456,6 +464,12 @@ export const fileSchema = mapping({
     .optional(),
   Subnets: listOf(subnetSchema, 0, 1000).default([]),
   SecurityGroups: listOf(securityGroupSchema, 0, 1000).default([]),
+  /** An extension. */
+  SecretsManager: mapping({
+    Region: REGION.optional(),
+    Endpoint: z.url({ protocol: /^https?$/, error: 'must begin with https:// or http://' }).optional(),
+    RefreshInterval: integer(1, 3600).default(30),
+  }).optional(),
   DBInstances: listOf(dbInstanceSchema, 0, 10_000).default([]),
   Secrets: listOf(secretSchema, 0, 10_000).default([]),
   /** An extension. */

@@ -28,6 +28,19 @@ export interface SecretSource {
   readonly Name: string;
   readonly username: string;
   readonly password: Secret;
+  /** What it will be, and what it has been. */
+  readonly others?: readonly OtherSource[];
+}
+
+interface OtherSource extends OtherPassword {
+  readonly username: string;
+}
+
+/** One that is good beside the current one, while that is being changed. */
+export interface OtherPassword {
+  readonly password: Secret;
+  /** Until when clients may use it: milliseconds since 1970. */
+  readonly acceptedUntil: number;
 }
 
 /** What is needed of an entry of a proxy's `Auth`. */
@@ -40,6 +53,7 @@ export interface AuthSource {
 export interface UserCredential {
   readonly user: string;
   readonly password: Secret;
+  readonly others: readonly OtherPassword[];
   readonly clientPasswordAuthType: ClientPasswordAuthType;
   /** Equal while the password is; see `secret-identity.ts`. */
   readonly version: SecretIdentity;
@@ -60,9 +74,15 @@ export interface ResolvedCredentials {
 
 export class Credentials {
   readonly #byUser: ReadonlyMap<string, UserCredential>;
+  /** Why users are not among them. */
+  readonly problems: readonly CredentialProblem[];
 
-  private constructor(byUser: ReadonlyMap<string, UserCredential>) {
+  private constructor(
+    byUser: ReadonlyMap<string, UserCredential>,
+    problems: readonly CredentialProblem[],
+  ) {
     this.#byUser = byUser;
+    this.problems = problems;
   }
 
   /** Reads `auth` in order; names of `secrets` must be unique. Users in two entries are left out. */
@@ -87,7 +107,14 @@ export class Credentials {
       }
     }
     for (const user of ambiguous) byUser.delete(user);
-    return { credentials: new Credentials(byUser), problems };
+    for (const entry of auth.slice(0, SECRETS_PER_PROXY_MAX)) {
+      for (const former of formerUsers(byName.get(entry.SecretArn), entry)) {
+        if (!byUser.has(former.user) && !ambiguous.has(former.user)) {
+          byUser.set(former.user, former);
+        }
+      }
+    }
+    return { credentials: new Credentials(byUser, problems), problems };
   }
 
   /** User names are compared byte for byte, as PostgreSQL does. */
@@ -125,14 +152,36 @@ export class Credentials {
   }
 }
 
+/** Where two users take turns, the one whose turn is over stays good. */
+function formerUsers(secret: SecretSource | undefined, auth: AuthSource): UserCredential[] {
+  const others = secret?.others?.filter(({ username }) => username !== secret.username) ?? [];
+  return others.map(({ username, password }) =>
+    credentialOf({ Name: auth.SecretArn, username, password }, auth),
+  );
+}
+
 function credentialOf(secret: SecretSource, auth: AuthSource): UserCredential {
+  const others = secret.others?.filter(({ username }) => username === secret.username) ?? [];
   return {
     user: secret.username,
     password: secret.password,
+    others: others.map(({ password, acceptedUntil }) => ({ password, acceptedUntil })),
     clientPasswordAuthType: auth.ClientPasswordAuthType,
     version: identityOf(secret.password),
   };
 }
+
+/** What a client may use at `now`, beside the current password. */
+export function acceptedBeside(
+  credential: Pick<UserCredential, 'others'> | undefined,
+  now: number,
+): readonly Secret[] {
+  if (credential === undefined || credential.others.length === 0) return NONE;
+  const accepted = credential.others.filter(({ acceptedUntil }) => now < acceptedUntil);
+  return accepted.map(({ password }) => password);
+}
+
+const NONE: readonly Secret[] = [];
 
 function tooManySecrets(count: number): CredentialProblem {
   return {
@@ -143,7 +192,11 @@ function tooManySecrets(count: number): CredentialProblem {
 }
 
 function secretMissing(authIndex: number, name: string): CredentialProblem {
-  return { kind: 'secret_missing', authIndex, text: `There is no secret named "${name}".` };
+  return {
+    kind: 'secret_missing',
+    authIndex,
+    text: `Credentials couldn't be retrieved. There is no secret "${name}" with a user name and a password.`,
+  };
 }
 
 /** RDS Proxy's text, word for word. */

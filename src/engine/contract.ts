@@ -82,6 +82,8 @@ export interface EngineOptions {
   readonly limits: ConnectionLimits;
   readonly settings: EngineSettings;
   readonly credentials: Credentials;
+  /** Looks the secret of `user` up again; what comes of it has been configured when it resolves. */
+  readonly refreshSecret: (user: string) => Promise<void>;
   readonly targetCounters: TargetCounters;
   /** Called when a connection was lost or could not be opened: does the target still answer? */
   readonly doubted: () => void;

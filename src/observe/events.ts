@@ -135,6 +135,10 @@ export type Event =
       /** Neither loopback nor a private range: worth a warning. */
       readonly isPublic: boolean;
     }
+  /** What it said last stays in force. */
+  | { readonly event: 'secret.unreadable'; readonly secret: string; readonly detail: string }
+  /** A user cannot log in, because no password is known for him. */
+  | { readonly event: 'credentials.missing'; readonly proxy: string; readonly detail: string }
   | { readonly event: 'endpoint.closed'; readonly proxy: string; readonly endpoint: string }
   /** It was removed, or replaced by another of its name, and its last client is gone. */
   | { readonly event: 'proxy.stopped'; readonly proxy: string; readonly clientsCut: number }

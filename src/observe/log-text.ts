@@ -95,6 +95,8 @@ export function levelOf(event: Event): LogLevel {
     case 'client.denied':
     case 'borrow.failed':
     case 'configuration.doubted':
+    case 'credentials.missing':
+    case 'secret.unreadable':
     case 'listener.lost':
     case 'notifications.dropped':
       return 'warn';
@@ -242,7 +244,10 @@ export function textOf(event: Event): string {
     case 'configuration.refused':
       return `The configuration was refused, and the one before stays in force. ${event.detail}`;
     case 'configuration.doubted':
+    case 'credentials.missing':
       return event.detail;
+    case 'secret.unreadable':
+      return `The secret "${event.secret}" cannot be read. ${event.detail}`;
     case 'process.started':
       return `Berth ${event.version} started with process id ${event.pid}.`;
     case 'process.sends_singly':

@@ -43,6 +43,8 @@ export interface PooledConnection {
 export interface OpenFailure {
   /** Waiting clients go on waiting and the pool tries again; otherwise they all get `error`. */
   readonly isTemporary: boolean;
+  /** Only the user of the pool is concerned: who waits for connections of others need not. */
+  readonly isOfUser?: boolean;
   /** What the operator reads. */
   readonly detail: string;
   readonly error: BerthError;

@@ -147,6 +147,12 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost {
     this.openWhereWanted();
   }
 
+  /** What the last attempts of these pools failed for is mended: who waits there need not any more. */
+  mended(isConcerned: (key: PoolKey) => boolean): void {
+    for (const pool of this.pools) if (isConcerned(pool.key)) pool.backoff.succeeded();
+    this.openWhereWanted();
+  }
+
   /**
    * Refuses who waits and who comes, closes what is not borrowed, and the rest as it returns.
    * Resolves when the last socket is gone; the caller has a deadline for that.

@@ -614,7 +614,7 @@ export class Pool<C extends PooledConnection> {
     if (failure.isTemporary) {
       const times = { startedAt: attempt.startedAt, now: this.wheel.now };
       this.backoff.failed(failure, times, this.host.settings, this.host.random);
-      this.host.attemptFailed(failure, attempt.startedAt);
+      if (failure.isOfUser !== true) this.host.attemptFailed(failure, attempt.startedAt);
     } else {
       this.refuseAll(failure.error);
     }

@@ -34,6 +34,8 @@ export interface ProxyDependencies {
   readonly observer: Observer;
   readonly engines: Readonly<Record<DBProxy['EngineFamily'], EngineFactory>>;
   readonly listeners: Listeners;
+  /** Looks a secret up again, by its `Name`; what comes of it has been configured when it resolves. */
+  readonly refreshSecret: (name: string) => Promise<void>;
 }
 
 /** What a proxy is told beside its own part of the desired state. */
@@ -54,6 +56,9 @@ export class DatabaseProxy {
   readonly targetCounters = new TargetCounters();
   private readonly dependencies: ProxyDependencies;
   private spec: DBProxy;
+  private secrets: readonly SecretEntry[];
+  /** What was last told to be wrong with the credentials. */
+  private toldProblems: ReadonlySet<string> = new Set();
   private databaseTls: DatabaseTls;
   private acceptTls: AcceptTls | undefined;
   private readonly engine: Engine;
@@ -69,6 +74,7 @@ export class DatabaseProxy {
     const { wheel, observer, engines } = dependencies;
     this.dependencies = dependencies;
     this.spec = spec;
+    this.secrets = secrets;
     this.databaseTls = databaseTls(spec.Target);
     this.acceptTls = tls.accept;
     const proxy = spec.DBProxyName;
@@ -81,7 +87,8 @@ export class DatabaseProxy {
       observer,
       limits: connectionLimits(spec.ConnectionPoolConfig, undefined),
       settings: engineSettings(spec, tls, this.databaseTls, passwordKey),
-      credentials: Credentials.resolve(spec.Auth, secrets).credentials,
+      credentials: this.resolveCredentials(),
+      refreshSecret: (user) => this.refreshSecret(user),
       targetCounters: this.targetCounters,
       doubted: () => this.monitor.doubt(),
     });
@@ -160,10 +167,11 @@ export class DatabaseProxy {
       this.databaseTls = databaseTls(spec.Target);
     }
     this.spec = spec;
+    this.secrets = secrets;
     this.acceptTls = tls.accept;
     this.engine.configure(
       engineSettings(spec, tls, this.databaseTls, passwordKey),
-      Credentials.resolve(spec.Auth, secrets).credentials,
+      this.resolveCredentials(),
     );
     this.engine.limit(connectionLimits(spec.ConnectionPoolConfig, this.facts));
     for (const [name, open] of this.endpoints) {
@@ -209,6 +217,28 @@ export class DatabaseProxy {
 
   describePools(): readonly PoolDescription[] {
     return this.engine.describePools();
+  }
+
+  /** What is wrong with them is told once, until it has changed. */
+  private resolveCredentials(): Credentials {
+    const { Auth, DBProxyName: proxy } = this.spec;
+    const { credentials, problems } = Credentials.resolve(Auth, this.secrets);
+    const texts = new Set(problems.map(({ text }) => text));
+    for (const detail of texts) {
+      if (this.toldProblems.has(detail)) continue;
+      this.dependencies.observer.emit({ event: 'credentials.missing', proxy, detail });
+    }
+    this.toldProblems = texts;
+    return credentials;
+  }
+
+  private async refreshSecret(user: string): Promise<void> {
+    const { refreshSecret } = this.dependencies;
+    const isOfUser = ({ username, others = [] }: SecretEntry) =>
+      username === user || others.some((other) => other.username === user);
+    const names = new Set(this.secrets.filter(isOfUser).map(({ Name }) => Name));
+    const concerned = this.spec.Auth.filter(({ SecretArn }) => names.has(SecretArn));
+    await Promise.all(concerned.map(({ SecretArn }) => refreshSecret(SecretArn)));
   }
 
   private learnt(facts: TargetFacts): void {

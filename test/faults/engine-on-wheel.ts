@@ -83,6 +83,7 @@ export class EngineOnWheel {
       limits: { maxConnections, limitedBy: 'MaxConnections', maxIdleConnections: maxConnections },
       settings: { ...SETTINGS, pool: { ...POOL, ...pool } },
       credentials: Credentials.resolve(auth, secrets).credentials,
+      refreshSecret: () => Promise.resolve(),
       targetCounters: this.targetCounters,
       doubted: () => undefined,
     });

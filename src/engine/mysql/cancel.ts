@@ -11,14 +11,13 @@
  */
 
 import { Timer } from '../../base/timer-wheel.ts';
-import type { Secret } from '../../credential/secret.ts';
 import type { Stream } from '../../net/stream.ts';
 import type { Borrower, Waiter } from '../../pool/contract.ts';
 import type { Pool } from '../../pool/pool.ts';
 import { type Cancellable, CancelQueue } from '../cancel-queue.ts';
 import type { DatabaseConnection } from './database-connection.ts';
 import { afterServerForgets } from './forgetting.ts';
-import { DatabaseLogin, type LoginTarget } from './login/database-login.ts';
+import { DatabaseLogin, type LoginIdentity, type LoginTarget } from './login/database-login.ts';
 import { giveBack, OwnHolder } from './own-holder.ts';
 import { OwnStatement } from './own-statement.ts';
 import { Question } from './question.ts';
@@ -39,7 +38,7 @@ export interface Killable extends Cancellable {
 
 export class Canceller {
   private readonly target: LoginTarget;
-  private readonly passwordOf: (user: string) => Secret | undefined;
+  private readonly identityOf: (user: string) => LoginIdentity | undefined;
   private readonly queue = new CancelQueue<Killable>((victim, ended) => this.send(victim, ended));
   /** Those that have not been sent. */
   private readonly unsent = new Set<Kill>();
@@ -47,9 +46,9 @@ export class Canceller {
   private readonly waiting: Kill[] = [];
   private isBeside = false;
 
-  constructor(target: LoginTarget, passwordOf: (user: string) => Secret | undefined) {
+  constructor(target: LoginTarget, identityOf: (user: string) => LoginIdentity | undefined) {
     this.target = target;
-    this.passwordOf = passwordOf;
+    this.identityOf = identityOf;
   }
 
   /**
@@ -93,14 +92,12 @@ export class Canceller {
     }
     const { target } = this;
     const { user } = kill.victim.pool.key;
-    const password = this.passwordOf(user);
-    const identity = password === undefined ? undefined : { user, password };
     this.isBeside = true;
     const gone = () => {
       this.isBeside = false;
       this.next();
     };
-    new DatabaseLogin(target, identity, {
+    new DatabaseLogin(target, this.identityOf(user), {
       failed: () => {
         kill.failedBeside();
         gone();

@@ -5,7 +5,11 @@
 
 import type { BerthError } from '../../base/errors.ts';
 import type { TimerWheel } from '../../base/timer-wheel.ts';
-import type { Credentials, UserCredential } from '../../credential/credentials.ts';
+import {
+  acceptedBeside,
+  type Credentials,
+  type UserCredential,
+} from '../../credential/credentials.ts';
 import type { Stream } from '../../net/stream.ts';
 import type { EndpointCounters, TargetGauges } from '../../observe/counters.ts';
 import type {
@@ -22,6 +26,7 @@ import type { PoolKey } from '../../pool/pool-host.ts';
 import type { Observation } from '../../target/monitor.ts';
 import { Clients } from '../clients.ts';
 import type { DatabaseTls, Engine, EngineOptions, EngineSettings, Stopped } from '../contract.ts';
+import { DatabasePasswords } from '../database-passwords.ts';
 import { Endpoint, type EndpointEngine } from '../endpoint.ts';
 import type { Arrival, Lobby } from '../lobby.ts';
 import { TargetPools } from '../target-pools.ts';
@@ -68,6 +73,7 @@ export class MySqlEngine implements Engine, EndpointEngine<Session> {
   readonly passwordKey: PasswordKey;
   readonly statements = new StatementRegistry();
   private credentials: Credentials;
+  private readonly passwords: DatabasePasswords;
   private readonly target: TargetContext;
   private readonly budget: ConnectionBudget;
   private readonly group: PoolGroup<DatabaseConnection>;
@@ -83,6 +89,11 @@ export class MySqlEngine implements Engine, EndpointEngine<Session> {
     this.observer = options.observer;
     this.settings = options.settings;
     this.credentials = options.credentials;
+    this.passwords = new DatabasePasswords({
+      find: (user) => this.credentials.find(user),
+      refresh: options.refreshSecret,
+      now: () => performance.now(),
+    });
     this.passwordKey = passwordKeyOf(options.settings.passwordKey);
     this.target = this.targetContext(options);
     this.budget = new ConnectionBudget(options.limits);
@@ -119,7 +130,7 @@ export class MySqlEngine implements Engine, EndpointEngine<Session> {
       counters,
       server: place.server,
       baseSettings: new BaseSettings(),
-      canceller: new Canceller(place, (user) => this.credentials.find(user)?.password),
+      canceller: new Canceller(place, (user) => this.passwords.loginOf(user)),
       get databaseTls() {
         return current();
       },
@@ -160,6 +171,7 @@ export class MySqlEngine implements Engine, EndpointEngine<Session> {
 
   configure(settings: EngineSettings, credentials: Credentials): void {
     const before = this.settings;
+    const old = this.credentials;
     this.settings = settings;
     this.credentials = credentials;
     this.group.configure(settings.pool);
@@ -171,6 +183,8 @@ export class MySqlEngine implements Engine, EndpointEngine<Session> {
     this.group.configurationChanged(
       (key) => isInitChanged || isTlsChanged || credentials.find(key.user) === undefined,
     );
+    this.passwords.prune();
+    this.group.mended(({ user }) => old.find(user)?.version !== credentials.find(user)?.version);
   }
 
   limit(limits: ConnectionLimits): void {
@@ -195,12 +209,16 @@ export class MySqlEngine implements Engine, EndpointEngine<Session> {
 
   async probe(): Promise<Observation | undefined> {
     const [credential] = this.credentials;
-    if (credential === undefined) {
-      const detail = 'Proxy does not have any registered credentials';
+    const login = credential && this.passwords.loginOf(credential.user);
+    if (login === undefined) {
+      const detail =
+        this.credentials.problems[0]?.text ?? 'Proxy does not have any registered credentials';
       return { isOk: false, reason: 'AUTH_FAILURE', detail };
     }
-    const { user, password } = credential;
-    return this.pools.probe(() => probe(this.target, { user, password }));
+    const seen = await this.pools.probe(() => probe(this.target, login));
+    // Nothing is wrong with the target while its password is being changed.
+    const isRefused = seen?.isOk === false && seen.reason === 'AUTH_FAILURE';
+    return isRefused && this.passwords.isChanging(login.user) ? undefined : seen;
   }
 
   drain(): Promise<void> {
@@ -275,12 +293,11 @@ export class MySqlEngine implements Engine, EndpointEngine<Session> {
 
   private connectorFor(key: PoolKey, pool: Pool<DatabaseConnection>): DatabaseConnector {
     return new DatabaseConnector(this.target, pool, () => {
-      const credential = this.credentials.find(key.user);
+      const login = this.passwords.loginOf(key.user);
       const { initQuery } = this.settings;
-      if (credential === undefined) return { login: undefined, initQuery };
+      if (login === undefined) return { login, initQuery };
       const variant = readVariant(key.variant ?? '');
-      const { password } = credential;
-      return { login: { user: key.user, password, variant }, initQuery };
+      return { login: { ...login, variant }, initQuery };
     });
   }
 }
@@ -314,6 +331,7 @@ export class MySqlEndpoint extends Endpoint<Session> implements EndpointContext 
     const { credential, plugin } = this.owner.credentialFor(user);
     const authenticator = new ClientAuthenticator({
       password: credential?.password,
+      others: acceptedBeside(credential, Date.now()),
       plugin,
       isSecure: stream.isEncrypted || stream.isLocal,
       passwordKey: this.owner.passwordKey,

@@ -16,7 +16,7 @@ const FACTS = 'SELECT @@version, @@max_connections';
 /** MariaDB says its name behind the number. */
 const NAMES: Readonly<Record<Flavour, string>> = { mysql: 'MySQL ', mariadb: '' };
 
-export type ProbeIdentity = Pick<LoginIdentity, 'user' | 'password'>;
+export type ProbeIdentity = Pick<LoginIdentity, 'user' | 'password' | 'trial'>;
 
 /** Does not reject. Resolves when the connection is gone again. */
 export function probe(target: LoginTarget, identity: ProbeIdentity): Promise<Observation> {

@@ -24,6 +24,7 @@ import type { PoolKey } from '../../pool/pool-host.ts';
 import type { Observation } from '../../target/monitor.ts';
 import { Clients } from '../clients.ts';
 import type { DatabaseTls, Engine, EngineOptions, EngineSettings, Stopped } from '../contract.ts';
+import { DatabasePasswords } from '../database-passwords.ts';
 import { Endpoint, type EndpointEngine } from '../endpoint.ts';
 import { EndpointLogin } from '../endpoint-login.ts';
 import type { Arrival, Lobby } from '../lobby.ts';
@@ -59,6 +60,7 @@ export class PostgresEngine implements Engine, EndpointEngine<Session> {
   settings: EngineSettings;
   readonly statements = new StatementRegistry();
   private credentials: Credentials;
+  private readonly passwords: DatabasePasswords;
   private readonly target: TargetContext;
   private readonly budget: ConnectionBudget;
   private readonly group: PoolGroup<DatabaseConnection>;
@@ -77,6 +79,11 @@ export class PostgresEngine implements Engine, EndpointEngine<Session> {
     this.observer = options.observer;
     this.settings = options.settings;
     this.credentials = options.credentials;
+    this.passwords = new DatabasePasswords({
+      find: (user) => this.credentials.find(user),
+      refresh: options.refreshSecret,
+      now: () => performance.now(),
+    });
     this.target = this.targetContext(options);
     this.budget = new ConnectionBudget(options.limits);
     this.group = new PoolGroup<DatabaseConnection>({
@@ -102,7 +109,7 @@ export class PostgresEngine implements Engine, EndpointEngine<Session> {
       get poolSettings() {
         return settings().pool;
       },
-      identityOf: (user) => this.credentials.find(user),
+      identityOf: (user) => this.passwords.loginOf(user),
     };
   }
 
@@ -163,6 +170,9 @@ export class PostgresEngine implements Engine, EndpointEngine<Session> {
     this.group.configurationChanged(
       (key) => isInitChanged || isTlsChanged || credentials.find(key.user) === undefined,
     );
+    this.passwords.prune();
+    const old = before.credentials;
+    this.group.mended(({ user }) => old.find(user)?.version !== credentials.find(user)?.version);
     this.hubs.renew((user) => isTlsChanged || credentials.find(user) === undefined);
   }
 
@@ -199,12 +209,16 @@ export class PostgresEngine implements Engine, EndpointEngine<Session> {
 
   async probe(): Promise<Observation | undefined> {
     const [credential] = this.credentials;
-    if (credential === undefined) {
-      const detail = 'Proxy does not have any registered credentials';
+    const login = credential && this.passwords.loginOf(credential.user);
+    if (login === undefined) {
+      const detail =
+        this.credentials.problems[0]?.text ?? 'Proxy does not have any registered credentials';
       return { isOk: false, reason: 'AUTH_FAILURE', detail };
     }
-    const { user, password } = credential;
-    return this.pools.probe(() => probe(this.target, { user, password }));
+    const seen = await this.pools.probe(() => probe(this.target, login));
+    // Nothing is wrong with the target while its password is being changed.
+    const isRefused = seen?.isOk === false && seen.reason === 'AUTH_FAILURE';
+    return isRefused && this.passwords.isChanging(login.user) ? undefined : seen;
   }
 
   drain(): Promise<void> {
@@ -219,10 +233,9 @@ export class PostgresEngine implements Engine, EndpointEngine<Session> {
 
   private connectorFor(key: PoolKey, pool: Pool<DatabaseConnection>): DatabaseConnector {
     return new DatabaseConnector(this.target, pool, () => {
-      const credential = this.credentials.find(key.user);
-      if (credential === undefined) return undefined;
+      const login = this.passwords.loginOf(key.user);
       const { initQuery } = this.settings;
-      return { user: key.user, database: key.database, password: credential.password, initQuery };
+      return login && { ...login, database: key.database, initQuery };
     });
   }
 
@@ -254,10 +267,8 @@ export class PostgresEngine implements Engine, EndpointEngine<Session> {
   /** For one client. It gets a connection of its own there, opened with its start-up parameters. */
   replicationPool(user: string, database: string, startup: ReplicationStartup): ReplicationPool {
     return new ReplicationPool(this.group, this.target, { user, database }, () => {
-      const credential = this.credentials.find(user);
-      if (credential === undefined) return undefined;
-      const { password } = credential;
-      return { user, database, password, initQuery: undefined, startup: startup.parameters };
+      const login = this.passwords.loginOf(user);
+      return login && { ...login, database, initQuery: undefined, startup: startup.parameters };
     });
   }
 

@@ -7,6 +7,7 @@ import { Timer, type TimerWheel } from '../../base/timer-wheel.ts';
 import type { Secret } from '../../credential/secret.ts';
 import type { Stream, StreamHandler } from '../../net/stream.ts';
 import type { Observation } from '../../target/monitor.ts';
+import type { PasswordTrial } from '../database-passwords.ts';
 import { DatabaseLogin, type LoginTarget } from './login/database-login.ts';
 import { type Outcome, OwnStatement } from './own-statement.ts';
 import { readFields } from './wire/backend.ts';
@@ -33,6 +34,7 @@ const PROBE_DATABASE = 'postgres';
 export interface ProbeIdentity {
   readonly user: string;
   readonly password: Secret;
+  readonly trial?: PasswordTrial;
 }
 
 /** Does not reject. Resolves when the connection is gone again. */

@@ -17,7 +17,7 @@ type Method = (typeof METHODS)[number];
 const MALFORMED: Step = { kind: 'failed', why: 'malformed_response' };
 
 function authenticator(method: Method, password: string | undefined = PASSWORD, user = 'app') {
-  const credential = { password: new Secret(password) };
+  const credential = { password: new Secret(password), others: [] };
   return new ClientAuthenticator({ user, credential, method, verifiers });
 }
 

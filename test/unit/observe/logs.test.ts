@@ -158,6 +158,12 @@ const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { event: N
     { event: 'configuration.incomplete', detail: 'DBProxies[0].Listen: cannot listen' },
   ],
   'configuration.doubted': [{ event: 'configuration.doubted', detail: 'It expires soon.' }],
+  'credentials.missing': [
+    { event: 'credentials.missing', proxy: 'orders', detail: 'There is no such secret.' },
+  ],
+  'secret.unreadable': [
+    { event: 'secret.unreadable', secret: 'app', detail: 'app.json cannot be read: ENOENT' },
+  ],
   'configuration.refused': [{ event: 'configuration.refused', detail: 'berth.yaml:1  x' }],
   'process.started': [{ event: 'process.started', version: '0.1.0', pid: 1 }],
   'process.sends_singly': [{ event: 'process.sends_singly', detail: 'SendBatching is OFF' }],

@@ -35,6 +35,8 @@ export function pluginFor(type: ClientPasswordAuthType): ClientPlugin {
 
 export interface ClientAuthenticatorOptions {
   readonly password: Secret | undefined;
+  /** Good as well; default: none. */
+  readonly others?: readonly Secret[];
   readonly plugin: ClientPlugin;
   /** Nobody can read what the client sends: TLS, or a Unix socket. */
   readonly isSecure: boolean;
@@ -56,7 +58,7 @@ export class ClientAuthenticator {
 
   constructor(options: ClientAuthenticatorOptions) {
     this.options = options;
-    this.expected = new ExpectedPassword(options.password);
+    this.expected = new ExpectedPassword(options.password, options.others);
   }
 
   /** Takes what came with the log-in. */

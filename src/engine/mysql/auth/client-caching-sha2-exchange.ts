@@ -66,7 +66,7 @@ export class ClientCachingSha2Exchange implements ClientExchange {
     const { expected, scramble } = this.options;
     if (withoutNul(answer).length === 0) return expected.failed({ hasPassword: false });
     if (answer.length !== CACHING_SHA2_BYTES) return MALFORMED;
-    if (expected.isAnswer(answer, cachingSha2Answer(expected.hashes, scramble))) return KNOWN;
+    if (expected.isAnswer(answer, (hashes) => cachingSha2Answer(hashes, scramble))) return KNOWN;
     this.state = 'password';
     return ASK;
   }

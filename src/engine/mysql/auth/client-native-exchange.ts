@@ -19,8 +19,8 @@ export class ClientNativeExchange implements ClientExchange {
     const { expected } = this;
     if (answer.length === 0) return expected.failed({ hasPassword: false });
     if (answer.length !== NATIVE_BYTES) return MALFORMED;
-    const right = nativeAnswer(expected.hashes, this.scramble);
-    return expected.isAnswer(answer, right) ? DONE : expected.failed();
+    const isRight = expected.isAnswer(answer, (hashes) => nativeAnswer(hashes, this.scramble));
+    return isRight ? DONE : expected.failed();
   }
 }
 

@@ -12,22 +12,25 @@ import { hash, hashesOf, type PasswordHashes } from './plugins.ts';
 const DECOY = new Secret(randomBytes(16).toString('hex'));
 
 export class ExpectedPassword {
-  readonly hashes: PasswordHashes;
+  /** Of the password, and of those that are good beside it. */
+  private readonly hashes: readonly PasswordHashes[];
   private readonly isKnown: boolean;
 
-  constructor(password: Secret | undefined) {
+  constructor(password: Secret | undefined, others: readonly Secret[] = []) {
     this.isKnown = password !== undefined && password.reveal() !== '';
-    this.hashes = hashesOf(password !== undefined && this.isKnown ? password : DECOY);
+    const first = password !== undefined && this.isKnown ? password : DECOY;
+    this.hashes = [first, ...others].map(hashesOf);
   }
 
-  /** Whether `answer` is what the right password would have made. */
-  isAnswer(answer: Buffer, right: Buffer): boolean {
-    return answer.length === right.length && timingSafeEqual(answer, right) && this.isKnown;
+  /** Whether `answer` is what the right password would have made, in the way of `make`. */
+  isAnswer(answer: Buffer, make: (hashes: PasswordHashes) => Buffer): boolean {
+    const isRight = this.hashes.some((hashes) => isSame(answer, make(hashes)));
+    return isRight && this.isKnown;
   }
 
   /** Whether `password` is the right one; a NUL behind it is not part of it. */
   isPassword(password: Buffer): boolean {
-    return this.isAnswer(hash('sha256', withoutNul(password)), this.hashes.sha256);
+    return this.isAnswer(hash('sha256', withoutNul(password)), ({ sha256 }) => sha256);
   }
 
   /** What a client is told that was wrong. */
@@ -35,6 +38,10 @@ export class ExpectedPassword {
     const why = this.isKnown ? 'wrong_password' : 'unknown_user';
     return { kind: 'failed', why, hasPassword };
   }
+}
+
+function isSame(a: Buffer, b: Buffer): boolean {
+  return a.length === b.length && timingSafeEqual(a, b);
 }
 
 export function withoutNul(password: Buffer): Buffer {

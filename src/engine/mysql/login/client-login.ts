@@ -11,6 +11,7 @@
 import { BerthError } from '../../../base/errors.ts';
 import { type ClientConnectionId, nextClientConnectionId } from '../../../base/ids.ts';
 import { Timer } from '../../../base/timer-wheel.ts';
+import { acceptedBeside } from '../../../credential/credentials.ts';
 import { IGNORE, type Stream, type StreamHandler } from '../../../net/stream.ts';
 import type { AcceptTls, TlsOutcome } from '../../../net/tls.ts';
 import type { ClientCloseReason } from '../../../observe/reasons.ts';
@@ -276,6 +277,7 @@ export class ClientLogin implements StreamHandler, Guest {
     const { credential, plugin } = this.host.credentialFor(user);
     this.authenticator = new ClientAuthenticator({
       password: credential?.password,
+      others: acceptedBeside(credential, Date.now()),
       plugin,
       isSecure: this.stream.isEncrypted || this.stream.isLocal,
       passwordKey: this.host.passwordKey,

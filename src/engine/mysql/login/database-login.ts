@@ -7,8 +7,9 @@
 import { BerthError } from '../../../base/errors.ts';
 import { Timer } from '../../../base/timer-wheel.ts';
 import type { Secret } from '../../../credential/secret.ts';
-import type { Stream, StreamHandler } from '../../../net/stream.ts';
+import { IGNORE, type Stream, type StreamHandler } from '../../../net/stream.ts';
 import type { OpenFailure, OpeningHandle } from '../../../pool/contract.ts';
+import type { PasswordTrial } from '../../database-passwords.ts';
 import {
   DatabaseAuthenticator,
   type DatabaseLoginFailure,
@@ -18,7 +19,7 @@ import { ERR_HEADER, OK_HEADER } from '../wire/capabilities.ts';
 import { loginPacket, readAuthMore, readAuthSwitch } from '../wire/handshake.ts';
 import { PacketAssembler, packet, type Received, sequenceAfter } from '../wire/packets.ts';
 import { errorPayload, readError, readOk, type ServerError } from '../wire/replies.ts';
-import { isAboutAuthentication, isTemporary } from './login-errors.ts';
+import { isAboutAuthentication, isPasswordRefused, isTemporary } from './login-errors.ts';
 import type { Capabilities } from './negotiation.ts';
 import { factsOf, type KnownServer, type ServerFacts } from './server-facts.ts';
 import {
@@ -40,6 +41,8 @@ export type LoginTarget = ConnectTarget & { readonly server: KnownServer };
 export interface LoginIdentity {
   readonly user: string;
   readonly password: Secret;
+  /** Knows other passwords, and is told what becomes of them. Default: there is only this one. */
+  readonly trial?: PasswordTrial;
   /** What clients of the connection have agreed on; see `variantOf`. Default: nothing in particular. */
   readonly variant?: Capabilities;
   /** As `performance_schema` shows it. */
@@ -69,10 +72,12 @@ export interface LoginFailure extends OpenFailure {
 export class DatabaseLogin implements StreamHandler, OpeningHandle {
   private readonly target: LoginTarget;
   private readonly identity: LoginIdentity | undefined;
+  /** The one that is tried. */
+  private password: Secret | undefined;
   private readonly callbacks: LoginCallbacks;
-  private readonly connect: TargetConnect;
+  private connect: TargetConnect;
   private readonly deadline: Timer;
-  private readonly assembler = new PacketAssembler(LOGIN_PACKET_MAX);
+  private assembler = new PacketAssembler(LOGIN_PACKET_MAX);
   private opened: Opened | undefined = undefined;
   private authenticator: DatabaseAuthenticator | undefined = undefined;
   private isOver = false;
@@ -80,15 +85,48 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
   constructor(target: LoginTarget, identity: LoginIdentity | undefined, callbacks: LoginCallbacks) {
     this.target = target;
     this.identity = identity;
+    this.password = identity?.password;
     this.callbacks = callbacks;
     this.deadline = new Timer(() =>
       this.fail('UNREACHABLE', true, `the login did not complete within ${LOGIN_TIMEOUT_MS} ms`),
     );
-    this.connect = new TargetConnect(target, identity?.variant, {
+    this.connect = this.newConnect();
+  }
+
+  private newConnect(): TargetConnect {
+    return new TargetConnect(this.target, this.identity?.variant, {
       opened: (opened) => this.connected(opened),
       tlsBegan: () => this.callbacks.tlsBegan?.(),
       failed: (failure) => this.connectFailed(failure),
     });
+  }
+
+  /** The password was refused: once more with another one, if there is one. */
+  private async tryAnother(trial: PasswordTrial, failure: LoginFailure): Promise<void> {
+    this.hangUp();
+    const next = await trial.refused();
+    if (this.isOver) return;
+    if (next === undefined) {
+      this.over(failure);
+    } else if (next === 'wait') {
+      this.over({ ...failure, isTemporary: true, isOfUser: true });
+    } else {
+      this.password = next;
+      this.connect = this.newConnect();
+    }
+  }
+
+  /** Whatever comes of the connection so far is of no interest. */
+  private hangUp(): void {
+    const stream = this.opened?.stream;
+    if (stream !== undefined) {
+      stream.handler = IGNORE;
+      stream.destroy();
+    }
+    this.opened = undefined;
+    this.authenticator = undefined;
+    this.assembler = new PacketAssembler(LOGIN_PACKET_MAX);
+    this.target.wheel.disarm(this.deadline);
   }
 
   abandon(): void {
@@ -101,18 +139,18 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
 
   private connected(opened: Opened): void {
     const { stream, greeting, asked, sequence } = opened;
-    const { identity, target } = this;
+    const { identity, password, target } = this;
     this.opened = opened;
     stream.handler = this;
     target.wheel.arm(this.deadline, LOGIN_TIMEOUT_MS);
     target.server.learn(factsOf(greeting));
-    if (identity === undefined) {
+    if (identity === undefined || password === undefined) {
       this.fail('AUTH_FAILURE', false, 'the proxy has no credentials for the user');
       return;
     }
     const { isEncrypted, isLocal } = stream;
     this.authenticator = new DatabaseAuthenticator({
-      password: identity.password,
+      password,
       isSecure: isEncrypted || isLocal,
       isEncrypted,
     });
@@ -212,6 +250,7 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
     const rest = this.assembler.takeRest();
     this.isOver = true;
     this.target.wheel.disarm(this.deadline);
+    this.identity?.trial?.accepted();
     this.callbacks.opened(stream, facts);
     // The database's last word may be right behind its welcome.
     if (rest !== undefined) stream.handler.received(rest);
@@ -226,7 +265,7 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
   private refused(said: ServerError): void {
     const isAuth = isAboutAuthentication(said);
     const detail = `${said.text} (error ${said.errno}, SQLSTATE ${said.sqlState})`;
-    this.over({
+    const failure: LoginFailure = {
       reason: isAuth ? 'AUTH_FAILURE' : 'CONNECTION_FAILED',
       isTemporary: isTemporary(said),
       detail,
@@ -236,7 +275,10 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
             databaseMessage: errorPayload(said),
             detail: `The database says: ${detail}.`,
           }),
-    });
+    };
+    const trial = isPasswordRefused(said) ? this.identity?.trial : undefined;
+    if (trial === undefined) this.over(failure);
+    else void this.tryAnother(trial, failure);
   }
 
   private fail(reason: LoginFailure['reason'], isTemporary: boolean, detail: string): void {

@@ -28,3 +28,8 @@ export function isTemporary({ errno }: ServerError): boolean {
 export function isAboutAuthentication({ errno, sqlState }: ServerError): boolean {
   return AUTHENTICATION.has(errno) || sqlState === '28000';
 }
+
+/** ER_ACCESS_DENIED_ERROR: what a server says to a wrong password, among others. */
+export function isPasswordRefused({ errno }: ServerError): boolean {
+  return errno === 1045;
+}

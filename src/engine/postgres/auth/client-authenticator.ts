@@ -5,7 +5,11 @@
  * that is for the log, never for the client.
  */
 
-import type { ClientPasswordAuthType, UserCredential } from '../../../credential/credentials.ts';
+import {
+  acceptedBeside,
+  type ClientPasswordAuthType,
+  type UserCredential,
+} from '../../../credential/credentials.ts';
 import type { ClientExchange, LoginFailure, Step } from './client-exchange.ts';
 import { ClientMd5Exchange } from './client-md5-exchange.ts';
 import { ClientScramExchange } from './client-scram-exchange.ts';
@@ -15,7 +19,7 @@ export type { LoginFailure, Step };
 
 export interface ClientAuthenticatorOptions {
   readonly user: string;
-  readonly credential: Pick<UserCredential, 'password'> | undefined;
+  readonly credential: Pick<UserCredential, 'password' | 'others'> | undefined;
   /** `Credentials.authTypeFor(user)`. */
   readonly method: ClientPasswordAuthType;
   /** Default: those of the process. */
@@ -58,13 +62,14 @@ const MALFORMED_RESPONSE: Step = { kind: 'failed', why: 'malformed_response' };
 function exchangeFor(options: ClientAuthenticatorOptions): ClientExchange {
   const { user, serverEndPoint, verifiers = sharedVerifiers } = options;
   const password = options.credential?.password;
+  const others = acceptedBeside(options.credential, Date.now());
   switch (options.method) {
     // The configuration keeps the types of the other engine family out.
     case 'MYSQL_CACHING_SHA2_PASSWORD':
     case 'MYSQL_NATIVE_PASSWORD':
     case 'POSTGRES_SCRAM_SHA_256':
-      return new ClientScramExchange({ user, password, verifiers, serverEndPoint });
+      return new ClientScramExchange({ user, password, others, verifiers, serverEndPoint });
     case 'POSTGRES_MD5':
-      return new ClientMd5Exchange({ user, password });
+      return new ClientMd5Exchange({ user, password, others });
   }
 }

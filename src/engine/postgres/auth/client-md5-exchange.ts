@@ -20,18 +20,22 @@ const PASSWORD_MESSAGE_BYTES_MAX = 65_535;
 export interface ClientMd5Options {
   readonly user: string;
   readonly password: Secret | undefined;
+  /** Good as well; default: none. */
+  readonly others?: readonly Secret[];
 }
 
 export class ClientMd5Exchange implements ClientExchange {
   readonly responseBytesMax = PASSWORD_MESSAGE_BYTES_MAX;
   readonly #user: string;
   readonly #password: Secret | undefined;
+  readonly #others: readonly Secret[];
   readonly #salt = randomBytes(MD5_SALT_BYTES);
   #isOver = false;
 
-  constructor({ user, password }: ClientMd5Options) {
+  constructor({ user, password, others = [] }: ClientMd5Options) {
     this.#user = user;
     this.#password = password;
+    this.#others = others;
   }
 
   begin(): Uint8Array {
@@ -44,8 +48,9 @@ export class ClientMd5Exchange implements ClientExchange {
     if (response === undefined) return { kind: 'failed', why: 'malformed_response' };
     const isUsable = this.#password !== undefined && this.#password.reveal() !== '';
     const password = isUsable ? this.#password : undefined;
-    const expected = md5Response(this.#user, password ?? randomPassword(), this.#salt);
-    const isRight = isMd5Response(response, expected);
+    const isRight = [password ?? randomPassword(), ...this.#others].some((each) =>
+      isMd5Response(response, md5Response(this.#user, each, this.#salt)),
+    );
     if (isRight && isUsable) return { kind: 'done', final: undefined };
     return { kind: 'failed', why: this.#password ? 'wrong_password' : 'unknown_user' };
   }

@@ -26,6 +26,8 @@ import type { ScramVerifier, ScramVerifiers } from './scram-verifiers.ts';
 export interface ClientScramOptions {
   readonly user: string;
   readonly password: Secret | undefined;
+  /** Good as well; default: none. */
+  readonly others?: readonly Secret[];
   readonly verifiers: ScramVerifiers;
   readonly serverEndPoint: Uint8Array | undefined;
 }
@@ -87,12 +89,20 @@ export class ClientScramExchange implements ClientExchange {
   }
 
   #start(mechanism: ScramMechanism, clientFirst: Uint8Array): Step | Promise<Step> {
-    const { user, password, verifiers } = this.#options;
-    const verifier = verifiers.verifierFor(user, password);
+    const verifier = this.#verifier();
     if (!(verifier instanceof Promise)) return this.#answer(mechanism, verifier, clientFirst);
     this.#state = DERIVING;
     // The caller may overwrite its buffer before the verifier is here.
     return this.#answerLater(mechanism, verifier, Buffer.from(clientFirst));
+  }
+
+  /** With the keys of all passwords that are good: the salt is the same for each. */
+  #verifier(): ScramVerifier | Promise<ScramVerifier> {
+    const { user, password, others = [], verifiers } = this.#options;
+    const current = verifiers.verifierFor(user, password);
+    if (others.length === 0) return current;
+    const beside = others.map((other) => verifiers.verifierFor(user, other));
+    return withOthers(current, beside);
   }
 
   async #answerLater(
@@ -128,4 +138,12 @@ export class ClientScramExchange implements ClientExchange {
     if (failure === 'malformed') return 'malformed_response';
     return this.#options.password === undefined ? 'unknown_user' : 'wrong_password';
   }
+}
+
+async function withOthers(
+  current: ScramVerifier | Promise<ScramVerifier>,
+  beside: readonly (ScramVerifier | Promise<ScramVerifier>)[],
+): Promise<ScramVerifier> {
+  const others = await Promise.all(beside);
+  return { ...(await current), otherKeys: others.map(({ keys }) => keys) };
 }

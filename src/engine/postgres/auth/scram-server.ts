@@ -91,11 +91,11 @@ export class ScramServer {
     serverFirst: string,
     final: { readonly withoutProof: string; readonly proof: Uint8Array },
   ): ScramStep {
-    const { keys, isMock } = this.#verifier;
+    const { keys, otherKeys = [], isMock } = this.#verifier;
     const authMessage = authMessageOf(clientFirstBare, serverFirst, final.withoutProof);
-    const isProven = keys.isProvenBy(final.proof, authMessage);
-    if (!isProven || isMock) return WRONG_PROOF;
-    const signature = keys.serverSignature(authMessage);
+    const proven = [keys, ...otherKeys].find((each) => each.isProvenBy(final.proof, authMessage));
+    if (proven === undefined || isMock) return WRONG_PROOF;
+    const signature = proven.serverSignature(authMessage);
     return { kind: 'message', message: bytesOf(writeServerFinal(signature)) };
   }
 

@@ -20,6 +20,8 @@ export interface ScramVerifier {
   readonly salt: Uint8Array;
   readonly iterations: number;
   readonly keys: ScramKeys;
+  /** Of passwords that are good beside it, with the same salt. Default: none. */
+  readonly otherKeys?: readonly ScramKeys[];
   /** The user is not known; no proof is right. */
   readonly isMock: boolean;
 }

@@ -12,6 +12,7 @@ import type { Secret } from '../../../credential/secret.ts';
 import { IGNORE, type Stream, type StreamHandler } from '../../../net/stream.ts';
 import type { Connector, OpenFailure, OpeningHandle } from '../../../pool/contract.ts';
 import type { Pool } from '../../../pool/pool.ts';
+import type { PasswordTrial } from '../../database-passwords.ts';
 import { DatabaseAuthenticator } from '../auth/database-authenticator.ts';
 import { type ConnectionFacts, DatabaseConnection } from '../database-connection.ts';
 import { OwnStatement, type Row } from '../own-statement.ts';
@@ -47,6 +48,8 @@ const CANCEL_KEY_MAX = 256;
  */
 const TEMPORARY_SQL_STATES = /^(57P0[1-5]|53|08|40|55P03|58)/;
 
+const INVALID_PASSWORD = '28P01';
+
 /** What the InitQuery set. `role` is not in the view; neither are custom settings, which cannot be listed. */
 const SETTINGS_OF_SESSION = `SELECT pg_catalog.lower(name), setting FROM pg_catalog.pg_settings
   WHERE source OPERATOR(pg_catalog.=) 'session'
@@ -56,6 +59,8 @@ export interface LoginIdentity {
   readonly user: string;
   readonly database: string;
   readonly password: Secret;
+  /** Knows other passwords, and is told what becomes of them. Default: there is only this one. */
+  readonly trial?: PasswordTrial;
   readonly applicationName?: string;
   readonly initQuery: string | undefined;
   /** More of the start-up packet, in latin1: byte for byte. */
@@ -212,6 +217,8 @@ export interface LoginFailure extends OpenFailure {
 export class DatabaseLogin implements StreamHandler, OpeningHandle {
   private readonly target: LoginTarget;
   private readonly identity: LoginIdentity | undefined;
+  /** The one that is tried. */
+  private password: Secret | undefined;
   private readonly callbacks: LoginCallbacks;
   private connect: TargetConnect;
   private readonly deadline: Timer;
@@ -231,6 +238,7 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
   constructor(target: LoginTarget, identity: LoginIdentity | undefined, callbacks: LoginCallbacks) {
     this.target = target;
     this.identity = identity;
+    this.password = identity?.password;
     this.callbacks = callbacks;
     this.protocol = target.protocol.asked;
     this.deadline = new Timer(() =>
@@ -258,13 +266,13 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
   private connected(stream: Stream, serverEndPoint: Uint8Array | undefined): void {
     this.stream = stream;
     stream.handler = this;
-    const { identity, target } = this;
+    const { identity, password, target } = this;
     target.wheel.arm(this.deadline, LOGIN_TIMEOUT_MS);
-    if (identity === undefined) {
+    if (identity === undefined || password === undefined) {
       this.fail('AUTH_FAILURE', false, 'the proxy has no credentials for the user');
       return;
     }
-    const { user, password, database, applicationName, startup = [] } = identity;
+    const { user, database, applicationName, startup = [] } = identity;
     this.authenticator = new DatabaseAuthenticator({
       user,
       password,
@@ -281,6 +289,13 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
 
   /** The target does not take the version, or may not: once more, with the first one. */
   private fallBack(): void {
+    this.hangUp();
+    this.protocol = PROTOCOL_3_0;
+    this.connect = this.newConnect();
+  }
+
+  /** Whatever comes of the connection so far is of no interest. */
+  private hangUp(): void {
     const { stream, target } = this;
     if (stream !== undefined) {
       stream.handler = IGNORE;
@@ -289,8 +304,23 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
     this.stream = undefined;
     this.buffer = undefined;
     target.wheel.disarm(this.deadline);
-    this.protocol = PROTOCOL_3_0;
-    this.connect = this.newConnect();
+  }
+
+  /** The password was refused: once more with another one, if there is one. */
+  private async tryAnother(trial: PasswordTrial, failure: LoginFailure): Promise<void> {
+    this.hangUp();
+    const next = await trial.refused();
+    if (this.isOver) return;
+    if (next === undefined) {
+      this.over(failure);
+    } else if (next === 'wait') {
+      this.over({ ...failure, isTemporary: true, isOfUser: true });
+    } else {
+      this.password = next;
+      this.parameters = ReportedParameters.NONE;
+      this.cancelKey = undefined;
+      this.connect = this.newConnect();
+    }
   }
 
   received(bytes: Buffer): void {
@@ -419,6 +449,7 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
     this.buffer = undefined;
     this.isOver = true;
     this.target.wheel.disarm(this.deadline);
+    this.identity?.trial?.accepted();
     this.callbacks.opened(stream, {
       parameters: this.parameters,
       cancelKey: this.cancelKey,
@@ -440,7 +471,7 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
     const said = `${fields.get('M') ?? 'no message'} (SQLSTATE ${sqlState || 'absent'})`;
     // For the log, and for whoever has waited in vain: it has answered, so it is reachable.
     const detail = `The database says: ${said}.`;
-    this.over({
+    const failure: LoginFailure = {
       databaseMessage: message,
       reason: isAuth ? 'AUTH_FAILURE' : 'CONNECTION_FAILED',
       isTemporary: TEMPORARY_SQL_STATES.test(sqlState),
@@ -448,7 +479,10 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
       error: isAuth
         ? new BerthError('database_login_failed', { params: { user: this.identity?.user ?? '' } })
         : new BerthError('connection_refused', { databaseMessage: message, detail }),
-    });
+    };
+    const trial = sqlState === INVALID_PASSWORD ? this.identity?.trial : undefined;
+    if (trial === undefined) this.over(failure);
+    else void this.tryAnother(trial, failure);
   }
 
   private fail(reason: LoginFailure['reason'], isTemporary: boolean, detail: string): void {

@@ -47,7 +47,7 @@ export interface HubHost {
   readonly budget: ConnectionBudget;
   readonly poolSettings: PoolSettings;
   /** `undefined` when the proxy has no credentials for the user any more. */
-  identityOf(user: string): Pick<LoginIdentity, 'user' | 'password'> | undefined;
+  identityOf(user: string): Pick<LoginIdentity, 'user' | 'password' | 'trial'> | undefined;
 }
 
 /** All hubs of an engine. */
