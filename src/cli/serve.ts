@@ -17,8 +17,10 @@ import { ConfigurationError } from '../control/configuration-error.ts';
 import { HttpListenError, type HttpServer, serveHttp } from '../control/http/server.ts';
 import { bootstrapPrincipal, bootstrapText } from '../control/iam/bootstrap.ts';
 import { VaultReader } from '../control/secrets/lookup.ts';
+import { PolledSecrets } from '../control/secrets/polled-secrets.ts';
 import { Vault } from '../control/secrets/vault.ts';
 import { DesiredState } from '../control/state/desired-state.ts';
+import type { SecretRecord } from '../control/state/records.ts';
 import { SqliteStore } from '../control/state/sqlite-store.ts';
 import { StateError, type StateStore } from '../control/state/state-store.ts';
 import { ListenError } from '../net/listener.ts';
@@ -32,6 +34,8 @@ const STDERR = 2;
 /** For databases to close their ends, before the process ends anyway. */
 const CLOSE_TIMEOUT_MS = 2_000;
 const FORGET_SECRETS_EVERY_MS = 3_600_000;
+/** For secrets that others keep, before it is served without them. */
+const FIRST_READING_MS = 5_000;
 
 export async function serve(options: ServeOptions): Promise<number> {
   let configuration: Configuration;
@@ -66,6 +70,7 @@ class Service {
   private configuration: Configuration;
   private readonly log: EventLog;
   private readonly registry: ProxyRegistry;
+  private readonly polled: PolledSecrets;
   private readonly stopWheel: () => void;
   private http: HttpServer | undefined = undefined;
   private store: StateStore | undefined = undefined;
@@ -73,6 +78,8 @@ class Service {
   private state: DesiredState | undefined = undefined;
   private readonly stopped = Promise.withResolvers<void>();
   private forgetting: NodeJS.Timeout | undefined = undefined;
+  /** What the file declares has been brought up. */
+  private isServing = false;
   private isDraining = false;
   private isCut = false;
 
@@ -80,7 +87,8 @@ class Service {
     this.file = file;
     this.configuration = configuration;
     this.log = log;
-    const { registry, wheel } = dataPlane(log);
+    this.polled = new PolledSecrets({ observer: log, changed: () => this.secretsChanged() });
+    const { registry, wheel } = dataPlane(log, (name) => this.polled.refresh(name));
     this.registry = registry;
     this.stopWheel = () => wheel.stop();
   }
@@ -93,11 +101,13 @@ class Service {
     let forget = () => {};
     try {
       const state = this.openState();
+      await this.readSecrets(state);
       await this.registry.prepare(this.configuration.snapshot);
       // Who reads that it listens may signal it at once.
       forget = this.handleSignals();
       // Who wrote the file is to be told when it cannot be done; what the API made must not stop that.
       this.registry.reconcile(state.declaredSnapshot, this.configuration.drainTimeoutMs);
+      this.isServing = true;
       if (state.hasOwnProxies) this.apply(state);
       this.listenForManagement(state);
       this.forgetting = setInterval(
@@ -109,6 +119,7 @@ class Service {
       const code = exitCodeOf(error);
       process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
       this.registry.stop();
+      this.polled.stop();
       this.store?.close();
       this.stopWheel();
       return code;
@@ -123,6 +134,7 @@ class Service {
     forget();
     clearInterval(this.forgetting);
     await this.http?.stop();
+    this.polled.stop();
     this.store?.close();
     this.stopWheel();
     return EXIT.ok;
@@ -135,11 +147,26 @@ class Service {
     const store = new SqliteStore(directory);
     this.store = store;
     this.vault = new Vault({ store, directory, keys });
-    const secretReader = new VaultReader(this.vault);
+    const vaultReader = new VaultReader(this.vault);
+    const secretReader = {
+      stored: (secret: SecretRecord) => vaultReader.read(secret),
+      followed: (name: string) => this.polled.find(name),
+    };
     const apply = (state: DesiredState) => this.apply(state);
     this.state = new DesiredState({ store, file, configuration, secretReader, apply });
     this.state.forgetDeletedSecrets();
     return this.state;
+  }
+
+  /** Those that are new have been read when it resolves, or could not be in time. */
+  private async readSecrets(state: DesiredState): Promise<void> {
+    const isRead = this.polled.follow(state.secretSources);
+    await Promise.race([isRead, Bun.sleep(FIRST_READING_MS)]);
+  }
+
+  private secretsChanged(): void {
+    const { state } = this;
+    if (state !== undefined && this.isServing && !this.isDraining) this.apply(state);
   }
 
   /** What cannot be removed now is as good as removed, and goes the next time. */
@@ -154,6 +181,7 @@ class Service {
   /** What the API has changed. An address that cannot be listened on is its user's to see. */
   private apply(state: DesiredState): void {
     try {
+      void this.polled.follow(state.secretSources);
       this.reconcile(state);
     } catch (error) {
       if (!(error instanceof ListenError)) throw error;
@@ -274,6 +302,8 @@ class Service {
       const isApiMoved = !isDeepStrictEqual(placeOf(configuration), placeOf(this.configuration));
       this.configuration = configuration;
       this.tellWarnings();
+      await this.readSecrets(state);
+      if (this.isDraining) return;
       this.reconcile(state);
       if (!isApiMoved) return;
       await this.http?.stop();

@@ -127,7 +127,7 @@ function engineOf(instance: Placed<unknown>): readonly (readonly [string, Engine
 }
 
 function secretParts(secret: Placed<unknown>): readonly SecretParts[] {
-  const { username } = secretSchema.shape.SecretString.shape;
+  const { username } = secretSchema.shape.SecretString.unwrap().shape;
   const user = sound(username, child(child(secret, 'SecretString'), 'username'))[0]?.value;
   return sound(text, child(secret, 'Name')).map((name) => ({ name, username: user }));
 }

@@ -467,7 +467,9 @@ export const fileSchema = mapping({
   /** An extension. */
   SecretsManager: mapping({
     Region: REGION.optional(),
-    Endpoint: z.url({ protocol: /^https?$/, error: 'must begin with https:// or http://' }).optional(),
+    Endpoint: z
+      .url({ protocol: /^https?$/, error: 'must begin with https:// or http://' })
+      .optional(),
     RefreshInterval: integer(1, 3600).default(30),
   }).optional(),
   DBInstances: listOf(dbInstanceSchema, 0, 10_000).default([]),

@@ -40,6 +40,17 @@ interface World {
 
 interface Client extends Disposable {
   ask(sql: string): Promise<unknown>;
+  /** A transaction, which lasts until the client is gone. */
+  begin(): Promise<unknown>;
+}
+
+/** Long enough for all clients to need a connection at the same time. */
+const together = { wanted: 12, came: 0, all: Promise.withResolvers<void>() };
+async function hold(begun: Promise<unknown>): Promise<void> {
+  await begun;
+  together.came++;
+  if (together.came === together.wanted) together.all.resolve();
+  await together.all.promise;
 }
 
 let proxies = 0;
@@ -161,15 +172,15 @@ function rotations(world: World): void {
     const load = new Load(login);
     await load.go();
     await setPassword('second');
-    // No connection is there for this database, and only the new password would open one.
-    const waiting = login('first', 'second').then(async (client) => {
-      using used = client;
-      await used.ask('select 1');
+    // More than there are connections, which only the new password opens.
+    Object.assign(together, { came: 0, all: Promise.withResolvers<void>() });
+    const waiting = Array.from({ length: 12 }, async () => {
+      using client = await login('first');
+      await client.begin();
     });
     await world.berth().untilLogged((line) => line.event === 'connection.open_failed');
-    await load.go();
     await put('second');
-    await waiting;
+    await Promise.all(waiting);
     // Clients that have not heard of it yet are let in for a while.
     await load.go();
     load.password = 'second';
@@ -258,6 +269,7 @@ describe('PostgreSQL', () => {
           const rows = textRows(await client.query(sql));
           expect(rows).toEqual([['1']]);
         },
+        begin: () => hold(client.query('begin')),
         [Symbol.dispose]: () => client[Symbol.dispose](),
       };
     },
@@ -311,6 +323,7 @@ describeServers('MySQL and MariaDB', (server) => {
       );
       return {
         ask: async (sql) => expect(await client.rows(sql)).toEqual([['1']]),
+        begin: () => hold(client.rows('begin')),
         [Symbol.dispose]: () => client[Symbol.dispose](),
       };
     },

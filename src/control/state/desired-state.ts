@@ -5,14 +5,7 @@
  */
 
 import { type AccessKey, Principals } from '../../credential/principals.ts';
-import type {
-  DBInstance,
-  DBProxy,
-  Endpoint,
-  SecretEntry,
-  Snapshot,
-  UserAuth,
-} from '../../proxy/snapshot.ts';
+import type { DBInstance, DBProxy, Endpoint, Snapshot, UserAuth } from '../../proxy/snapshot.ts';
 import { serverNames } from '../certificate/server-names.ts';
 import {
   type Configuration,
@@ -25,13 +18,12 @@ import { accessKeysOf } from '../iam/access-keys.ts';
 import { mayShare, overlaps, parseListenAddress } from '../listen-address.ts';
 import { allowedSources, subnetRanges } from '../networks.ts';
 import { dbProxySchema } from '../schema.ts';
-import { matchesArn, secretArn } from '../secret-arn.ts';
-import type { LoginSecrets } from '../secrets/lookup.ts';
-import { SecretHistory, toSecretEntry } from '../secrets/secret-entry.ts';
+import type { SecretSource } from '../secrets/polled-secrets.ts';
 import { declaredId } from './arns.ts';
-import { declaredInstance, declaredProxy, declaredSecret } from './declared.ts';
+import { declaredInstance, declaredProxy } from './declared.ts';
 import type { AddressRange } from './endpoint-addresses.ts';
 import { hostNameOf, type NamePlace, wildcardsOf } from './host-names.ts';
+import { KnownSecrets, type SecretReader } from './known-secrets.ts';
 import type {
   AuthRecord,
   DBInstanceRecord,
@@ -53,16 +45,9 @@ export type KnownInstance = Known<DBInstanceRecord>;
 /** Of a proxy of which nothing is said. */
 const MAX_CLIENT_CONNECTIONS = dbProxySchema.shape.MaxClientConnections.parse(undefined);
 
-/** What secrets hold that no file declares. */
-export interface SecretReader {
-  /** Of the embedded store; undefined when it holds nothing for a log-in, or is deleted. */
-  read(secret: SecretRecord): LoginSecrets | undefined;
-}
-
 export class DesiredState {
   private readonly store: StateStore;
-  private readonly secretReader: SecretReader;
-  private readonly history = new SecretHistory();
+  private readonly knownSecrets: KnownSecrets;
   private readonly apply: (state: DesiredState) => void;
   private configuration: Configuration;
   private currentPrincipals = Principals.NONE;
@@ -78,24 +63,29 @@ export class DesiredState {
     readonly secretReader: SecretReader;
     readonly apply: (state: DesiredState) => void;
   }) {
-    this.store = options.store;
-    this.secretReader = options.secretReader;
+    const { store, secretReader, configuration } = options;
+    this.store = store;
+    this.knownSecrets = new KnownSecrets(store, secretReader, configuration);
     this.apply = options.apply;
-    this.configuration = options.configuration;
-    this.declare(options.file, options.configuration);
+    this.configuration = configuration;
+    this.declare(options.file, configuration);
   }
 
   /** Takes another configuration file. Throws `ConfigurationError`, and then nothing has changed. */
   declare(file: string, configuration: Configuration): void {
     const clashes = [
       ...findClashes(configuration, this.storedProxies, this.storedInstances),
-      ...findSecretClashes(configuration, this.storedSecrets),
+      ...this.knownSecrets.clashesWith(configuration).map((name) => ({
+        path: ['Secrets'],
+        text: `${TAKEN} the secret ${name}`,
+      })),
     ];
     if (clashes.length > 0) {
       const problems = clashes.map(({ path, text }) => ({ line: undefined, path, text }));
       throw new ConfigurationError(file, problems);
     }
     this.configuration = configuration;
+    this.knownSecrets.declare(configuration);
     this.currentPrincipals = new Principals(this.accessKeys);
   }
 
@@ -165,29 +155,22 @@ export class DesiredState {
 
   /** By name, with those that are deleted and can be restored. */
   get secrets(): readonly Known<SecretRecord>[] {
-    const { Secrets } = this.configuration.snapshot;
-    const declared = Secrets.map(({ Name }) => known(declaredSecret(Name), true));
-    const stored = this.storedSecrets.map((record) => known(record, false));
-    return byName([...declared, ...stored]);
+    return byName(this.knownSecrets.all);
   }
 
   /** By its name or its ARN. */
   findSecret(nameOrArn: string): Known<SecretRecord> | undefined {
-    const { owner, snapshot } = this.configuration;
-    const stored = this.storedSecrets.find(
-      ({ id, name }) =>
-        nameOrArn === name ||
-        nameOrArn === secretArn(owner, id) ||
-        nameOrArn === secretArn(owner, name),
-    );
-    if (stored !== undefined) return known(stored, false);
-    const declared = snapshot.Secrets.find(({ Name }) => matchesArn(Name, nameOrArn, owner));
-    return declared && known(declaredSecret(declared.Name), true);
+    return this.knownSecrets.find(nameOrArn);
+  }
+
+  /** Where secrets are to be read that somebody else keeps, by the names that entries have. */
+  get secretSources(): ReadonlyMap<string, SecretSource> {
+    return this.knownSecrets.sourcesFor(this.snapshot.DBProxies);
   }
 
   /** Forgets the secrets whose time to be restored has passed. */
   forgetDeletedSecrets(): void {
-    const gone = this.allSecrets.filter(isForgotten);
+    const gone = this.knownSecrets.forgotten;
     if (gone.length > 0) this.commit(...gone.map((remove) => ({ remove })));
   }
 
@@ -212,25 +195,10 @@ export class DesiredState {
     }));
   }
 
-  /** With the secrets of the file, and all others that one of the proxies names. */
   private withSecrets(DBProxies: readonly DBProxy[]): Snapshot {
     const { snapshot } = this.configuration;
-    const now = Date.now();
-    const declared = snapshot.Secrets.map(({ Name, username, password }) =>
-      toSecretEntry(Name, this.history.note(Name, { username, password }, now)),
-    );
-    const isDeclared = new Set(declared.map(({ Name }) => Name));
-    const named = DBProxies.flatMap(({ Auth }) => Auth.map(({ SecretArn }) => SecretArn));
-    const others = new Set(named.filter((name) => !isDeclared.has(name)));
-    const found = Array.from(others, (name) => this.readSecret(name));
-    const Secrets = [...declared, ...found.filter((entry) => entry !== undefined)];
+    const Secrets = this.knownSecrets.entriesFor(DBProxies);
     return { ...snapshot, AccessKeys: this.accessKeys, Secrets, DBProxies };
-  }
-
-  private readSecret(nameOrArn: string): SecretEntry | undefined {
-    const secret = this.findSecret(nameOrArn)?.record;
-    const held = secret && this.secretReader.read(secret);
-    return held && toSecretEntry(nameOrArn, held);
   }
 
   /** Where the proxy at `index` of the snapshot comes from, for people. */
@@ -253,14 +221,6 @@ export class DesiredState {
 
   private get storedInstances(): readonly DBInstanceRecord[] {
     return this.store.records.filter((record) => record.kind === 'db-instance');
-  }
-
-  private get storedSecrets(): readonly SecretRecord[] {
-    return this.allSecrets.filter((record) => !isForgotten(record));
-  }
-
-  private get allSecrets(): readonly SecretRecord[] {
-    return this.store.records.filter((record) => record.kind === 'secret');
   }
 
   private toProxy(record: ProxyRecord): readonly DBProxy[] {
@@ -319,10 +279,9 @@ export class DesiredState {
 
   /** A secret that does not exist stays as it was written: whoever reads it finds none. */
   private toAuth({ AuthScheme, SecretArn, ...auth }: AuthRecord, { Engine }: DBInstance): UserAuth {
-    const { owner, snapshot } = this.configuration;
-    const secret = snapshot.Secrets.find(({ Name }) => matchesArn(Name, SecretArn, owner));
+    const name = this.knownSecrets.declaredName(SecretArn) ?? SecretArn;
     const { IAMAuth, ClientPasswordAuthType = USUAL_AUTH_TYPES[Engine] } = auth;
-    return { AuthScheme, IAMAuth, ClientPasswordAuthType, SecretArn: secret?.Name ?? SecretArn };
+    return { AuthScheme, IAMAuth, ClientPasswordAuthType, SecretArn: name };
   }
 
   private toInstance(name: string): readonly DBInstance[] {
@@ -369,10 +328,6 @@ function byName<StoredRecord extends { readonly name: string }>(
   return items.toSorted((a, b) => (a.record.name < b.record.name ? -1 : 1));
 }
 
-function isForgotten({ deleteAfter }: SecretRecord): boolean {
-  return deleteAfter !== undefined && Date.parse(deleteAfter) <= Date.now();
-}
-
 /** Of a record, so it has been found to be one. */
 function addressOf(listen: string) {
   const address = parseListenAddress(listen);
@@ -381,18 +336,6 @@ function addressOf(listen: string) {
 }
 
 const TAKEN = 'must not be what the management API has given to';
-
-function* findSecretClashes(
-  { snapshot }: Configuration,
-  secrets: readonly SecretRecord[],
-): Generator<{ readonly path: Path; readonly text: string }> {
-  for (const [index, { Name }] of snapshot.Secrets.entries()) {
-    const taken = secrets.find(({ name }) => name === Name);
-    if (taken !== undefined) {
-      yield { path: ['Secrets', index], text: `${TAKEN} the secret ${taken.name}` };
-    }
-  }
-}
 
 function* findClashes(
   { snapshot, instances }: Configuration,

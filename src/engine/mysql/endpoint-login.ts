@@ -72,6 +72,7 @@ export class MySqlEndpointLogin implements LoginHost {
 
   authenticationFailed(user: string, why: LoginFailure): void {
     this.told.authenticationFailed(user, why, 'MySQL');
+    if (why === 'wrong_password') this.engine.passwordWasWrong(user);
   }
 
   join(client: ClientIdentity, guest: Guest): Place {

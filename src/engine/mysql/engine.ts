@@ -73,6 +73,7 @@ export class MySqlEngine implements Engine, EndpointEngine<Session> {
   readonly passwordKey: PasswordKey;
   readonly statements = new StatementRegistry();
   private credentials: Credentials;
+  private readonly refreshSecret: EngineOptions['refreshSecret'];
   private readonly passwords: DatabasePasswords;
   private readonly target: TargetContext;
   private readonly budget: ConnectionBudget;
@@ -89,6 +90,7 @@ export class MySqlEngine implements Engine, EndpointEngine<Session> {
     this.observer = options.observer;
     this.settings = options.settings;
     this.credentials = options.credentials;
+    this.refreshSecret = options.refreshSecret;
     this.passwords = new DatabasePasswords({
       find: (user) => this.credentials.find(user),
       refresh: options.refreshSecret,
@@ -256,6 +258,11 @@ export class MySqlEngine implements Engine, EndpointEngine<Session> {
   } {
     const credential = this.credentials.find(user);
     return { credential, plugin: pluginFor(this.credentials.authTypeFor(user)) };
+  }
+
+  /** A client may know a newer one than the proxy does; his next attempt is compared with it. */
+  passwordWasWrong(user: string): void {
+    void this.refreshSecret(user);
   }
 
   get server(): KnownServer {

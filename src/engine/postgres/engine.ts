@@ -60,6 +60,7 @@ export class PostgresEngine implements Engine, EndpointEngine<Session> {
   settings: EngineSettings;
   readonly statements = new StatementRegistry();
   private credentials: Credentials;
+  private readonly refreshSecret: EngineOptions['refreshSecret'];
   private readonly passwords: DatabasePasswords;
   private readonly target: TargetContext;
   private readonly budget: ConnectionBudget;
@@ -79,6 +80,7 @@ export class PostgresEngine implements Engine, EndpointEngine<Session> {
     this.observer = options.observer;
     this.settings = options.settings;
     this.credentials = options.credentials;
+    this.refreshSecret = options.refreshSecret;
     this.passwords = new DatabasePasswords({
       find: (user) => this.credentials.find(user),
       refresh: options.refreshSecret,
@@ -249,6 +251,11 @@ export class PostgresEngine implements Engine, EndpointEngine<Session> {
     return { credential, method: this.credentials.authTypeFor(user) };
   }
 
+  /** A client may know a newer one than the proxy does; his next attempt is compared with it. */
+  passwordWasWrong(user: string): void {
+    void this.refreshSecret(user);
+  }
+
   joinPool(user: string, database: string): UserPool {
     const pool = this.group.join({ user, database });
     let userPool = this.userPools.get(pool);
@@ -361,6 +368,7 @@ class PostgresEndpointLogin implements LoginHost {
 
   authenticationFailed(user: string, why: LoginFailure): void {
     this.told.authenticationFailed(user, why, 'PostgreSQL');
+    if (why === 'wrong_password') this.engine.passwordWasWrong(user);
   }
 
   poolFor(user: string, database: string): UserPool {

@@ -722,7 +722,7 @@ const BAD: readonly (readonly [string, string, string])[] = [
   [
     '  - Name: app\n',
     '  - Name: app\n    Value: hunter2\n',
-    '7  Secrets[0].Value: unknown key; known here: Name, SecretString',
+    '7  Secrets[0].Value: unknown key; known here: Name, SecretString, SecretFile',
   ],
   [
     'DBInstances:',

@@ -30,7 +30,7 @@ test('InternalFailure tells the caller nothing, and the operator everything', as
     store: new SqliteStore(folder),
     file: 'berth.yaml',
     configuration: parseConfiguration(FILE, { file: 'berth.yaml', environment: {} }),
-    secretReader: { read: () => undefined },
+    secretReader: { stored: () => undefined, followed: () => undefined },
     apply: () => undefined,
   });
   const body = 'Action=DescribeDBProxies&Version=2014-10-31';
