@@ -4,11 +4,12 @@
  * goes in behind column definitions, the packets behind it have other sequence numbers, the OK packet
  * that ends rows is an EOF packet, and OK packets have no session state.
  *
- * Works on the chunk that the database's packets lie in: what is forwarded as it is stays where it is,
- * and only for the rest the chunk is cut to pieces.
+ * Works on the chunk that the database's packets lie in: one that is forwarded as it is stays where it is,
+ * and only another is written anew.
  */
 
 import { COLUMNS_END, DESCRIPTION_END, OK, type ReplyLedger, ROWS_END } from './ledger.ts';
+import { RewrittenChunk } from './rewritten-chunk.ts';
 import type { ToldTransaction, Tracking } from './tracking.ts';
 import {
   CLIENT_DEPRECATE_EOF,
@@ -27,7 +28,7 @@ import {
   SERVER_STATUS_NO_BACKSLASH_ESCAPES,
 } from './wire/capabilities.ts';
 import { HEADER_BYTES, int16At, PAYLOAD_MAX, payloadLengthAt, sequenceAt } from './wire/packets.ts';
-import { eofPacket, okPacket, okStatusAt, readOk } from './wire/replies.ts';
+import { okPacket, okStatusAt, readOk } from './wire/replies.ts';
 
 const EMPTY = Buffer.alloc(0);
 /** Flags that hold for the session, not for one result. */
@@ -60,7 +61,7 @@ export class ClientView implements ToldTransaction {
   private serverCapabilities = 0;
   /** The column definitions are complete, and what follows tells whether an EOF packet goes here. */
   private isEofDue = false;
-  private pieces: Uint8Array[] | undefined = undefined;
+  private readonly rewritten = new RewrittenChunk();
 
   begin({ capabilities: client, tracking }: ClientTraits, server: number): void {
     this.clientCapabilities = client;
@@ -81,22 +82,20 @@ export class ClientView implements ToldTransaction {
 
   /** Keeps the run before `at` and leaves out what is up to `next`; returns where the next run begins. */
   skip(bytes: Buffer, from: number, at: number, next: number): number {
-    if (at > from) this.keep(bytes, from, at);
+    this.rewritten.keep(bytes, from, at);
     return next;
   }
 
   /** The packet between `at` and `next` is `packet` for the client. */
   replace(bytes: Buffer, from: number, at: number, next: number, packet: Uint8Array): number {
-    if (at > from) this.keep(bytes, from, at);
-    this.add(packet);
+    this.rewritten.keep(bytes, from, at);
+    this.rewritten.add(packet);
     return next;
   }
 
-  /** What is to go out before the last run of the chunk. */
-  takePieces(): Uint8Array[] | undefined {
-    const { pieces } = this;
-    this.pieces = undefined;
-    return pieces;
+  /** What the chunk has become, of which `bytes[from, to)` is the last run; `undefined`: that alone. */
+  take(bytes: Buffer, from: number, to: number): Buffer | undefined {
+    return this.rewritten.take(bytes, from, to);
   }
 
   /**
@@ -124,7 +123,7 @@ export class ClientView implements ToldTransaction {
       case DESCRIPTION_END:
         if (!this.needsEof) return from;
         // What is behind it is the answer to something else.
-        if (next > from) this.keep(bytes, from, next);
+        this.rewritten.keep(bytes, from, next);
         return this.addEof(next, sequenceAt(bytes, at) + 1 - this.shift, ledger.status & LASTING);
       case ROWS_END:
         return this.rowsEnd(bytes, from, at, next);
@@ -143,13 +142,13 @@ export class ClientView implements ToldTransaction {
     at: number,
     sequence: number,
   ): number {
-    if (at > from) this.keep(bytes, from, at);
+    this.rewritten.keep(bytes, from, at);
     const status = endStatusIn(bytes, at) ?? ledger.status & LASTING;
     return this.addEof(at, sequence, status & ~OF_THE_END);
   }
 
   private addEof(at: number, sequence: number, status: number): number {
-    this.add(eofPacket((sequence + this.shift) & 0xff, status));
+    this.rewritten.addEof(sequence + this.shift, status, 0);
     this.shift++;
     return at;
   }
@@ -159,9 +158,9 @@ export class ClientView implements ToldTransaction {
     const status = okStatusAt(bytes, at + HEADER_BYTES, next);
     // An EOF packet already: of a server that sends one where it need not.
     if (status < 0) return from;
-    if (at > from) this.keep(bytes, from, at);
+    this.rewritten.keep(bytes, from, at);
     const flags = int16At(bytes, status) & ~SERVER_SESSION_STATE_CHANGED;
-    this.add(eofPacket(sequenceAt(bytes, at), flags, int16At(bytes, status + 2)));
+    this.rewritten.addEof(sequenceAt(bytes, at), flags, int16At(bytes, status + 2));
     return next;
   }
 
@@ -174,20 +173,11 @@ export class ClientView implements ToldTransaction {
     const state = this.isTracking ? (this.tracking?.filter(fields.state, this) ?? EMPTY) : EMPTY;
     if (state.length === fields.state.length) return from;
     const header = bytes[payload] === OK_HEADER ? OK_HEADER : EOF_HEADER;
-    if (at > from) this.keep(bytes, from, at);
-    this.add(
+    this.rewritten.keep(bytes, from, at);
+    this.rewritten.add(
       okPacket(sequenceAt(bytes, at), this.clientCapabilities, { ...fields, header, state }),
     );
     return next;
-  }
-
-  private keep(bytes: Buffer, from: number, to: number): void {
-    this.add(bytes.subarray(from, to));
-  }
-
-  private add(piece: Uint8Array): void {
-    this.pieces ??= [];
-    this.pieces.push(piece);
   }
 }
 

@@ -295,11 +295,9 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   /** Gives the holder what is for the client, as one piece. */
   private pass(bytes: Buffer, from: number, to: number): void {
     const { holder, view } = this;
-    const pieces = view.takePieces();
-    if (pieces !== undefined) {
-      if (to > from) pieces.push(bytes.subarray(from, to));
-      const [only] = pieces;
-      holder?.deliver(pieces.length === 1 ? only : Buffer.concat(pieces));
+    const rewritten = view.take(bytes, from, to);
+    if (rewritten !== undefined) {
+      holder?.deliver(rewritten);
     } else if (to > from) {
       const isWhole = from === 0 && to === bytes.length;
       holder?.deliverChunk(isWhole ? bytes : bytes.subarray(from, to));
