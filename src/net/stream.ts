@@ -38,6 +38,8 @@ export const IGNORE: StreamHandler = { received() {}, congested() {}, drained() 
 
 /** The host of clients that come over a Unix socket, as in `log_line_prefix` and pg_hba.conf. */
 const LOCAL = '[local]';
+/** What was said before a reset is read at once, or never. */
+const LAST_WORDS_MS = 100;
 /** Smaller buffers are not worth the trouble of `Stream.give`. */
 export const GIVEN_MIN = 32 * 1024;
 
@@ -64,6 +66,8 @@ export class Stream {
   private given: Set<ArrayBufferLike> | undefined = undefined;
   private holds = 0;
   private isEnding = false;
+  /** The other side has reset the connection: nothing can be sent, and what it said before is read. */
+  private isBroken = false;
   private disarmLinger: (() => void) | undefined = undefined;
   private isClosed = false;
   private handshake: Handshake | undefined = undefined;
@@ -141,6 +145,7 @@ export class Stream {
       this.enqueue(bytes);
       return;
     }
+    if (this.isBroken) return;
     const taken = this.socket.write(bytes);
     if (taken === bytes.length) return;
     if (taken < 0) this.broken();
@@ -156,11 +161,23 @@ export class Stream {
   }
 
   /**
-   * The other side has reset the connection: Bun's `write` returns -1. It would never call `close` for
-   * a socket that is paused then, so the end is ours to make; not now, in the middle of a write.
+   * The other side has reset the connection: Bun's `write` returns -1. What it had said before, such as a
+   * database's last word, is still to be read; then Bun calls `close`. It may not for a socket that was
+   * paused, so the end is ours to make if it does not come.
    */
   private broken(): void {
-    setImmediate(() => this.destroy());
+    if (this.isBroken) return;
+    this.isBroken = true;
+    this.queue = undefined;
+    this.queuedBytes = 0;
+    this.readOn();
+    setTimeout(() => this.destroy(), LAST_WORDS_MS);
+  }
+
+  /** Reads whatever comes until the end: a held socket never sees it. */
+  private readOn(): void {
+    if (this.holds !== 0) this.socket.resume();
+    this.holds = 0;
   }
 
   /**
@@ -197,7 +214,7 @@ export class Stream {
   /** Stops reading until every holder has let go. */
   hold(holder: number): void {
     const holds = this.holds;
-    if (this.isEnding) return;
+    if (this.isEnding || this.isBroken) return;
     this.holds = holds | holder;
     if (holds === 0 && !this.isClosed) this.socket.pause();
   }
@@ -221,9 +238,7 @@ export class Stream {
     const linger = new Timer(() => this.destroy());
     wheel.arm(linger, lingerMs);
     this.disarmLinger = () => wheel.disarm(linger);
-    // A held socket never sees the other side's FIN.
-    if (this.holds !== 0) this.socket.resume();
-    this.holds = 0;
+    this.readOn();
     if (this.queuedBytes === 0) this.socket.shutdown();
   }
 
