@@ -9,7 +9,7 @@ import { type Access, authorize, type Caller, checkAccess } from '../query/acces
 import { Fault } from '../query/fault.ts';
 import { readForm } from '../query/form.ts';
 import { element } from '../query/xml.ts';
-import { StateClosedError, StateError } from '../state/state-store.ts';
+import { StateClosedError, StateError, StateUncertainError } from '../state/state-store.ts';
 import {
   createDBProxyEndpoint,
   deleteDBProxyEndpoint,
@@ -78,6 +78,7 @@ export async function answerRds(request: Request, options: RdsApiOptions): Promi
     const scope = { region: options.state.owner.region, service: SERVICE };
     const caller = await checkAccess(request, body, options.access(), scope);
     const { action, result } = perform(body, request, { caller, context: options });
+    await options.state.flushed();
     const metadata = element('ResponseMetadata', { RequestId: requestId });
     const inner = element(`${action}Result`, result) + metadata;
     return respond(200, requestId, wrap(`${action}Response`, inner));
@@ -116,6 +117,9 @@ function faultOf(error: unknown, { onError }: RdsApiOptions): Fault {
   if (error instanceof StateClosedError)
     return new Fault('ServiceUnavailable', 'Berth is stopping.');
   onError(error);
+  if (error instanceof StateUncertainError) {
+    return new Fault('ServiceUnavailable', 'It is not certain that the change was kept.');
+  }
   if (error instanceof StateError) {
     return new Fault('ServiceUnavailable', 'The change could not be kept, so nothing has changed.');
   }

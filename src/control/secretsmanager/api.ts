@@ -74,7 +74,9 @@ export async function answerSecrets(
     const body = await request.text();
     const scope = { region: options.state.owner.region, service: SERVICE };
     const caller = await checkAccess(request, body, options.access(), scope);
-    return respond(200, requestId, perform(request, body, { caller, context: options }));
+    const answer = perform(request, body, { caller, context: options });
+    await options.state.flushed();
+    return respond(200, requestId, answer);
   } catch (error) {
     const { code, message, status } = faultOf(error, options);
     return respond(status, requestId, { __type: code, message }, code);

@@ -208,7 +208,15 @@ export class DesiredState {
     return `the DB proxy ${this.snapshot.DBProxies[index]?.DBProxyName}, made by the API`;
   }
 
-  /** Kept for good, then applied. Throws `StateError`, and then nothing has changed. */
+  /** What was committed so far survives a crash of the machine. Rejects with `StateError`. */
+  flushed(): Promise<void> {
+    return this.store.flushed();
+  }
+
+  /**
+   * Kept, then applied. Throws `StateError`, and then nothing has changed. Who acknowledges the change, or
+   * shows what has become of it, waits for `flushed` first.
+   */
   commit(...changes: readonly Change[]): void {
     this.store.commit(changes);
     this.currentPrincipals = new Principals(this.accessKeys);

@@ -1,14 +1,23 @@
 /**
- * The store of one machine: an SQLite database in the state directory, written ahead to a log that is
- * flushed to disk at each commit. One process has it to itself. The file is made by the first change, so
+ * The store of one machine: an SQLite database in the state directory, written ahead to a log. A commit
+ * writes to the log and leaves it to the system; `flushed` has the log put on the disk, in another thread,
+ * because clients of the data plane would wait for the disk otherwise. What was not flushed when the
+ * machine crashes is a tail of the log, which SQLite leaves out. One process has the database to itself. The file is made by the first change, so
  * who never makes one needs no directory that can be written to.
  */
 
 import { Database } from 'bun:sqlite';
 import { chmodSync, existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { DiskFlush } from './disk-flush.ts';
 import { type StateRecord, stateRecord } from './records.ts';
-import { type Change, StateClosedError, StateError, type StateStore } from './state-store.ts';
+import {
+  type Change,
+  StateClosedError,
+  StateError,
+  type StateStore,
+  StateUncertainError,
+} from './state-store.ts';
 
 const STATE_FILE = 'state.sqlite';
 /** The name of the file's format in its header, so that no other program's file is taken for ours. */
@@ -40,11 +49,14 @@ export class SqliteStore implements StateStore {
   private database: Database | undefined = undefined;
   private isClosed = false;
   private kept: ReadonlyMap<string, StateRecord> = new Map();
+  /** Of the log. */
+  private readonly disk: DiskFlush;
 
   /** Throws `StateError`. */
   constructor(directory: string) {
     this.directory = directory;
     this.file = join(directory, STATE_FILE);
+    this.disk = new DiskFlush(`${this.file}-wal`, directory);
     if (existsSync(this.file)) this.open();
   }
 
@@ -54,6 +66,7 @@ export class SqliteStore implements StateStore {
 
   commit(changes: readonly Change[]): void {
     const database = this.database ?? this.open();
+    if (this.disk.failure !== undefined) throw this.failed('written', this.disk.failure);
     const kept = new Map(this.kept);
     for (const change of changes) {
       if ('put' in change) kept.set(keyOf(change.put), change.put);
@@ -65,12 +78,23 @@ export class SqliteStore implements StateStore {
       throw this.failed('written', error);
     }
     this.kept = kept;
+    this.disk.written();
+  }
+
+  async flushed(): Promise<void> {
+    try {
+      await this.disk.flushed();
+    } catch (error) {
+      throw new StateUncertainError(this.failed('written', error).message, error);
+    }
   }
 
   close(): void {
     this.isClosed = true;
+    // Which flushes what is in the log.
     this.database?.close();
     this.database = undefined;
+    this.disk.close();
   }
 
   private open(): Database {
@@ -83,7 +107,8 @@ export class SqliteStore implements StateStore {
       // Taken with the first read and kept until the end, so nobody else writes what we believe to know.
       database.run('PRAGMA locking_mode = EXCLUSIVE');
       database.run('PRAGMA journal_mode = WAL');
-      database.run('PRAGMA synchronous = FULL');
+      // A commit does not flush the log; a checkpoint does, before it touches the database.
+      database.run('PRAGMA synchronous = NORMAL');
       migrate(database);
       this.kept = read(database);
     } catch (error) {

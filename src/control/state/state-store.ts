@@ -1,6 +1,7 @@
 /**
  * Keeps desired state that no file declares. Changes that are made together are kept together or not at
- * all, and what `commit` has returned from survives a crash of the process and of the machine.
+ * all. What `commit` has returned from survives a crash of the process; what `flushed` has resolved after,
+ * one of the machine as well, and nothing may be acknowledged before that.
  */
 
 import type { StateRecord } from './records.ts';
@@ -14,6 +15,11 @@ export interface StateStore {
   readonly records: readonly StateRecord[];
   /** Throws `StateError`, and then nothing has changed. */
   commit(changes: readonly Change[]): void;
+  /**
+   * Resolves when every change so far is on the disk. Rejects with `StateError` when that is not certain;
+   * from then on nothing can be changed.
+   */
+  flushed(): Promise<void>;
   /** Afterwards another process may open it, and `commit` throws. */
   close(): void;
 }
@@ -23,6 +29,14 @@ export class StateError extends Error {
   constructor(message: string, cause?: unknown) {
     super(message, { cause });
     this.name = 'StateError';
+  }
+}
+
+/** What was changed may or may not survive a crash of the machine. */
+export class StateUncertainError extends StateError {
+  constructor(message: string, cause: unknown) {
+    super(message, cause);
+    this.name = 'StateUncertainError';
   }
 }
 
