@@ -3,6 +3,7 @@
 import { TimerWheel } from './base/timer-wheel.ts';
 import type { ProbeResult } from './cli/check.ts';
 import { type HttpApi, httpApi } from './control/http/api.ts';
+import { Throttle } from './control/query/throttle.ts';
 import type { ProxyObservation } from './control/rds/answers.ts';
 import { answerRds, type RdsApiOptions } from './control/rds/api.ts';
 import {
@@ -51,12 +52,16 @@ export function managementApi(options: {
   readonly version: string;
   readonly allowAnonymous: boolean;
   /** Undefined: there are no APIs of AWS. */
-  readonly aws: Omit<RdsApiOptions & SecretsApiOptions, 'observe' | 'onError'> | undefined;
+  readonly aws:
+    | Omit<RdsApiOptions & SecretsApiOptions, 'observe' | 'onError' | 'throttle'>
+    | undefined;
 }): HttpApi {
   const { registry, observer, version, allowAnonymous, aws } = options;
   const onError = (error: unknown) =>
     observer.emit({ event: 'internal.failed', doing: 'answer HTTP', error });
-  const observed = { onError, observe: (name: string) => observe(registry, name) };
+  // One for both, and for as long as the process serves.
+  const throttle = new Throttle();
+  const observed = { onError, throttle, observe: (name: string) => observe(registry, name) };
   const metrics = createMetrics(registry, version);
   return httpApi({
     metrics: () => metrics.scrape(),
@@ -70,7 +75,7 @@ export function managementApi(options: {
     aws:
       aws &&
       ((request) => {
-        if (isForSecrets(request)) return answerSecrets(request, { ...aws, onError });
+        if (isForSecrets(request)) return answerSecrets(request, { ...aws, onError, throttle });
         return answerRds(request, { ...aws, ...observed });
       }),
   });

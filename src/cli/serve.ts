@@ -20,12 +20,14 @@ import { VaultReader } from '../control/secrets/lookup.ts';
 import { PolledSecrets } from '../control/secrets/polled-secrets.ts';
 import { Vault } from '../control/secrets/vault.ts';
 import { DesiredState } from '../control/state/desired-state.ts';
+import { EventJournal } from '../control/state/event-journal.ts';
 import type { SecretRecord } from '../control/state/records.ts';
 import { SqliteStore } from '../control/state/sqlite-store.ts';
 import { StateError, type StateStore } from '../control/state/state-store.ts';
 import { ListenError } from '../net/listener.ts';
 import { SEND_BATCH } from '../net/send-batch.ts';
 import { EventLog, fileDescriptorSink } from '../observe/logs.ts';
+import { Observers } from '../observe/observers.ts';
 import type { ProxyRegistry } from '../proxy/registry.ts';
 import { EXIT, type ServeOptions } from './command-line.ts';
 import { IdleCollector } from './idle-collector.ts';
@@ -73,6 +75,7 @@ class Service {
   private readonly polled: PolledSecrets;
   private readonly stopWheel: () => void;
   private http: HttpServer | undefined = undefined;
+  private readonly journal = new EventJournal();
   private store: StateStore | undefined = undefined;
   private vault: Vault | undefined = undefined;
   private state: DesiredState | undefined = undefined;
@@ -87,8 +90,9 @@ class Service {
     this.file = file;
     this.configuration = configuration;
     this.log = log;
-    this.polled = new PolledSecrets({ observer: log, changed: () => this.secretsChanged() });
-    const { registry, wheel } = dataPlane(log, (name) => this.polled.refresh(name));
+    const observer = new Observers([log, this.journal]);
+    this.polled = new PolledSecrets({ observer, changed: () => this.secretsChanged() });
+    const { registry, wheel } = dataPlane(observer, (name) => this.polled.refresh(name));
     this.registry = registry;
     this.stopWheel = () => wheel.stop();
   }
@@ -153,7 +157,14 @@ class Service {
       followed: (name: string) => this.polled.find(name),
     };
     const apply = (state: DesiredState) => this.apply(state);
-    this.state = new DesiredState({ store, file, configuration, secretReader, apply });
+    this.state = new DesiredState({
+      store,
+      file,
+      configuration,
+      secretReader,
+      journal: this.journal,
+      apply,
+    });
     this.state.forgetDeletedSecrets();
     return this.state;
   }

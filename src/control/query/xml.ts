@@ -10,7 +10,14 @@ export type XmlValue =
   | { readonly [name: string]: XmlValue };
 
 /** Lists whose items have another name than `member`. */
-const ITEM_NAMES: Readonly<Record<string, string>> = { TagList: 'Tag', DBInstances: 'DBInstance' };
+const ITEM_NAMES: Readonly<Record<string, string>> = {
+  TagList: 'Tag',
+  DBInstances: 'DBInstance',
+  DBClusters: 'DBCluster',
+  DBClusterMembers: 'DBClusterMember',
+  Events: 'Event',
+  EventCategories: 'EventCategory',
+};
 
 const ESCAPES: Readonly<Record<string, string>> = {
   '&': '&amp;',

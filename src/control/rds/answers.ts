@@ -6,7 +6,12 @@ import type { SecretOwner } from '../secret-arn.ts';
 import { arnOf } from '../state/arns.ts';
 import { poolSettings } from '../state/desired-state.ts';
 import { ENGINE_FAMILIES } from '../state/engine-families.ts';
-import type { DBInstanceRecord, EndpointRecord, ProxyRecord } from '../state/records.ts';
+import type {
+  DBClusterRecord,
+  DBInstanceRecord,
+  EndpointRecord,
+  ProxyRecord,
+} from '../state/records.ts';
 
 /** What the data plane says of a proxy. */
 export interface ProxyObservation {
@@ -25,6 +30,7 @@ export interface AnswerContext {
   hostNameOf(proxy: ProxyRecord, endpoint?: string): string;
   /** Whether clients should call what listens there by its host name. */
   isCalledByName(listen: string): boolean;
+  targetsOf(proxy: ProxyRecord): readonly string[];
 }
 
 /**
@@ -50,8 +56,9 @@ function statusOf(
   proxy: ProxyRecord,
   endpoint: string,
   observation: ProxyObservation | undefined,
+  context: AnswerContext,
 ): 'available' | 'incompatible-network' {
-  const isOpen = observation?.listening.has(endpoint) ?? proxy.targetGroup.targets.length === 0;
+  const isOpen = observation?.listening.has(endpoint) ?? context.targetsOf(proxy).length === 0;
   return isOpen ? 'available' : 'incompatible-network';
 }
 
@@ -65,7 +72,7 @@ export function dbProxyAnswer(
   return {
     DBProxyName: proxy.name,
     DBProxyArn: arnOf(owner, 'db-proxy', proxy.id),
-    Status: statusOf(proxy, DEFAULT_ENDPOINT, observation) as ProxyStatus,
+    Status: statusOf(proxy, DEFAULT_ENDPOINT, observation, context) as ProxyStatus,
     EngineFamily: proxy.engineFamily,
     VpcSecurityGroupIds: [...proxy.vpcSecurityGroupIds],
     VpcSubnetIds: [...proxy.vpcSubnetIds],
@@ -114,7 +121,7 @@ export function dbProxyEndpointAnswer(
     DBProxyEndpointName: endpoint.name,
     DBProxyEndpointArn: arnOf(context.owner, 'db-proxy-endpoint', endpoint.id),
     DBProxyName: proxy.name,
-    Status: statusOf(proxy, endpoint.name, observation) as ProxyStatus,
+    Status: statusOf(proxy, endpoint.name, observation, context) as ProxyStatus,
     VpcSecurityGroupIds: [...endpoint.vpcSecurityGroupIds],
     VpcSubnetIds: [...endpoint.vpcSubnetIds],
     Endpoint: endpointText(endpoint.listen, proxy, context, name),
@@ -157,6 +164,61 @@ export function targetAnswer(
   return { ...shared, Endpoint, Port, TargetHealth: healthAnswer(health) };
 }
 
+/** A cluster that is a target; its members are targets of their own. */
+export function trackedClusterAnswer(cluster: DBClusterRecord, owner: SecretOwner) {
+  return {
+    TargetArn: arnOf(owner, 'cluster', cluster.name),
+    RdsResourceId: cluster.name,
+    // As RDS has it: a cluster has no port.
+    Port: 0,
+    Type: 'TRACKED_CLUSTER' as const,
+  };
+}
+
+/** Of a cluster. Who is not the writer is not looked at. */
+export function memberAnswer(
+  instance: DBInstanceRecord,
+  owner: SecretOwner,
+  of: {
+    readonly cluster: DBClusterRecord;
+    readonly health: TargetHealth;
+    readonly isWriter: boolean;
+  },
+) {
+  const { TargetHealth, ...shared } = targetAnswer(instance.name, instance, owner, of.health);
+  const TrackedClusterId = of.cluster.name;
+  if (of.isWriter) return { ...shared, TrackedClusterId, TargetHealth };
+  return { ...shared, TrackedClusterId, Role: 'READ_ONLY' as const, TargetHealth: UNUSED };
+}
+
+const UNUSED = {
+  State: 'UNUSED' as const,
+  Description: 'Only the writer of the cluster, its first member, is used',
+};
+
+export function dbClusterAnswer(
+  cluster: DBClusterRecord,
+  instances: readonly DBInstanceRecord[],
+  owner: SecretOwner,
+) {
+  const [writer] = instances;
+  return {
+    DBClusterIdentifier: cluster.name,
+    DBClusterArn: arnOf(owner, 'cluster', cluster.name),
+    DbClusterResourceId: cluster.id,
+    Engine: cluster.engine as string,
+    Status: 'available' as 'available' | 'deleting',
+    Endpoint: writer?.address,
+    Port: writer?.port,
+    DBClusterMembers: instances.map(({ name }) => ({
+      DBInstanceIdentifier: name,
+      IsClusterWriter: name === writer?.name,
+    })),
+    ClusterCreateTime: new Date(cluster.createdAt),
+    TagList: tagList(cluster.tags),
+  };
+}
+
 const GONE = {
   State: 'UNAVAILABLE' as const,
   Reason: 'UNREACHABLE' as const,
@@ -174,8 +236,14 @@ function healthAnswer(health: TargetHealth) {
   return { State: health.state, Reason: health.reason, Description: health.detail };
 }
 
-export function dbInstanceAnswer(instance: DBInstanceRecord, owner: SecretOwner) {
+export interface InstanceContext {
+  readonly owner: SecretOwner;
+  readonly clusters: readonly DBClusterRecord[];
+}
+
+export function dbInstanceAnswer(instance: DBInstanceRecord, { owner, clusters }: InstanceContext) {
   return {
+    DBClusterIdentifier: clusters.find(({ id }) => id === instance.clusterId)?.name,
     DBInstanceIdentifier: instance.name,
     DBInstanceClass: instance.instanceClass,
     Engine: instance.engine,

@@ -8,14 +8,22 @@ import { randomUUID } from 'node:crypto';
 import { type Access, authorize, type Caller, checkAccess } from '../query/access.ts';
 import { Fault } from '../query/fault.ts';
 import { readForm } from '../query/form.ts';
+import type { Throttle } from '../query/throttle.ts';
 import { element } from '../query/xml.ts';
 import { StateClosedError, StateError, StateUncertainError } from '../state/state-store.ts';
+import {
+  createDBCluster,
+  deleteDBCluster,
+  describeDBClusters,
+  modifyDBCluster,
+} from './clusters.ts';
 import {
   createDBProxyEndpoint,
   deleteDBProxyEndpoint,
   describeDBProxyEndpoints,
   modifyDBProxyEndpoint,
 } from './endpoints.ts';
+import { describeEvents } from './events.ts';
 import {
   createDBInstance,
   deleteDBInstance,
@@ -42,19 +50,24 @@ const SERVICE = 'rds';
 export const OPERATIONS: ReadonlyMap<string, Operation> = new Map(
   Object.entries({
     AddTagsToResource: addTagsToResource,
+    CreateDBCluster: createDBCluster,
     CreateDBInstance: createDBInstance,
     CreateDBProxy: createDBProxy,
     CreateDBProxyEndpoint: createDBProxyEndpoint,
+    DeleteDBCluster: deleteDBCluster,
     DeleteDBInstance: deleteDBInstance,
     DeleteDBProxy: deleteDBProxy,
     DeleteDBProxyEndpoint: deleteDBProxyEndpoint,
     DeregisterDBProxyTargets: deregisterDBProxyTargets,
+    DescribeDBClusters: describeDBClusters,
     DescribeDBInstances: describeDBInstances,
     DescribeDBProxies: describeDBProxies,
     DescribeDBProxyEndpoints: describeDBProxyEndpoints,
     DescribeDBProxyTargetGroups: describeDBProxyTargetGroups,
     DescribeDBProxyTargets: describeDBProxyTargets,
+    DescribeEvents: describeEvents,
     ListTagsForResource: listTagsForResource,
+    ModifyDBCluster: modifyDBCluster,
     ModifyDBInstance: modifyDBInstance,
     ModifyDBProxy: modifyDBProxy,
     ModifyDBProxyEndpoint: modifyDBProxyEndpoint,
@@ -66,6 +79,7 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map(
 
 export interface RdsApiOptions extends RdsContext {
   readonly access: () => Access;
+  readonly throttle: Throttle;
   /** Called with what is nobody's fault but ours. */
   readonly onError: (error: unknown) => void;
 }
@@ -77,6 +91,7 @@ export async function answerRds(request: Request, options: RdsApiOptions): Promi
     const body = await request.text();
     const scope = { region: options.state.owner.region, service: SERVICE };
     const caller = await checkAccess(request, body, options.access(), scope);
+    options.throttle.admit(caller === 'anonymous' ? caller : caller.arn);
     const { action, result } = perform(body, request, { caller, context: options });
     await options.state.flushed();
     const metadata = element('ResponseMetadata', { RequestId: requestId });

@@ -20,7 +20,7 @@ export const createDBProxyEndpoint = operation(
     VpcSubnetIds: vpcIds,
     VpcSecurityGroupIds: vpcIds.default([]),
     TargetRole: oneOf(['READ_WRITE'], {
-      READ_ONLY: 'READ_ONLY needs a DB cluster, and DB clusters are not supported yet',
+      READ_ONLY: 'READ_ONLY is not supported yet: the readers of a DB cluster are not used',
     }).default('READ_WRITE'),
     Tags: tags.default([]),
     EndpointNetworkType: onlyIpv4.optional(),

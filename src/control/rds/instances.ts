@@ -6,10 +6,17 @@
 import { Fault } from '../query/fault.ts';
 import { ENGINE_PORTS } from '../schema.ts';
 import { newId } from '../state/arns.ts';
-import type { DBInstanceRecord } from '../state/records.ts';
+import type { DBClusterRecord, DBInstanceRecord } from '../state/records.ts';
 import type { Change } from '../state/state-store.ts';
 import { dbInstanceAnswer } from './answers.ts';
-import { findInstance, findOwnInstance, now, operation, type RdsContext } from './operation.ts';
+import {
+  findCluster,
+  findInstance,
+  findOwnInstance,
+  now,
+  operation,
+  type RdsContext,
+} from './operation.ts';
 import { placeOf, withTags } from './own-tags.ts';
 import { page } from './page.ts';
 import { flag, integer, members, name, oneOf, paging, tags, text } from './parameters.ts';
@@ -24,6 +31,7 @@ export const createDBInstance = operation(
     DBInstanceClass: text(255, 1),
     Engine: oneOf(['postgres', 'mysql', 'mariadb']),
     Port: PORT.optional(),
+    DBClusterIdentifier: text(255, 1).optional(),
     Tags: tags.default([]),
   }),
   (parameters, context) => {
@@ -35,6 +43,7 @@ export const createDBInstance = operation(
       throw new Fault('InstanceQuotaExceeded', `There are ${INSTANCES_MAX} DB instances already.`);
     }
     const allTags = withTags([], parameters.Tags);
+    const cluster = clusterOf(parameters.DBClusterIdentifier, engine, context);
     const record: DBInstanceRecord = {
       kind: 'db-instance',
       id: newId('db-instance'),
@@ -43,11 +52,12 @@ export const createDBInstance = operation(
       instanceClass: parameters.DBInstanceClass,
       port,
       ...placeOf(allTags, { port, engine }),
+      ...(cluster === undefined ? {} : { clusterId: cluster.id }),
       createdAt: now(),
       tags: allTags,
     };
     state.commit({ put: record });
-    return { DBInstance: dbInstanceAnswer(record, state.owner) };
+    return { DBInstance: dbInstanceAnswer(record, state) };
   },
 );
 
@@ -61,7 +71,7 @@ export const describeDBInstances = operation(
         : [findInstance(context, DBInstanceIdentifier)];
     const { items, Marker } = page(found, ({ record }) => record.name, paging);
     return {
-      DBInstances: items.map(({ record }) => dbInstanceAnswer(record, state.owner)),
+      DBInstances: items.map(({ record }) => dbInstanceAnswer(record, state)),
       Marker,
     };
   },
@@ -91,7 +101,7 @@ export const modifyDBInstance = operation(
     };
     const renamed = newName === before.name ? [] : replaceTarget(context, before.name, [newName]);
     state.commit({ put: record }, ...renamed);
-    return { DBInstance: dbInstanceAnswer(record, state.owner) };
+    return { DBInstance: dbInstanceAnswer(record, state) };
   },
 );
 
@@ -105,10 +115,24 @@ export const deleteDBInstance = operation(
     const { state } = context;
     const record = findOwnInstance(context, DBInstanceIdentifier);
     state.commit({ remove: record }, ...replaceTarget(context, record.name, []));
-    const answer = dbInstanceAnswer(record, state.owner);
+    const answer = dbInstanceAnswer(record, state);
     return { DBInstance: { ...answer, DBInstanceStatus: 'deleting' } };
   },
 );
+
+function clusterOf(
+  identifier: string | undefined,
+  engine: DBInstanceRecord['engine'],
+  context: RdsContext,
+): DBClusterRecord | undefined {
+  if (identifier === undefined) return undefined;
+  const cluster = findCluster(context, identifier);
+  if (cluster.engine === engine) return cluster;
+  throw new Fault(
+    'InvalidParameterCombination',
+    `The Engine must be that of the DB cluster, ${cluster.engine}.`,
+  );
+}
 
 /** As RDS does, a deleted DB instance is taken out of the target groups that it is in. */
 function replaceTarget({ state }: RdsContext, old: string, by: readonly string[]): Change[] {

@@ -5,6 +5,7 @@ import { Fault, type FaultCode } from '../query/fault.ts';
 import type { FormTree } from '../query/form.ts';
 import type { XmlValue } from '../query/xml.ts';
 import type { DesiredState, KnownInstance, KnownProxy } from '../state/desired-state.ts';
+import type { DBClusterRecord } from '../state/records.ts';
 import type { ProxyObservation } from './answers.ts';
 import { readParameters } from './parameters.ts';
 
@@ -51,6 +52,12 @@ export function findInstance({ state }: RdsContext, name: string): KnownInstance
   const found = state.instances.find(({ record }) => record.name === name);
   if (found !== undefined) return found;
   throw new Fault('DBInstanceNotFound', `DBInstance ${name} not found.`);
+}
+
+export function findCluster({ state }: RdsContext, name: string): DBClusterRecord {
+  const found = state.clusters.find((cluster) => cluster.name === name);
+  if (found !== undefined) return found;
+  throw new Fault('DBClusterNotFoundFault', `DBCluster ${name} not found.`);
 }
 
 /** One that the API may change. */

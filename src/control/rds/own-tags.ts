@@ -30,6 +30,7 @@ const TLS_MODE = 'berth:tls-mode';
 const OWN_TAGS = {
   endpoint: [LISTEN],
   instance: [ADDRESS, TLS_MODE],
+  cluster: [],
   group: [],
 } as const satisfies Record<string, readonly string[]>;
 

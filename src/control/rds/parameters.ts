@@ -36,6 +36,16 @@ export function integer(min: number, max: number) {
     .pipe(z.number().min(min, { error }).max(max, { error }));
 }
 
+/** ISO 8601; without a zone it is UTC. */
+export function time() {
+  const error = 'must be a time such as 2030-01-31T18:00Z';
+  return z
+    .string({ error })
+    .regex(/^\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?$/, { error })
+    .transform((value) => new Date(/T.*(?:Z|[+-]\d\d:?\d\d)$/.test(value) ? value : `${value}Z`))
+    .refine((date) => Number.isFinite(date.getTime()), { error });
+}
+
 export function flag() {
   const values = z.enum(['true', 'false'], { error: 'must be true or false' });
   return values.transform((value) => value === 'true');

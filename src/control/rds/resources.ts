@@ -19,6 +19,8 @@ const NAMING: readonly {
 }[] = [
   { parameter: 'DBProxyName', type: 'db-proxy', find: proxyId },
   { parameter: 'DBProxyEndpointName', type: 'db-proxy-endpoint', find: endpointId },
+  { parameter: 'DBClusterIdentifier', type: 'cluster', find: (name) => name },
+  { parameter: 'DBClusterIdentifiers', type: 'cluster', find: (name) => name },
   { parameter: 'DBInstanceIdentifier', type: 'db', find: (name) => name },
   { parameter: 'DBInstanceIdentifiers', type: 'db', find: (name) => name },
 ];

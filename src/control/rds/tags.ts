@@ -115,6 +115,17 @@ function* resources(context: RdsContext): Generator<readonly [string, Resource]>
     };
     yield [arnOf(owner, 'db', record.name), ofInstance];
   }
+  for (const cluster of state.clusters) {
+    const ofCluster: Resource = {
+      isDeclared: false,
+      tags: cluster.tags,
+      tagged: (tags) => {
+        checkOwnTags(tags, 'cluster');
+        return { ...cluster, tags };
+      },
+    };
+    yield [arnOf(owner, 'cluster', cluster.name), ofCluster];
+  }
 }
 
 /** Which fault it is depends on what the ARN is of. */
@@ -124,6 +135,7 @@ function notFound(arn: string, { state }: RdsContext): Fault {
     ['db-proxy-endpoint', 'DBProxyEndpointNotFoundFault'],
     ['target-group', 'DBProxyTargetGroupNotFoundFault'],
     ['db', 'DBInstanceNotFound'],
+    ['cluster', 'DBClusterNotFoundFault'],
   ] as const;
   for (const [type, code] of kinds) {
     if (arn.startsWith(arnOf(state.owner, type, ''))) {

@@ -1,12 +1,28 @@
 /** Target groups and targets: their Describe and Modify, RegisterDBProxyTargets, DeregisterDBProxyTargets. */
 
 import type { EngineFamily } from '../../proxy/snapshot.ts';
+import type { TargetHealth } from '../../target/monitor.ts';
 import { Fault } from '../query/fault.ts';
 import { poolSettings } from '../state/desired-state.ts';
 import { ENGINE_FAMILIES } from '../state/engine-families.ts';
-import type { PoolConfigRecord, ProxyRecord } from '../state/records.ts';
-import { DEFAULT_GROUP, NOT_LISTENING, targetAnswer, targetGroupAnswer } from './answers.ts';
-import { findInstance, findOwnProxy, findProxy, now, operation } from './operation.ts';
+import type { DBClusterRecord, PoolConfigRecord, ProxyRecord } from '../state/records.ts';
+import {
+  DEFAULT_GROUP,
+  memberAnswer,
+  NOT_LISTENING,
+  targetAnswer,
+  targetGroupAnswer,
+  trackedClusterAnswer,
+} from './answers.ts';
+import {
+  findCluster,
+  findInstance,
+  findOwnProxy,
+  findProxy,
+  now,
+  operation,
+  type RdsContext,
+} from './operation.ts';
 import { page } from './page.ts';
 import { integer, listOf, members, oneOf, paging, text } from './parameters.ts';
 
@@ -95,6 +111,11 @@ function definedOf({
   };
 }
 
+interface TargetNames {
+  readonly DBInstanceIdentifiers: readonly string[];
+  readonly DBClusterIdentifiers: readonly string[];
+}
+
 const targetNames = {
   DBProxyName: text(255),
   TargetGroupName: text(255).optional(),
@@ -106,7 +127,8 @@ export const registerDBProxyTargets = operation(members(targetNames), (parameter
   const { state } = context;
   const before = findOwnProxy(context, parameters.DBProxyName);
   checkGroup(parameters.TargetGroupName);
-  checkClusters(parameters.DBClusterIdentifiers);
+  if (parameters.DBClusterIdentifiers.length > 0)
+    return registerCluster(before, parameters, context);
   const names = [...new Set(namesOf(parameters))];
   const instances = names.map((name) => findInstance(context, name).record);
   const { targets } = before.targetGroup;
@@ -124,12 +146,8 @@ export const registerDBProxyTargets = operation(members(targetNames), (parameter
       );
     }
   }
-  if (targets.length + names.length > TARGETS_MAX) {
-    throw new Fault(
-      'InvalidDBProxyStateFault',
-      `A DB proxy has at most ${TARGETS_MAX} DB instance: deregister the one that it has first.`,
-    );
-  }
+  if (targets.length + names.length > TARGETS_MAX) throw hasTarget();
+  checkHasNoCluster(before);
   state.commit({ put: withTargets(before, [...targets, ...names]) });
   const registering = { state: 'REGISTERING' } as const;
   return {
@@ -139,12 +157,96 @@ export const registerDBProxyTargets = operation(members(targetNames), (parameter
   };
 });
 
+function hasTarget(): Fault {
+  return new Fault(
+    'InvalidDBProxyStateFault',
+    'A DB proxy has at most 1 DB instance or 1 DB cluster: deregister the one that it has first.',
+  );
+}
+
+function checkHasNoCluster({ targetGroup }: ProxyRecord): void {
+  if (targetGroup.clusterId !== undefined) throw hasTarget();
+}
+
+function registerCluster(
+  before: ProxyRecord,
+  { DBClusterIdentifiers, DBInstanceIdentifiers }: TargetNames,
+  context: RdsContext,
+) {
+  const { state } = context;
+  const names = [...new Set(DBClusterIdentifiers)];
+  const [cluster, ...others] = names.map((name) => findCluster(context, name));
+  if (cluster === undefined || others.length > 0 || DBInstanceIdentifiers.length > 0) {
+    throw new Fault(
+      'InvalidParameterCombination',
+      'A DB proxy is for one DB instance or one DB cluster.',
+    );
+  }
+  const { clusterId, targets } = before.targetGroup;
+  if (clusterId === cluster.id) {
+    throw new Fault(
+      'DBProxyTargetAlreadyRegisteredFault',
+      `DB cluster ${cluster.name} is registered with DB proxy ${before.name} already.`,
+    );
+  }
+  if (clusterId !== undefined || targets.length > 0) throw hasTarget();
+  if (!ENGINE_FAMILIES[before.engineFamily].engines.includes(cluster.engine)) {
+    throw new Fault(
+      'InvalidDBClusterStateFault',
+      `DB cluster ${cluster.name} has the engine ${cluster.engine}, which is not of EngineFamily ${before.engineFamily}.`,
+    );
+  }
+  if (state.membersOf(cluster.id).length === 0) {
+    throw new Fault(
+      'InvalidDBClusterStateFault',
+      `DB cluster ${cluster.name} has no members: CreateDBInstance makes them, with its DBClusterIdentifier.`,
+    );
+  }
+  const targetGroup = { ...before.targetGroup, clusterId: cluster.id, updatedAt: now() };
+  state.commit({ put: { ...before, targetGroup } });
+  const health = { state: 'REGISTERING' } as const;
+  const tracked = {
+    ...trackedClusterAnswer(cluster, state.owner),
+    TargetHealth: { State: health.state },
+  };
+  return { DBProxyTargets: [tracked, ...memberAnswers(cluster, health, context)] };
+}
+
+function memberAnswers(
+  cluster: DBClusterRecord,
+  health: TargetHealth,
+  { state }: RdsContext,
+): ReturnType<typeof memberAnswer>[] {
+  return state
+    .membersOf(cluster.id)
+    .map((instance, index) =>
+      memberAnswer(instance, state.owner, { cluster, health, isWriter: index === 0 }),
+    );
+}
+
+/** The proxy without the cluster that is its target. */
+export function withoutCluster(proxy: ProxyRecord): ProxyRecord {
+  const { clusterId: _, ...targetGroup } = proxy.targetGroup;
+  return { ...proxy, targetGroup: { ...targetGroup, updatedAt: now() } };
+}
+
 export const deregisterDBProxyTargets = operation(members(targetNames), (parameters, context) => {
   const before = findOwnProxy(context, parameters.DBProxyName);
   checkGroup(parameters.TargetGroupName);
-  const [cluster] = parameters.DBClusterIdentifiers;
   const { targets } = before.targetGroup;
-  const names = cluster === undefined ? namesOf(parameters) : [cluster];
+  const [clusterName] = parameters.DBClusterIdentifiers;
+  if (clusterName !== undefined) {
+    const cluster = context.state.clusters.find(({ name }) => name === clusterName);
+    if (cluster === undefined || before.targetGroup.clusterId !== cluster.id) {
+      throw new Fault(
+        'DBProxyTargetNotFoundFault',
+        `${clusterName} is not a target of DB proxy ${before.name}.`,
+      );
+    }
+    context.state.commit({ put: withoutCluster(before) });
+    return {};
+  }
+  const names = namesOf(parameters);
   const unknown = names.find((name) => !targets.includes(name));
   if (unknown !== undefined) {
     throw new Fault(
@@ -163,17 +265,30 @@ export const describeDBProxyTargets = operation(
     const { state, observe } = context;
     const { record } = findProxy(context, DBProxyName);
     checkGroup(TargetGroupName);
-    const { items, Marker } = page(record.targetGroup.targets, (name) => name, paging);
     const health = observe(DBProxyName)?.health ?? NOT_LISTENING;
-    return {
-      Targets: items.map((name) => {
-        const instance = state.instances.find((each) => each.record.name === name)?.record;
-        return targetAnswer(name, instance, state.owner, health);
-      }),
-      Marker,
-    };
+    const cluster = state.clusters.find(({ id }) => id === record.targetGroup.clusterId);
+    const all: readonly TargetRow[] =
+      cluster === undefined
+        ? record.targetGroup.targets.map((name) => {
+            const instance = state.instances.find((each) => each.record.name === name)?.record;
+            return targetAnswer(name, instance, state.owner, health);
+          })
+        : [trackedClusterAnswer(cluster, state.owner), ...memberAnswers(cluster, health, context)];
+    const sorted = all.toSorted((a, b) => (targetKey(a) < targetKey(b) ? -1 : 1));
+    const { items, Marker } = page(sorted, targetKey, paging);
+    return { Targets: items, Marker };
   },
 );
+
+type TargetRow =
+  | ReturnType<typeof targetAnswer>
+  | ReturnType<typeof trackedClusterAnswer>
+  | ReturnType<typeof memberAnswer>;
+
+/** A cluster and a DB instance may have the same identifier. */
+function targetKey({ RdsResourceId, Type }: TargetRow): string {
+  return `${Type === 'TRACKED_CLUSTER' ? 0 : 1} ${RdsResourceId}`;
+}
 
 /** The proxy with these targets instead of its own. */
 export function withTargets(proxy: ProxyRecord, targets: readonly string[]): ProxyRecord {
@@ -189,14 +304,6 @@ function namesOf({
   throw new Fault(
     'InvalidParameterCombination',
     'DBInstanceIdentifiers must have at least one DB instance.',
-  );
-}
-
-function checkClusters([cluster]: readonly string[]): void {
-  if (cluster === undefined) return;
-  throw new Fault(
-    'DBClusterNotFoundFault',
-    `DBCluster ${cluster} not found: DB clusters are not supported yet.`,
   );
 }
 

@@ -7,6 +7,7 @@
 import { randomUUID } from 'node:crypto';
 import { type Access, authorize, type Caller, checkAccess } from '../query/access.ts';
 import { Fault } from '../query/fault.ts';
+import type { Throttle } from '../query/throttle.ts';
 import { StateClosedError, StateError } from '../state/state-store.ts';
 import { fromQueryFault, SecretsFault } from './fault.ts';
 import type { Operation, SecretsContext } from './operation.ts';
@@ -55,6 +56,7 @@ export const SECRETS_OPERATIONS: ReadonlyMap<string, Operation> = new Map(
 
 export interface SecretsApiOptions extends SecretsContext {
   readonly access: () => Access;
+  readonly throttle: Throttle;
   /** Called with what is nobody's fault but ours. */
   readonly onError: (error: unknown) => void;
 }
@@ -74,6 +76,7 @@ export async function answerSecrets(
     const body = await request.text();
     const scope = { region: options.state.owner.region, service: SERVICE };
     const caller = await checkAccess(request, body, options.access(), scope);
+    options.throttle.admit(caller === 'anonymous' ? caller : caller.arn);
     const answer = perform(request, body, { caller, context: options });
     await options.state.flushed();
     return respond(200, requestId, answer);

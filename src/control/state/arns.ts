@@ -8,6 +8,7 @@ const PREFIXES = {
   'db-proxy-endpoint': 'prx-endpoint-',
   'target-group': 'prx-tg-',
   'db-instance': 'db-',
+  'db-cluster': 'cluster-',
 } as const;
 
 export type IdKind = keyof typeof PREFIXES;
@@ -37,7 +38,7 @@ function shorten(hex: string): string {
 }
 
 /** What stands between the account and the identifier in an ARN. */
-export type ArnType = 'db-proxy' | 'db-proxy-endpoint' | 'target-group' | 'db';
+export type ArnType = 'db-proxy' | 'db-proxy-endpoint' | 'target-group' | 'db' | 'cluster';
 
 export function arnOf(owner: SecretOwner, type: ArnType, id: string): string {
   return `arn:aws:rds:${owner.region}:${owner.accountId}:${type}:${id}`;

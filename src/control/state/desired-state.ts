@@ -22,10 +22,12 @@ import type { SecretSource } from '../secrets/polled-secrets.ts';
 import { declaredId } from './arns.ts';
 import { declaredInstance, declaredProxy } from './declared.ts';
 import type { AddressRange } from './endpoint-addresses.ts';
+import type { EventJournal, ProxyEvent } from './event-journal.ts';
 import { hostNameOf, type NamePlace, wildcardsOf } from './host-names.ts';
 import { KnownSecrets, type SecretReader } from './known-secrets.ts';
 import type {
   AuthRecord,
+  DBClusterRecord,
   DBInstanceRecord,
   PoolConfigRecord,
   ProxyRecord,
@@ -48,6 +50,7 @@ const MAX_CLIENT_CONNECTIONS = dbProxySchema.shape.MaxClientConnections.parse(un
 export class DesiredState {
   private readonly store: StateStore;
   private readonly knownSecrets: KnownSecrets;
+  private readonly journal: EventJournal;
   private readonly apply: (state: DesiredState) => void;
   private configuration: Configuration;
   private currentPrincipals = Principals.NONE;
@@ -61,8 +64,10 @@ export class DesiredState {
     readonly file: string;
     readonly configuration: Configuration;
     readonly secretReader: SecretReader;
+    readonly journal: EventJournal;
     readonly apply: (state: DesiredState) => void;
   }) {
+    this.journal = options.journal;
     const { store, secretReader, configuration } = options;
     this.store = store;
     this.knownSecrets = new KnownSecrets(store, secretReader, configuration);
@@ -84,9 +89,16 @@ export class DesiredState {
       const problems = clashes.map(({ path, text }) => ({ line: undefined, path, text }));
       throw new ConfigurationError(file, problems);
     }
+    const before = this.declaredRecords;
     this.configuration = configuration;
     this.knownSecrets.declare(configuration);
+    this.journal.changed(before, this.declaredRecords);
     this.currentPrincipals = new Principals(this.accessKeys);
+  }
+
+  /** What has happened to proxies, the oldest first. */
+  get events(): readonly ProxyEvent[] {
+    return this.journal.all;
   }
 
   /** Those of the file; those that are kept, as long as the file has none. */
@@ -136,10 +148,13 @@ export class DesiredState {
     return this.storedProxies.length > 0;
   }
 
+  private get declaredRecords(): readonly ProxyRecord[] {
+    return this.configuration.snapshot.DBProxies.map(declaredProxy);
+  }
+
   /** By name. */
   get proxies(): readonly KnownProxy[] {
-    const { snapshot } = this.configuration;
-    const declared = snapshot.DBProxies.map((proxy) => known(declaredProxy(proxy), true));
+    const declared = this.declaredRecords.map((proxy) => known(proxy, true));
     const stored = this.storedProxies.map((record) => known(record, false));
     return byName([...declared, ...stored]);
   }
@@ -218,7 +233,9 @@ export class DesiredState {
    * shows what has become of it, waits for `flushed` first.
    */
   commit(...changes: readonly Change[]): void {
+    const before = this.storedProxies;
     this.store.commit(changes);
+    this.journal.changed(before, this.storedProxies);
     this.currentPrincipals = new Principals(this.accessKeys);
     this.apply(this);
   }
@@ -227,12 +244,28 @@ export class DesiredState {
     return this.store.records.filter((record) => record.kind === 'proxy');
   }
 
+  /** By identifier. Only the API makes them. */
+  get clusters(): readonly DBClusterRecord[] {
+    const clusters = this.store.records.filter((record) => record.kind === 'db-cluster');
+    return clusters.toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** The writer first. */
+  membersOf(clusterId: string): readonly DBInstanceRecord[] {
+    return this.storedInstances.filter((instance) => instance.clusterId === clusterId);
+  }
+
+  /** Identifiers of the DB instances that a proxy is for; clients go to the first one. */
+  targetsOf({ targetGroup: { targets, clusterId } }: ProxyRecord): readonly string[] {
+    return clusterId === undefined ? targets : this.membersOf(clusterId).map(({ name }) => name);
+  }
+
   private get storedInstances(): readonly DBInstanceRecord[] {
     return this.store.records.filter((record) => record.kind === 'db-instance');
   }
 
   private toProxy(record: ProxyRecord): readonly DBProxy[] {
-    const [target] = record.targetGroup.targets.flatMap((name) => this.toInstance(name));
+    const [target] = this.targetsOf(record).flatMap((name) => this.toInstance(name));
     if (target === undefined) return [];
     const { config } = record.targetGroup;
     const Endpoints = this.toEndpoints(record);

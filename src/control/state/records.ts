@@ -46,8 +46,10 @@ const targetGroup = z
   .strictObject({
     id: text,
     config: poolConfig,
-    /** Identifiers of DB instances. */
+    /** Identifiers of DB instances; empty when the target is a cluster. */
     targets: texts,
+    /** The `id` of the cluster that is the target. */
+    clusterId: text.optional(),
     /** Undefined for what the file declares, here and below. */
     createdAt: time.optional(),
     updatedAt: time.optional(),
@@ -102,7 +104,22 @@ const dbInstance = z
     address: text,
     port: z.int(),
     tlsMode: z.enum([...TLS_MODES, 'verify-ca']),
+    /** The `id` of the cluster that it is a member of. */
+    clusterId: text.optional(),
     createdAt: time.optional(),
+    tags,
+  })
+  .readonly();
+
+/** Who its members are is said by them; the one that was made first is the writer. */
+const dbCluster = z
+  .strictObject({
+    kind: z.literal('db-cluster'),
+    /** `DbClusterResourceId`. */
+    id: text,
+    name: text,
+    engine: engineSchema,
+    createdAt: time,
     tags,
   })
   .readonly();
@@ -150,13 +167,20 @@ const principal = z
   })
   .readonly();
 
-export const stateRecord = z.discriminatedUnion('kind', [proxy, dbInstance, secret, principal]);
+export const stateRecord = z.discriminatedUnion('kind', [
+  proxy,
+  dbInstance,
+  dbCluster,
+  secret,
+  principal,
+]);
 
 export type Tag = z.output<typeof tag>;
 export type AuthRecord = z.output<typeof auth>;
 export type PoolConfigRecord = z.output<typeof poolConfig>;
 export type EndpointRecord = z.output<typeof endpoint>;
 export type ProxyRecord = z.output<typeof proxy>;
+export type DBClusterRecord = z.output<typeof dbCluster>;
 export type DBInstanceRecord = z.output<typeof dbInstance>;
 export type SecretVersionRecord = z.output<typeof secretVersion>;
 export type SecretRecord = z.output<typeof secret>;

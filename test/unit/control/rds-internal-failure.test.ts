@@ -5,8 +5,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseConfiguration } from '../../../src/control/config-file.ts';
+import { Throttle } from '../../../src/control/query/throttle.ts';
 import { answerRds } from '../../../src/control/rds/api.ts';
 import { DesiredState } from '../../../src/control/state/desired-state.ts';
+import { EventJournal } from '../../../src/control/state/event-journal.ts';
 import { SqliteStore } from '../../../src/control/state/sqlite-store.ts';
 import { Principals } from '../../../src/credential/principals.ts';
 
@@ -31,6 +33,7 @@ test('InternalFailure tells the caller nothing, and the operator everything', as
     file: 'berth.yaml',
     configuration: parseConfiguration(FILE, { file: 'berth.yaml', environment: {} }),
     secretReader: { stored: () => undefined, followed: () => undefined },
+    journal: new EventJournal(),
     apply: () => undefined,
   });
   const body = 'Action=DescribeDBProxies&Version=2014-10-31';
@@ -39,6 +42,7 @@ test('InternalFailure tells the caller nothing, and the operator everything', as
     observe: () => {
       throw failure;
     },
+    throttle: new Throttle(),
     access: () => ({ allowAnonymous: true, principals: Principals.NONE }),
     onError: (error) => errors.push(error),
   });

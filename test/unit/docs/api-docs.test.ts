@@ -3,21 +3,27 @@
 import { describe, expect, test } from 'bun:test';
 import { readFileSync } from 'node:fs';
 import type {
+  DBCluster,
   DBInstance,
   DBProxy,
   DBProxyEndpoint,
   DBProxyTarget,
   DBProxyTargetGroup,
+  Event,
 } from '@aws-sdk/client-rds';
 import { FAULT_STATUSES } from '../../../src/control/query/fault.ts';
 import type {
+  dbClusterAnswer,
   dbInstanceAnswer,
   dbProxyAnswer,
   dbProxyEndpointAnswer,
+  memberAnswer,
   targetAnswer,
   targetGroupAnswer,
+  trackedClusterAnswer,
 } from '../../../src/control/rds/answers.ts';
 import { OPERATIONS } from '../../../src/control/rds/api.ts';
+import type { eventAnswer } from '../../../src/control/rds/events.ts';
 
 const MANUAL = readFileSync(new URL('../../../docs/api.md', import.meta.url), 'utf8');
 
@@ -67,4 +73,8 @@ export type Shapes = [
   Fits<ReturnType<typeof targetGroupAnswer>, DBProxyTargetGroup>,
   Fits<ReturnType<typeof targetAnswer>, DBProxyTarget>,
   Fits<ReturnType<typeof dbInstanceAnswer>, DBInstance>,
+  Fits<ReturnType<typeof dbClusterAnswer>, DBCluster>,
+  Fits<ReturnType<typeof trackedClusterAnswer>, DBProxyTarget>,
+  Fits<ReturnType<typeof memberAnswer>, DBProxyTarget>,
+  Fits<ReturnType<typeof eventAnswer>, Event>,
 ];
