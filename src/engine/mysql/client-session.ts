@@ -6,31 +6,17 @@
  */
 
 import { BerthError } from '../../base/errors.ts';
-import type { ClientConnectionId } from '../../base/ids.ts';
-import {
-  HOLD_LEDGER_FULL,
-  HOLD_OWN_CONGESTED,
-  HOLD_PEER_CONGESTED,
-  HOLD_QUEUED,
-  IGNORE,
-  type Stream,
-  type StreamHandler,
-} from '../../net/stream.ts';
-import type { SessionDescription, SessionState as StateName } from '../../observe/descriptions.ts';
 import type { ClientCloseReason, PinReason } from '../../observe/reasons.ts';
-import type { Borrower, Waiter } from '../../pool/contract.ts';
 import type { EffectSet } from '../../sql/mysql/effects.ts';
 import { PlainTexts } from '../../sql/mysql/plain-texts.ts';
 import type { Syntax } from '../../sql/mysql/syntax.ts';
-import { Pins } from '../pins.ts';
-import { SessionClock } from '../session-clock.ts';
+import { BorrowingSession, type BorrowingSessionOptions } from '../borrowing-session.ts';
 import type { ConnectionHolder, DatabaseConnection } from './database-connection.ts';
 import type { EndpointContext } from './endpoint-context.ts';
 import { type Kill, kill, killIn } from './kills.ts';
-import { OURS } from './ledger.ts';
 import { Leftovers, type LeftoversHost } from './leftovers.ts';
 import { PreviousStatement, type PreviousStatementHost } from './previous-statement.ts';
-import { PIPELINE_MAX, Relay, type RelayHost } from './relay.ts';
+import { Relay, type RelayHost } from './relay.ts';
 import type { Session } from './session.ts';
 import { type InitialState, type Replay, SessionState } from './session-state.ts';
 import { CurrentReading, type Reading } from './statement/reading.ts';
@@ -42,10 +28,6 @@ import { CLIENT_DEPRECATE_EOF, EOF_HEADER, has } from './wire/capabilities.ts';
 import { readChangeUser } from './wire/handshake.ts';
 import { eofPacket, errorPacket, okPacket } from './wire/replies.ts';
 
-/** What a client may send while it waits for a connection; more stays in its socket. */
-const HELD_WHILE_QUEUED_MAX = 64 * 1024;
-/** How long a client may take to close its end. */
-const CLOSE_LINGER_MS = 5_000;
 /** A request is given up when this many connections were lost before anything of it was sent. */
 const CONNECTIONS_LOST_MAX = 3;
 /** One for the process: what a text does is the same for all. */
@@ -53,11 +35,8 @@ const PLAIN_TEXTS = new PlainTexts();
 /** The sequence number of what a client is told first in answer to a command. */
 const FIRST = 1;
 
-export interface SessionOptions {
-  readonly id: ClientConnectionId;
+export interface SessionOptions extends BorrowingSessionOptions<EndpointContext> {
   readonly threadId: number;
-  readonly endpoint: EndpointContext;
-  readonly stream: Stream;
   readonly userPool: UserPool;
   /** What the client and the proxy agreed on. */
   readonly capabilities: number;
@@ -66,171 +45,68 @@ export interface SessionOptions {
   readonly collation: number;
   readonly state: InitialState;
   readonly applicationName: string;
-  readonly priority: number;
 }
 
 export class ClientSession
-  implements
-    StreamHandler,
-    Borrower<DatabaseConnection>,
-    ConnectionHolder,
-    RelayHost,
-    LeftoversHost,
-    PreviousStatementHost,
-    Session
+  extends BorrowingSession<DatabaseConnection, EndpointContext>
+  implements ConnectionHolder, RelayHost, LeftoversHost, PreviousStatementHost, Session
 {
-  readonly id: ClientConnectionId;
   readonly threadId: number;
   userPool: UserPool;
   readonly capabilities: number;
   readonly mariadbCapabilities: number;
   readonly collation: number;
-  private readonly endpoint: EndpointContext;
-  private readonly stream: Stream;
-  private applicationName: string;
-  private priority: number;
-  private readonly relay: Relay;
+  protected applicationName: string;
+  protected readonly relay: Relay;
   private own: SessionState;
-  private readonly pins: Pins<DatabaseConnection>;
   private readonly leftovers: Leftovers;
   private readonly previous: PreviousStatement;
   private readonly currentReading = new CurrentReading();
-  private waiter: Waiter | undefined = undefined;
   /** COM_CHANGE_USER is under way. */
   private changing: UserChange | undefined = undefined;
-  /** What was received while waiting for a connection. */
-  private held: Buffer[] | undefined = undefined;
-  /** What is held cannot go on before the database has answered more. */
-  private isWaitingForAnswer = false;
   /** Replays of which the database has not told yet whether they went well. */
   private replaysOwed = 0;
   /** Their names, when they are not known to go well and what is held waits for them. */
   private unproven: string[] | undefined = undefined;
   /** Connections in a row that were lost before anything of a request was sent on them. */
   private lost = 0;
-  /** Somebody's KILL QUERY, while the proxy's own statement runs. */
-  private cancelAfterOwn: (() => void) | undefined = undefined;
-  /** When the request that is under way began, in milliseconds of `performance.now()`; 0 for none. */
-  private requestedAt = 0;
-  readonly clock: SessionClock;
-  private isDraining = false;
-  private isClosed = false;
 
   constructor(options: SessionOptions) {
-    this.id = options.id;
+    super(options);
     this.threadId = options.threadId;
-    this.endpoint = options.endpoint;
-    this.stream = options.stream;
     this.userPool = options.userPool;
     this.capabilities = options.capabilities;
     this.mariadbCapabilities = options.mariadbCapabilities;
     this.collation = options.collation;
     this.own = new SessionState(options.state);
     this.applicationName = options.applicationName;
-    this.priority = options.priority;
-    this.pins = new Pins(options.endpoint, options.id);
     this.leftovers = new Leftovers(this, options.endpoint, this.pins);
     this.previous = new PreviousStatement(this, options.endpoint);
     this.relay = new Relay(this, options.stream);
-    this.clock = new SessionClock(this, options.endpoint);
-    this.clock.lookAgain(options.stream.isCongested);
   }
 
   get tracking(): Tracking {
     return this.own.tracking;
   }
 
-  get isEncrypted(): boolean {
-    return this.stream.isEncrypted;
+  protected get database(): string {
+    return this.own.schema;
   }
 
-  get isPinned(): boolean {
-    return this.pins.isPinned;
-  }
-
-  /** Reads what is there when somebody asks; nothing is kept for it. */
-  describe(): SessionDescription {
-    const { connection, endpoint, stateName: state, stream } = this;
-    const isRequestTimed = this.requestedAt > 0 && (state === 'queued' || state === 'active');
-    const stateMs = isRequestTimed ? performance.now() - this.requestedAt : this.clock.silentMs;
-    const now = Date.now();
-    return {
-      clientConnection: this.id,
-      proxy: endpoint.proxy,
-      endpoint: endpoint.name,
-      user: this.userPool.pool.key.user,
-      database: this.own.schema,
-      clientAddress: stream.remoteAddress,
-      applicationName: this.applicationName,
-      isEncrypted: stream.isEncrypted,
-      loggedInAt: now - this.clock.ageMs,
-      state,
-      stateSince: now - stateMs,
-      databaseConnection: connection && { id: connection.id, processId: connection.threadId },
-      pin: this.pins.pin,
-    };
-  }
-
-  private get stateName(): StateName {
-    const { connection } = this;
-    if (this.waiter !== undefined) return 'queued';
-    if (connection === undefined) return 'idle';
-    if (!connection.ledger.isQuiet || this.relay.isMidCommand) return 'active';
-    if (connection.isInTransaction) return 'in_transaction';
-    return this.isPinned ? 'pinned' : 'active';
-  }
-
-  private get connection(): DatabaseConnection | undefined {
-    return this.relay.connection;
-  }
-
-  // --- What the client sends
-
-  received(bytes: Buffer): void {
-    this.clock.active();
-    if (this.held !== undefined) this.keepWhileQueued(bytes);
-    else this.guarded(bytes);
-  }
-
-  private guarded(bytes: Buffer): void {
-    try {
-      this.relay.take(bytes);
-    } catch (error) {
-      this.endpoint.observer.emit({ event: 'internal.failed', doing: 'read a request', error });
-      this.close('internal_error', this.internalError(error));
-      return;
-    }
-    this.giveBackIfSettled();
-  }
-
-  private internalError(cause?: unknown): BerthError {
-    return new BerthError('internal', { detail: `Session ${this.id}.`, cause });
-  }
-
-  private keepWhileQueued(bytes: Buffer): void {
-    this.held?.push(bytes);
-    const heldBytes = this.held?.reduce((sum, each) => sum + each.length, 0) ?? 0;
-    if (heldBytes > HELD_WHILE_QUEUED_MAX) this.stream.hold(HOLD_QUEUED);
+  protected processIdOf({ threadId }: DatabaseConnection): number {
+    return threadId;
   }
 
   // --- What the relay says
-
-  terminated(): void {
-    this.close('client_request');
-  }
 
   violated(error: BerthError): void {
     this.close('protocol_violation', error);
   }
 
-  requested(): void {
-    const { counters } = this.endpoint;
+  override requested(): void {
     this.leftovers.requested();
     this.previous.requested();
-    // A pinned session borrows nothing.
-    if (this.requestedAt === 0) this.requestedAt = performance.now();
-    counters.queryRequests++;
-    if (this.stream.isEncrypted) counters.queryRequestsTls++;
+    super.requested();
   }
 
   get syntax(): Syntax {
@@ -276,23 +152,7 @@ export class ClientSession
 
   /** Returns whether there is a connection now; otherwise `rest` waits. */
   acquire(rest: Buffer, effects: EffectSet): boolean {
-    this.requestedAt = performance.now();
-    const { pool } = this.userPool;
-    const connection = this.previous.formerConnection(effects) ?? pool.borrow();
-    if (connection !== undefined) {
-      this.attach(connection);
-      if (!this.isWaitingForAnswer) return true;
-      this.held = [rest];
-      return false;
-    }
-    this.held = [rest];
-    this.waiter = pool.wait(this, this.priority);
-    return false;
-  }
-
-  wait(rest: Buffer): void {
-    this.held = [rest];
-    this.isWaitingForAnswer = true;
+    return this.borrow(rest, this.previous.formerConnection(effects));
   }
 
   // --- What is answered here
@@ -381,7 +241,7 @@ export class ClientSession
 
   // --- Borrowing
 
-  private attach(connection: DatabaseConnection): void {
+  protected attach(connection: DatabaseConnection): void {
     this.relay.connection = connection;
     connection.lentTo(this);
     this.endpoint.counters.borrows++;
@@ -413,45 +273,11 @@ export class ClientSession
     this.relay.sendPrepended();
   }
 
-  granted(connection: DatabaseConnection): void {
-    this.waiter = undefined;
-    const { counters } = this.endpoint;
-    counters.borrowLatencyMicros += (performance.now() - this.requestedAt) * 1000;
-    this.attach(connection);
-    if (!this.isWaitingForAnswer) this.processHeld();
-  }
-
-  private processHeld(): void {
-    const held = this.held ?? [];
-    this.held = undefined;
-    this.stream.letGo(HOLD_QUEUED);
-    for (const bytes of held) {
-      if (this.isClosed) return;
-      this.received(bytes);
-    }
-  }
-
-  refused(error: BerthError): void {
-    this.waiter = undefined;
-    const { endpoint } = this;
-    endpoint.observer.emit({
-      event: 'borrow.failed',
-      proxy: endpoint.proxy,
-      endpoint: endpoint.name,
-      clientConnection: this.id,
-      why: error.code === 'borrow_timeout' ? 'timeout' : 'refused',
-      waitedMs: Math.round(performance.now() - this.requestedAt),
-      detail: error.detail ?? error.message,
-    });
-    if (error.code === 'borrow_timeout') this.refuseHeld(error);
-    else this.close('borrow_failed', error);
-  }
-
   /** The protocol knows no notices; that the client is still there, its socket tells. */
   stillWaiting(): void {}
 
   /** Answers the command that waits with `error`; what comes after it goes on. */
-  private refuseHeld(error: BerthError): void {
+  protected refuseHeld(error: BerthError): void {
     this.requestedAt = 0;
     this.refuse(error);
     const [first, ...others] = this.held ?? [];
@@ -463,36 +289,14 @@ export class ClientSession
 
   // --- What the database connection says
 
-  deliver(bytes: Uint8Array): void {
-    this.stream.write(bytes);
-  }
-
-  deliverChunk(bytes: Buffer): void {
-    this.stream.give(bytes);
-  }
-
-  congested(): void {
-    this.clock.active();
-    this.clock.lookAgain(true);
-    this.stream.hold(HOLD_OWN_CONGESTED);
-    this.connection?.stream.hold(HOLD_PEER_CONGESTED);
-  }
-
   answered(): void {
     const { connection } = this;
     if (connection === undefined) return;
     this.replied();
-    if (this.cancelAfterOwn !== undefined) this.cancelBehind(connection);
+    if (!connection.ledger.isOwnFirst) this.cancelBehind(connection);
     if (connection.ledger.isEmpty) this.settled(connection);
     const isUnready = this.unproven !== undefined || this.previous.isAsking;
     if (this.isWaitingForAnswer && !isUnready) this.goOn();
-  }
-
-  /** The pipeline may go on. */
-  replied(): void {
-    const { connection } = this;
-    if (connection === undefined || connection.ledger.depth >= PIPELINE_MAX) return;
-    this.stream.letGo(HOLD_LEDGER_FULL);
   }
 
   private goOn(): void {
@@ -507,16 +311,9 @@ export class ClientSession
     this.giveBackIfSettled();
   }
 
-  private measure(connection: DatabaseConnection): void {
-    if (this.requestedAt === 0 || this.unproven !== undefined) return;
-    if (this.relay.statements.isPreparing) return;
-    const micros = (performance.now() - this.requestedAt) * 1000;
-    this.requestedAt = 0;
-    const { counters } = this.endpoint;
-    counters.queryResponses++;
-    counters.queryResponseLatencyMicros += micros;
-    connection.target.counters.queryDatabaseResponses++;
-    connection.target.counters.queryDatabaseResponseLatencyMicros += micros;
+  protected override measure(connection: DatabaseConnection): void {
+    if (this.unproven !== undefined || this.relay.statements.isPreparing) return;
+    super.measure(connection);
   }
 
   requestFailed(isFirst: boolean): void {
@@ -545,14 +342,6 @@ export class ClientSession
     this.own.reset(this.userPool.base);
     this.previous.forget();
     this.leftovers.wasReset(connection, this.endpoint.limits.isSessionMode);
-  }
-
-  connectionCongested(): void {
-    this.stream.hold(HOLD_PEER_CONGESTED);
-  }
-
-  connectionDrained(): void {
-    this.stream.letGo(HOLD_PEER_CONGESTED);
   }
 
   connectionLost(lastWord: Uint8Array | undefined): void {
@@ -584,8 +373,7 @@ export class ClientSession
     this.relay.detach();
     this.replaysOwed = 0;
     this.unproven = undefined;
-    this.cancelAfterOwn?.();
-    this.cancelAfterOwn = undefined;
+    this.endCancels();
     this.goOn();
   }
 
@@ -602,7 +390,7 @@ export class ClientSession
 
   giveBackIfSettled(): void {
     const { connection, leftovers, previous } = this;
-    if (connection === undefined || !connection.ledger.isQuiet || this.relay.isMidCommand) return;
+    if (connection === undefined || !connection.ledger.isQuiet || this.relay.isMidRequest) return;
     if (this.unproven !== undefined || leftovers.isAsking || previous.isAsking) return;
     if (this.relay.statements.isPreparing) return;
     const mayKeep = leftovers.requests > 0 && !this.isPinned && !this.isDraining;
@@ -634,171 +422,55 @@ export class ClientSession
     if (this.isDraining) this.close('shutdown', new BerthError('shutting_down'));
   }
 
-  private giveBack(connection: DatabaseConnection): void {
-    const { userPool } = this;
+  protected override giveBack(connection: DatabaseConnection): void {
     // Nothing takes it away again, and whoever comes there has none.
-    if (!userPool.hasSchema && connection.state.schema !== '') connection.unfitBy = 'state_left';
-    this.detach(connection);
-    const { cancelsInFlight, isDirty, unfitBy } = connection;
-    if (unfitBy !== undefined) userPool.pool.release(connection, 'destroy', unfitBy);
-    else
-      userPool.pool.release(connection, cancelsInFlight === 0 && !isDirty ? 'clean' : 'cleanable');
+    if (!this.userPool.hasSchema && connection.state.schema !== '')
+      connection.unfitBy = 'state_left';
+    super.giveBack(connection);
   }
 
-  private detach(connection: DatabaseConnection): void {
-    this.relay.detach();
+  protected override detach(connection: DatabaseConnection): void {
     this.previous.detached(connection);
     this.replaysOwed = 0;
     this.unproven = undefined;
-    connection.takenBack();
-    this.stream.letGo(HOLD_PEER_CONGESTED);
-    this.cancelAfterOwn?.();
-    this.cancelAfterOwn = undefined;
+    super.detach(connection);
   }
 
-  // --- Kill, clocks, end
+  // --- Clocks, end
 
-  /** Of what waits or runs; not of what the proxy runs before it, of which the client knows nothing. */
-  cancel(done: () => void): void {
-    const { connection } = this;
-    if (this.waiter !== undefined) {
-      this.waiter.abandon();
-      this.waiter = undefined;
-      this.refuseHeld(new BerthError('query_canceled'));
-      done();
-    } else if (connection === undefined || connection.ledger.isEmpty) {
-      done();
-    } else if ((connection.ledger.head & OURS) !== 0) {
-      this.cancelAfterOwn?.();
-      this.cancelAfterOwn = done;
-    } else {
-      this.forwardCancel(connection, done);
-    }
+  protected override get isWaiting(): boolean {
+    return super.isWaiting || this.changing !== undefined;
   }
 
-  private forwardCancel(connection: DatabaseConnection, done: () => void): void {
-    const { endpoint } = this;
-    endpoint.observer.emit({
-      event: 'cancel.forwarded',
-      proxy: endpoint.proxy,
-      endpoint: endpoint.name,
-      clientConnection: this.id,
-      databaseConnection: connection.id,
-    });
-    connection.target.canceller.cancel(connection, done);
-  }
-
-  /** A KILL that came while a statement of ours ran is for the client's behind it, if there is one. */
-  private cancelBehind(connection: DatabaseConnection): void {
-    const cancel = this.cancelAfterOwn;
-    if (cancel === undefined || (connection.ledger.head & OURS) !== 0) return;
-    this.cancelAfterOwn = undefined;
-    if (connection.ledger.isEmpty) cancel();
-    else this.forwardCancel(connection, cancel);
-  }
-
-  /** Ends the session at the next moment when nothing is in flight. */
-  drain(): void {
-    this.isDraining = true;
-    const { connection } = this;
-    const isBusy =
-      this.changing !== undefined ||
-      this.waiter !== undefined ||
-      (connection !== undefined && !this.isIdlePinned);
-    if (!isBusy) this.close('shutdown', new BerthError('shutting_down'));
-  }
-
-  /** Holds a connection only because it is pinned. */
-  private get isIdlePinned(): boolean {
-    return this.isPinned && (this.connection?.isSettled ?? false);
-  }
-
-  drained(): void {
-    this.clock.active();
-    this.stream.letGo(HOLD_OWN_CONGESTED);
-    this.connection?.stream.letGo(HOLD_PEER_CONGESTED);
-  }
-
-  /** The one timer of a session: looks at what is overdue, and arms itself for what is due next. */
-  lookAtClock(): void {
-    this.stream.retry();
-    if (this.isClosed) return;
+  override lookAtClock(): void {
     this.previous.lookAtClock();
-    if (this.isClosed) return;
-    const overdue = this.clock.overdue(this.isStuck, this.isIdle);
-    if (overdue !== undefined) {
-      this.close(overdue.reason, overdue.error);
-      return;
-    }
-    this.clock.lookAgain(this.stream.isCongested);
+    super.lookAtClock();
   }
 
-  /** Nothing in flight: no connection held, or held only because it is pinned. */
-  private get isIdle(): boolean {
-    return this.waiter === undefined && (this.connection === undefined || this.isIdlePinned);
+  protected isUpToClient({ ledger }: DatabaseConnection): boolean {
+    return ledger.isReadingFile;
   }
 
-  /** Holds a connection that can only go on when the client sends, or takes, something. */
-  private get isStuck(): boolean {
-    const { connection } = this;
-    if (this.stream.isCongested) return true;
-    if (connection === undefined || this.isIdlePinned) return false;
-    const { ledger } = connection;
-    return ledger.isEmpty || ledger.isReadingFile || this.relay.isMidCommand;
+  protected lastWord(error: BerthError): Uint8Array | undefined {
+    if (this.connection?.isMidAnswer === true) return undefined;
+    // What is said when the client waits for no answer begins a sequence of its own.
+    const isAsked = (this.held !== undefined && this.held.length > 0) || this.requestedAt > 0;
+    return errorPacket(isAsked ? FIRST : 0, error);
   }
 
-  /** The client is gone. */
-  closed(): void {
-    this.leave('client_gone');
-  }
-
-  /** Ends the session from this side, after telling the client why. */
-  close(reason: ClientCloseReason, error?: BerthError): void {
-    if (this.isClosed) return;
-    const canBeTold = this.connection?.isMidAnswer !== true;
-    if (error !== undefined && canBeTold)
-      this.stream.write(errorPacket(this.isAsked ? 1 : 0, error));
-    this.stream.handler = IGNORE;
-    this.stream.end(this.endpoint.wheel, CLOSE_LINGER_MS);
-    this.leave(reason);
-  }
-
-  /** The client waits for an answer; what is said otherwise begins a sequence of its own. */
-  private get isAsked(): boolean {
-    return (this.held !== undefined && this.held.length > 0) || this.requestedAt > 0;
-  }
-
-  private leave(reason: ClientCloseReason): void {
-    if (this.isClosed) return;
-    this.isClosed = true;
+  protected ending(): void {
     this.changing?.stop();
-    this.clock.stop();
-    this.waiter?.abandon();
-    this.waiter = undefined;
-    this.held = undefined;
-    this.isWaitingForAnswer = false;
-    this.relay.end();
-    const { connection } = this;
-    if (connection !== undefined) this.leaveConnection(connection);
+  }
+
+  protected tellClosed(reason: ClientCloseReason): void {
     this.endpoint.sessionClosed(this, reason);
   }
 
-  private leaveConnection(connection: DatabaseConnection): void {
+  protected leaveBehind(connection: DatabaseConnection): void {
     const { ledger } = connection;
-    // A request of which the database saw only a part cannot be finished or taken back.
-    const isCut = this.relay.isMidCommand || ledger.isReadingFile;
-    if (!this.userPool.hasSchema && connection.state.schema !== '')
-      connection.unfitBy = 'state_left';
     if (this.leftovers.mayBeThere(connection)) connection.isDirty = true;
     // An open cursor, or values that were sent ahead: nobody knows of them any more.
     if (this.relay.statements.areTied) connection.isDirty = true;
-    this.detach(connection);
-    const { cancelsInFlight, isDirty, unfitBy } = connection;
-    const { pool } = this.userPool;
-    if (unfitBy !== undefined) pool.release(connection, 'destroy', unfitBy);
-    else if (isCut) pool.release(connection, 'destroy', 'client_gone_in_request');
-    else if (connection.isSettled && !isDirty && cancelsInFlight === 0)
-      pool.release(connection, 'clean');
-    else pool.release(connection, 'cleanable');
+    if (ledger.isReadingFile) connection.unfitBy ??= 'client_gone_in_request';
   }
 }

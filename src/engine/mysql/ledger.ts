@@ -149,6 +149,11 @@ export class ReplyLedger {
     return this.count === 0 ? 0 : this.ring[this.first];
   }
 
+  /** What comes next answers something of the proxy's own. */
+  get isOwnFirst(): boolean {
+    return (this.head & OURS) !== 0;
+  }
+
   /** Nothing is owed but to replays, so everything that the client has sent has been answered. */
   get isOnlyReplays(): boolean {
     for (let i = 0; i < this.count; i++) {

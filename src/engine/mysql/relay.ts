@@ -15,6 +15,7 @@ import { HOLD_LEDGER_FULL } from '../../net/stream.ts';
 import { Effect, type EffectSet, PLAIN } from '../../sql/mysql/effects.ts';
 import { StatementScanner } from '../../sql/mysql/scanner.ts';
 import type { Syntax } from '../../sql/mysql/syntax.ts';
+import { PIPELINE_MAX } from '../borrowing-session.ts';
 import type { DatabaseConnection } from './database-connection.ts';
 import type { Kill } from './kills.ts';
 import { MAY_READ_FILE, OWES_FIELDS, OWES_OK, OWES_RESULT, OWES_TEXT, RESETS } from './ledger.ts';
@@ -48,8 +49,6 @@ import { HEADER_BYTES, int16At, int32At, PAYLOAD_MAX, payloadLengthAt } from './
 /** A command up to this size is kept until it is whole; a larger one streams through. */
 export const HELD_COMMAND_MAX = 256 * 1024;
 const PIECES_MAX = 64;
-/** Answers owed to one client; beyond this its pipeline stays in its socket until some have come. */
-export const PIPELINE_MAX = 32 * 1024;
 
 /** The session, as the relay sees it. */
 export interface RelayHost extends StatementHost {
@@ -123,7 +122,7 @@ export class Relay {
   }
 
   /** A command of which a part has been sent is still to be finished by the client. */
-  get isMidCommand(): boolean {
+  get isMidRequest(): boolean {
     return this.bodyLeft > 0 || this.isContinued;
   }
 
@@ -278,7 +277,7 @@ export class Relay {
   /** Reads on in a text that streams through, and judges it when it is over. */
   private scan(scanner: StatementScanner, bytes: Buffer, from: number, to: number): void {
     if (to > from) scanner.push(bytes, from, to);
-    if (this.isMidCommand) return;
+    if (this.isMidRequest) return;
     this.scanner = undefined;
     this.host.running(scanner.end(), bytes, 0, 0);
   }
@@ -300,7 +299,7 @@ export class Relay {
     const next = HEADER_BYTES + length;
     if (next > first.length) this.bodyLeft = next - first.length;
     this.isContinued = length === PAYLOAD_MAX;
-    this.isDropping = this.isMidCommand;
+    this.isDropping = this.isMidRequest;
     return first.subarray(Math.min(next, first.length));
   }
 

@@ -187,6 +187,10 @@ export class DatabaseConnection implements PooledConnection, StreamHandler, Canc
     return this.ledger.isEmpty;
   }
 
+  get isSettled(): boolean {
+    return this.ledger.isSettled;
+  }
+
   get isInTransaction(): boolean {
     return this.ledger.status !== STATUS_IDLE;
   }

@@ -148,6 +148,11 @@ export class ReplyLedger {
     return this.count === 0 ? 0 : this.ring[this.first];
   }
 
+  /** What comes next answers a statement of the proxy's own, not what was put into a client's batch. */
+  get isOwnFirst(): boolean {
+    return (this.head & (OURS | KIND)) === (OURS | OWES_QUERY);
+  }
+
   /** Records that a message was sent that owes `entry` (a kind, perhaps with `OURS`). */
   owe(entry: number): void {
     switch (entry & KIND) {

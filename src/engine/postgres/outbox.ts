@@ -4,13 +4,11 @@
  */
 
 import { GIVEN_MIN, HOLD_LEDGER_FULL, type Stream } from '../../net/stream.ts';
+import { PIPELINE_MAX } from '../borrowing-session.ts';
 import type { DatabaseConnection } from './database-connection.ts';
 import { INSERTED } from './ledger.ts';
 import type { UnnamedStatement } from './statement/unnamed-statement.ts';
 import { FLUSH_MESSAGE } from './wire/frontend.ts';
-
-/** Replies owed to one client; beyond this its pipeline stays in its socket until some have come. */
-export const PIPELINE_MAX = 32 * 1024;
 
 export class Outbox {
   /** The client waits for something that a server would not send yet. */

@@ -63,6 +63,11 @@ export class Relay {
     this.requests = new Requests(host, this.out, this.texts, this.named, this.unnamed);
   }
 
+  /** A message of which a part has been sent is still to be finished by the client. */
+  get isMidRequest(): boolean {
+    return this.bodyLeft > 0;
+  }
+
   /** The session is over. */
   end(): void {
     this.isOver = true;
