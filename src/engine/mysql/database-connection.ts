@@ -8,11 +8,10 @@
  * its login, and the proxy did, is taken out on the way (`ClientView`).
  */
 
-import { type DatabaseConnectionId, nextDatabaseConnectionId } from '../../base/ids.ts';
-import { HOLD_PEER_CONGESTED, IGNORE, type Stream, type StreamHandler } from '../../net/stream.ts';
-import type { DatabaseCloseReason } from '../../observe/reasons.ts';
-import type { Placement, PooledConnection } from '../../pool/contract.ts';
+import { HOLD_PEER_CONGESTED, type Stream } from '../../net/stream.ts';
 import type { Pool } from '../../pool/pool.ts';
+import type { ResetOptions } from '../connection-reset.ts';
+import { TargetConnection } from '../target-connection.ts';
 import { type ClientTraits, ClientView } from './client-view.ts';
 import { afterServerForgets } from './forgetting.ts';
 import {
@@ -58,9 +57,6 @@ const ER_STMT_HAS_NO_OPEN_CURSOR = 1421;
 const ER_MAX_PREPARED_STMT_COUNT = 1461;
 const PING_MESSAGE = packet(0, Buffer.of(COM_PING));
 
-/** How long the database may take to close its end. */
-const CLOSE_LINGER_MS = 10_000;
-
 /** The session that holds a connection, as the connection sees it. */
 export interface ConnectionHolder extends ClientTraits {
   /** Bytes for the client, valid for as long as they are needed. */
@@ -93,10 +89,8 @@ export interface ConnectionFacts {
   readonly initQuery: string | undefined;
 }
 
-export class DatabaseConnection implements PooledConnection, StreamHandler {
-  readonly id: DatabaseConnectionId = nextDatabaseConnectionId();
+export class DatabaseConnection extends TargetConnection {
   readonly ledger: ReplyLedger;
-  readonly stream: Stream;
   readonly target: TargetContext;
   readonly pool: Pool<DatabaseConnection>;
   readonly threadId: number;
@@ -108,9 +102,6 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   readonly state = new StateChanges();
   /** What it has prepared. */
   readonly statements = new ConnectionStatements();
-  placement: Placement = 'connecting';
-  placedAt = 0;
-  expiresAt = 0;
   holder: ConnectionHolder | undefined = undefined;
   /** COM_SET_OPTION: several statements in one text are allowed. */
   allowsMultiStatements = true;
@@ -122,16 +113,9 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   loans = 0;
   /** A session has left something that goes with a reset. */
   isDirty = false;
-  /** KILLs for this connection that the database has not finished with. */
-  cancelsInFlight = 0;
-  /** Why it must not be lent again, however clean it looks. */
-  unfitBy: DatabaseCloseReason | undefined = undefined;
   private readonly view = new ClientView();
   /** Hears what comes of the statement of the proxy's own that runs. */
   private own: OwnStatement | undefined = undefined;
-  private reset: Reset | undefined = undefined;
-  /** The beginning of a packet that is not whole yet. */
-  private partial: Buffer | undefined = undefined;
   /** What is still to come of a packet that streams through, and whether it is ours. */
   private bodyLeft = 0;
   private isBodyOurs = false;
@@ -142,7 +126,6 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
   private replayError: Uint8Array | undefined = undefined;
   /** The error that the database sent when nobody had asked it anything. */
   private lastWord: Uint8Array | undefined = undefined;
-  private closeReason: DatabaseCloseReason | undefined = undefined;
   private isGone = false;
 
   constructor(
@@ -151,7 +134,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     pool: Pool<DatabaseConnection>,
     facts: ConnectionFacts,
   ) {
-    this.stream = stream;
+    super(stream);
     this.target = target;
     this.pool = pool;
     this.threadId = facts.threadId;
@@ -159,7 +142,6 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     this.server = facts.server;
     this.initQuery = facts.initQuery;
     this.ledger = new ReplyLedger(has(facts.capabilities, CLIENT_DEPRECATE_EOF));
-    stream.handler = this;
   }
 
   get isAtRest(): boolean {
@@ -168,10 +150,6 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
 
   get isInTransaction(): boolean {
     return this.ledger.isInTransaction;
-  }
-
-  get isEncrypted(): boolean {
-    return this.stream.isEncrypted;
   }
 
   /** Nothing is owed, no transaction is open, no table locked, nothing said for the next transaction. */
@@ -192,26 +170,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
 
   // --- What the database sends
 
-  received(chunk: Buffer): void {
-    if (this.closeReason !== undefined) return;
-    try {
-      this.read(this.joined(chunk));
-    } catch (error) {
-      if (!(error instanceof LedgerViolation)) {
-        this.target.observer.emit({ event: 'internal.failed', doing: 'read a reply', error });
-      }
-      this.fail(error instanceof LedgerViolation ? 'protocol_violation' : 'internal_error');
-    }
-  }
-
-  private joined(chunk: Buffer): Buffer {
-    const partial = this.partial;
-    if (partial === undefined) return chunk;
-    this.partial = undefined;
-    return Buffer.concat([partial, chunk]);
-  }
-
-  private read(bytes: Buffer): void {
+  protected read(bytes: Buffer): void {
     const end = bytes.length;
     const { ledger, view } = this;
     let at = 0;
@@ -426,46 +385,13 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
     own?.ended();
   }
 
-  congested(): void {
-    this.holder?.connectionCongested();
-  }
-
-  drained(): void {
-    this.holder?.connectionDrained();
-  }
-
   closed(): void {
     const { holder, own } = this;
     this.isGone = true;
     this.holder = undefined;
     this.own = undefined;
-    this.reset?.stop();
     own?.lost();
-    // Its InitQuery was still running: the pool does not have it yet.
-    if (this.placement === 'connecting') return;
-    const reason = this.closeReason ?? 'database_closed';
-    this.target.observer.emit({ ...this.scope, event: 'connection.closed', reason });
-    this.pool.retire(this, reason);
-    afterServerForgets(() => this.pool.closed(this));
-    if (this.cancelsInFlight > 0) this.target.canceller.withdraw(this);
-    holder?.connectionLost(this.lastWord);
-  }
-
-  /** Where it is, for events. */
-  private get scope() {
-    const { proxy, target } = this.target;
-    return { proxy, target, databaseConnection: this.id };
-  }
-
-  tellOpened(): void {
-    const { user, database } = this.pool.key;
-    const { localAddress: from, remoteAddress: to } = this.stream;
-    const event = 'connection.opened';
-    this.target.observer.emit({ ...this.scope, event, user, database, from, to });
-  }
-
-  tellReset(): void {
-    this.target.observer.emit({ ...this.scope, event: 'connection.reset' });
+    if (this.leavePool()) holder?.connectionLost(this.lastWord);
   }
 
   // --- What the session does
@@ -501,45 +427,21 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
 
   // --- What the pool asks
 
-  clean(deadlineMs: number): void {
-    this.reset = new Reset(this, deadlineMs);
-    this.reset.progress();
+  protected newReset(options: ResetOptions): Reset {
+    return new Reset(this, options);
   }
 
-  probe(deadlineMs: number): void {
-    this.reset = new Reset(this, deadlineMs, { isProbe: true });
-    this.reset.progress();
+  cancelRunning(): void {
+    this.target.canceller.cancel(this);
   }
 
-  /** The steps of `clean` or `probe` ended. */
-  resetEnded(failure: DatabaseCloseReason | undefined): void {
-    this.reset = undefined;
-    if (failure === undefined) {
-      this.pool.cleaned(this);
-    } else if (failure === 'probe_failed') {
-      this.fail(failure);
-    } else {
-      // The database may still be at work on it, and has it until it is done.
-      this.pool.retire(this, failure);
-      this.close(failure);
-    }
+  protected get goodbye(): Buffer {
+    return QUIT_MESSAGE;
   }
 
-  close(reason: DatabaseCloseReason): void {
-    if (this.closeReason !== undefined) return;
-    this.closeReason = reason;
-    this.reset?.stop();
-    this.reset = undefined;
-    if (this.ledger.isQuiet) this.stream.write(QUIT_MESSAGE);
-    // A database that works on a statement does not look at its socket.
-    else this.kill();
-    // Its permit is free when the database has closed its end, so the limit holds there too.
-    this.stream.end(this.target.wheel, CLOSE_LINGER_MS);
-  }
-
-  /** A KILL for this connection has been dealt with. */
-  cancelEnded(): void {
-    this.reset?.progress();
+  protected override released(): void {
+    afterServerForgets(() => super.released());
+    if (this.cancelsInFlight > 0) this.target.canceller.withdraw(this);
   }
 
   /** Runs `sql` as the proxy's own. No other statement of ours may be under way. */
@@ -606,23 +508,5 @@ export class DatabaseConnection implements PooledConnection, StreamHandler {
       done(outcome);
     });
     this.run(initQuery, statement);
-  }
-
-  /** Asks the database to end what runs here. */
-  kill(): void {
-    this.target.canceller.cancel(this);
-  }
-
-  /** Ends a connection that no pool knows of yet. */
-  abandon(): void {
-    this.stream.handler = IGNORE;
-    this.stream.destroy();
-  }
-
-  /** Ends the connection because of something on this side of it. */
-  private fail(reason: DatabaseCloseReason): void {
-    if (this.closeReason !== undefined) return;
-    this.closeReason = reason;
-    this.stream.destroy();
   }
 }

@@ -13,6 +13,7 @@
  * https://mariadb.com/docs/server/reference/clientserver-protocol/4-server-response-packets
  */
 
+import { ProtocolViolation } from '../protocol-violation.ts';
 import {
   EOF_HEADER,
   ERR_HEADER,
@@ -85,8 +86,7 @@ const FIRST_CAPACITY = 16;
 /** COM_STMT_PREPARE's OK: header, statement id, columns, parameters, filler, warnings. */
 const PREPARED_BYTES_MIN = 12;
 
-/** The database sent something that nothing we sent can explain. The connection must not be used. */
-export class LedgerViolation extends Error {
+export class LedgerViolation extends ProtocolViolation {
   constructor(what: string, entry: number, phase: number) {
     super(`${what} while the head of the ledger is ${entry} in phase ${phase}`);
     this.name = 'LedgerViolation';

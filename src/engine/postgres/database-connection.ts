@@ -7,11 +7,10 @@
  * something are held back until they are whole; rows and COPY data of any size stream through.
  */
 
-import { type DatabaseConnectionId, nextDatabaseConnectionId } from '../../base/ids.ts';
-import { HOLD_PEER_CONGESTED, IGNORE, type Stream, type StreamHandler } from '../../net/stream.ts';
-import type { DatabaseCloseReason } from '../../observe/reasons.ts';
-import type { Placement, PooledConnection } from '../../pool/contract.ts';
+import { HOLD_PEER_CONGESTED, type Stream } from '../../net/stream.ts';
 import type { Pool } from '../../pool/pool.ts';
+import type { ResetOptions } from '../connection-reset.ts';
+import { TargetConnection } from '../target-connection.ts';
 import type { Cancellable } from './cancel.ts';
 import {
   CHANGES_CLIENT,
@@ -66,9 +65,6 @@ const HELD_MESSAGE_MAX = 16 * 1024 * 1024;
 const PARSE_COMPLETE_MESSAGE = message(PARSE_COMPLETE);
 const CLOSE_COMPLETE_MESSAGE = message(CLOSE_COMPLETE);
 
-/** How long the database may take to close its end. */
-const CLOSE_LINGER_MS = 10_000;
-
 /** The session that holds a connection, as the connection sees it. */
 export interface ConnectionHolder {
   /** Bytes for the client, valid for as long as they are needed. */
@@ -117,19 +113,14 @@ export interface ConnectionFacts {
   readonly initQuery: string | undefined;
 }
 
-export class DatabaseConnection implements PooledConnection, StreamHandler, Cancellable {
-  readonly id: DatabaseConnectionId = nextDatabaseConnectionId();
+export class DatabaseConnection extends TargetConnection implements Cancellable {
   readonly ledger = new ReplyLedger();
-  readonly stream: Stream;
   readonly target: TargetContext;
   readonly pool: Pool<DatabaseConnection>;
   /** For CancelRequest; `undefined` when the database sent no BackendKeyData. */
   readonly cancelKey: ConnectionFacts['cancelKey'];
   /** Has been run on it, and is run again after DISCARD ALL. */
   readonly initQuery: string | undefined;
-  placement: Placement = 'connecting';
-  placedAt = 0;
-  expiresAt = 0;
   holder: ConnectionHolder | undefined = undefined;
   /** What the holder listens to by way of a hub, if it does. */
   subscriptions: ClientSubscriptions | undefined = undefined;
@@ -148,22 +139,14 @@ export class DatabaseConnection implements PooledConnection, StreamHandler, Canc
   unnamedStatement = 0;
   /** A pinned session used it: whatever it left goes with DISCARD ALL. */
   isDirty = false;
-  /** CancelRequests for this connection that the database has not finished with. */
-  cancelsInFlight = 0;
-  /** Why it must not be lent again, however clean it looks. */
-  unfitBy: DatabaseCloseReason | undefined = undefined;
   /** Hears what comes of the statement of the proxy's own that runs. */
   private own: OwnStatement | undefined = undefined;
-  private reset: Reset | undefined = undefined;
-  /** The beginning of a message that is not whole yet. */
-  private partial: Buffer | undefined = undefined;
   /** What is still to come of a message that streams through, and whether it is ours. */
   private bodyLeft = 0;
   private isBodyOurs = false;
   private replayError: ReadonlyMap<string, string> | undefined = undefined;
   /** The database has said its last word (FATAL). */
   private hasFatal = false;
-  private closeReason: DatabaseCloseReason | undefined = undefined;
 
   constructor(
     stream: Stream,
@@ -171,7 +154,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler, Canc
     pool: Pool<DatabaseConnection>,
     facts: ConnectionFacts,
   ) {
-    this.stream = stream;
+    super(stream);
     this.target = target;
     this.replies = new StatementReplies(target.schema);
     this.statements = this.replies.statements;
@@ -180,7 +163,6 @@ export class DatabaseConnection implements PooledConnection, StreamHandler, Canc
     this.ownParameters = facts.parameters;
     this.cancelKey = facts.cancelKey;
     this.initQuery = facts.initQuery;
-    stream.handler = this;
   }
 
   get isAtRest(): boolean {
@@ -200,10 +182,6 @@ export class DatabaseConnection implements PooledConnection, StreamHandler, Canc
     return this.parameters !== this.ownParameters;
   }
 
-  get isEncrypted(): boolean {
-    return this.stream.isEncrypted;
-  }
-
   /** The holder has the beginning of a message, so nothing else may be said to the client. */
   get isMidMessage(): boolean {
     return this.bodyLeft > 0 && !this.isBodyOurs;
@@ -211,26 +189,7 @@ export class DatabaseConnection implements PooledConnection, StreamHandler, Canc
 
   // --- What the database sends
 
-  received(chunk: Buffer): void {
-    if (this.closeReason !== undefined) return;
-    try {
-      this.read(this.joined(chunk));
-    } catch (error) {
-      if (!(error instanceof LedgerViolation)) {
-        this.target.observer.emit({ event: 'internal.failed', doing: 'read a reply', error });
-      }
-      this.fail(error instanceof LedgerViolation ? 'protocol_violation' : 'internal_error');
-    }
-  }
-
-  private joined(chunk: Buffer): Buffer {
-    const partial = this.partial;
-    if (partial === undefined) return chunk;
-    this.partial = undefined;
-    return Buffer.concat([partial, chunk]);
-  }
-
-  private read(bytes: Buffer): void {
+  protected read(bytes: Buffer): void {
     const end = bytes.length;
     const ledger = this.ledger;
     let at = 0;
@@ -479,50 +438,12 @@ export class DatabaseConnection implements PooledConnection, StreamHandler, Canc
     this.holder?.deliver(bytes.subarray(from, to));
   }
 
-  congested(): void {
-    this.holder?.connectionCongested();
-  }
-
-  drained(): void {
-    this.holder?.connectionDrained();
-  }
-
   closed(): void {
     const { holder, own } = this;
     this.holder = undefined;
     this.own = undefined;
-    this.reset?.stop();
     own?.lost();
-    // Its InitQuery was still running: the pool does not have it yet.
-    if (this.placement === 'connecting') return;
-    const reason = this.closeReason ?? 'database_closed';
-    this.target.observer.emit({ ...this.scope, event: 'connection.closed', reason });
-    if (this.placement === 'closing') this.pool.closed(this);
-    else this.pool.lost(this, reason);
-    holder?.connectionLost(this.hasFatal || this.isMidMessage);
-  }
-
-  /** Where it is, for events. */
-  private get scope() {
-    const { proxy, target } = this.target;
-    return { proxy, target, databaseConnection: this.id };
-  }
-
-  tellOpened(): void {
-    const { user, database } = this.pool.key;
-    const { localAddress: from, remoteAddress: to } = this.stream;
-    this.target.observer.emit({
-      ...this.scope,
-      event: 'connection.opened',
-      user,
-      database,
-      from,
-      to,
-    });
-  }
-
-  tellReset(): void {
-    this.target.observer.emit({ ...this.scope, event: 'connection.reset' });
+    if (this.leavePool()) holder?.connectionLost(this.hasFatal || this.isMidMessage);
   }
 
   // --- What the session does
@@ -543,45 +464,20 @@ export class DatabaseConnection implements PooledConnection, StreamHandler, Canc
 
   // --- What the pool asks
 
-  clean(deadlineMs: number): void {
-    this.reset = new Reset(this, deadlineMs);
-    this.reset.progress();
+  protected newReset(options: ResetOptions): Reset {
+    return new Reset(this, options);
   }
 
-  probe(deadlineMs: number): void {
-    this.reset = new Reset(this, deadlineMs, { isProbe: true });
-    this.reset.progress();
+  cancelRunning(): void {
+    this.target.canceller.cancel(this);
   }
 
-  /** The steps of `clean` or `probe` ended. */
-  resetEnded(failure: DatabaseCloseReason | undefined): void {
-    this.reset = undefined;
-    if (failure === undefined) {
-      this.pool.cleaned(this);
-    } else if (failure === 'probe_failed') {
-      this.fail(failure);
-    } else {
-      // The database may still be at work on it, and has it until it is done.
-      this.pool.retire(this, failure);
-      this.close(failure);
-    }
+  protected get goodbye(): Buffer {
+    return TERMINATE_MESSAGE;
   }
 
-  close(reason: DatabaseCloseReason): void {
-    if (this.closeReason !== undefined) return;
-    this.closeReason = reason;
-    this.reset?.stop();
-    this.reset = undefined;
-    // A database that still works on a statement does not look at its socket.
-    if (this.ledger.isQuiet) this.stream.write(TERMINATE_MESSAGE);
-    else this.target.canceller.cancel(this);
-    // Its permit is free when the database has closed its end, so the limit holds there too.
-    this.stream.end(this.target.wheel, CLOSE_LINGER_MS);
-  }
-
-  /** A CancelRequest for this connection has been dealt with. */
-  cancelEnded(): void {
-    this.reset?.progress();
+  override cancelEnded(): void {
+    super.cancelEnded();
     this.holder?.cancelEnded();
   }
 
@@ -600,18 +496,5 @@ export class DatabaseConnection implements PooledConnection, StreamHandler, Canc
     this.ledger.owe(OWES_QUERY | OURS);
     this.unnamedStatement = 0;
     this.stream.write(queryMessage(sql));
-  }
-
-  /** Ends a connection that no pool knows of yet. */
-  abandon(): void {
-    this.stream.handler = IGNORE;
-    this.stream.destroy();
-  }
-
-  /** Ends the connection because of something on this side of it. */
-  private fail(reason: DatabaseCloseReason): void {
-    if (this.closeReason !== undefined) return;
-    this.closeReason = reason;
-    this.stream.destroy();
   }
 }

@@ -13,6 +13,7 @@
  * - CopyData, CopyDone and CopyFail outside COPY IN are discarded, wherever they come.
  */
 
+import { ProtocolViolation } from '../protocol-violation.ts';
 import {
   BIND_COMPLETE,
   CLOSE_COMPLETE,
@@ -61,8 +62,7 @@ export const MUST_FAIL = 0x400;
 
 const FIRST_CAPACITY = 16;
 
-/** The database sent something that nothing we sent can explain. The connection must not be used. */
-export class LedgerViolation extends Error {
+export class LedgerViolation extends ProtocolViolation {
   constructor(type: number, head: number) {
     super(
       `unexpected message ${String.fromCharCode(type)} while the head of the ledger is ${head}`,

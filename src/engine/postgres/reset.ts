@@ -1,13 +1,10 @@
 /**
- * Makes a used connection as good as new, or proves that it cannot be: the only way back into the
- * pool for a connection that a session left in the middle of something. One deadline covers it all.
- *
- * Each step looks at where the connection stands (the ledger, the transaction status) and does the
- * one next thing: end what still runs, wait for what is owed, roll back, discard what the session
- * left. It is finished when nothing is owed, no transaction is open and no cancel is on its way.
+ * How a connection is made clean: what a session left in the middle of something is ended and rolled back,
+ * DISCARD ALL takes the rest away, and the InitQuery is run again. It is finished when nothing is owed, no
+ * transaction is open and no cancel is on its way.
  */
 
-import { Timer } from '../../base/timer-wheel.ts';
+import { ConnectionReset } from '../connection-reset.ts';
 import type { DatabaseConnection } from './database-connection.ts';
 import { OURS, OWES_EXECUTE, OWES_SYNC } from './ledger.ts';
 import { OwnStatement } from './own-statement.ts';
@@ -22,49 +19,24 @@ type Step = 'rollback' | 'discard' | 'await_timeout' | 'init';
 /** An empty query: all that a statement_timeout that comes late can hit. */
 const NOTHING = '';
 
-export class Reset {
-  private readonly connection: DatabaseConnection;
-  private readonly timer: Timer;
-  private readonly isProbe: boolean;
+export class Reset extends ConnectionReset<DatabaseConnection> {
   private hasCancelled = false;
-  private isWaitingForStep = false;
-  private isOver = false;
 
-  constructor(
-    connection: DatabaseConnection,
-    deadlineMs: number,
-    { isProbe = false }: { readonly isProbe?: boolean } = {},
-  ) {
-    this.connection = connection;
-    this.isProbe = isProbe;
-    this.timer = new Timer(() => this.finish(false));
-    connection.target.wheel.arm(this.timer, deadlineMs);
-    if (isProbe) this.sync();
+  protected probe(): void {
+    this.sync();
   }
 
-  /** Does the next thing, if its time has come. Called after everything that the database sends. */
-  progress(): void {
-    const { ledger } = this.connection;
-    if (this.isOver || this.isWaitingForStep) return;
-    if (!ledger.isQuiet) {
-      this.endWhatRuns();
-      return;
-    }
-    if (this.connection.cancelsInFlight > 0) return;
-    if (ledger.isDoubtful || this.connection.unfitBy !== undefined) this.finish(false);
+  protected next(): void {
+    const { connection } = this;
+    const { ledger } = connection;
+    if (ledger.isDoubtful) this.finish(false);
     else if (ledger.status !== STATUS_IDLE) this.run('rollback', 'ROLLBACK');
-    else if (this.connection.isDirty) this.run('discard', 'DISCARD ALL');
+    else if (connection.isDirty) this.run('discard', 'DISCARD ALL');
     else this.finish(true);
   }
 
-  /** The connection is gone, or closed by somebody else. */
-  stop(): void {
-    this.isOver = true;
-    this.connection.target.wheel.disarm(this.timer);
-  }
-
-  private endWhatRuns(): void {
-    const { ledger, target } = this.connection;
+  protected endWhatRuns(): void {
+    const { ledger } = this.connection;
     if (ledger.isCopyIn) {
       this.connection.stream.write(COPY_FAIL_MESSAGE);
       ledger.copyEnded();
@@ -72,7 +44,7 @@ export class Reset {
     if (ledger.isBatchOpen) this.failBatch();
     if (this.isProbe || this.hasCancelled || ledger.isEmpty) return;
     this.hasCancelled = true;
-    target.canceller.cancel(this.connection);
+    this.connection.cancelRunning();
   }
 
   /** A Sync alone would commit what its client never asked to commit; so an error goes before it. */
@@ -118,13 +90,5 @@ export class Reset {
       connection.tellReset();
     }
     this.progress();
-  }
-
-  private finish(isClean: boolean): void {
-    if (this.isOver) return;
-    const { isProbe } = this;
-    this.stop();
-    const failure = isProbe ? 'probe_failed' : 'reset_failed';
-    this.connection.resetEnded(isClean ? undefined : failure);
   }
 }
