@@ -4,12 +4,12 @@ import { BerthError } from '../base/errors.ts';
 import type { Listing, SessionDescription, SessionQuery } from '../observe/descriptions.ts';
 import type { ClientCloseReason } from '../observe/reasons.ts';
 
-interface ClientLogin {
+export interface ClientLogin {
   /** Ends the login now. */
   stop(): void;
 }
 
-interface ClientOfEngine {
+export interface ClientOfEngine {
   readonly isPinned: boolean;
   describe(): SessionDescription;
   drain(): void;

@@ -26,14 +26,12 @@ export interface EndpointEngine<S> {
   readonly wheel: TimerWheel;
   readonly observer: Observer;
   readonly settings: EngineSettings;
-  /** A client that is to log in. */
-  clientCame(stream: Stream, endpoint: string, arrival: Arrival | undefined): void;
   /** What a client is told that cannot even log in. */
   refusal(error: BerthError): Uint8Array;
   sessionEnded(session: S): void;
 }
 
-export class Endpoint<S extends EndpointClient> {
+export abstract class Endpoint<S extends EndpointClient> {
   readonly proxy: string;
   readonly name: string;
   readonly wheel: TimerWheel;
@@ -55,6 +53,9 @@ export class Endpoint<S extends EndpointClient> {
     return this.engine.settings;
   }
 
+  /** A client that is to log in. */
+  protected abstract clientCame(stream: Stream, arrival: Arrival | undefined): void;
+
   accept(stream: Stream, arrival?: Arrival): void {
     this.counters.clientConnectionsReceived++;
     if (!OPEN_SOCKETS.mayServe) {
@@ -63,7 +64,7 @@ export class Endpoint<S extends EndpointClient> {
     }
     this.counters.clientConnections++;
     this.counters.clientConnectionsInSetup++;
-    this.engine.clientCame(stream, this.name, arrival);
+    this.clientCame(stream, arrival);
   }
 
   /** The system allows this process no more files than there are clients now. */

@@ -85,7 +85,7 @@ export class MySqlEndpointLogin implements LoginHost {
 
   sessionBegan(session: Session, { user, database = '' }: ClientIdentity): void {
     this.told.succeeded(user, database);
-    this.engine.clients.sessionBegan(session.threadId, session);
+    this.engine.sessionBegan(session);
     this.engine.clients.loginEnded(this.login);
   }
 

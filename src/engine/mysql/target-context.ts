@@ -1,26 +1,31 @@
 /** What everything that talks to one target of one proxy shares. */
 
-import type { TimerWheel } from '../../base/timer-wheel.ts';
-import type { Address } from '../../net/address.ts';
-import type { TargetCounters } from '../../observe/counters.ts';
-import type { Observer } from '../../observe/events.ts';
-import type { DatabaseTls } from '../contract.ts';
-import type { BaseSettings } from './base-settings.ts';
-import type { Canceller } from './cancel.ts';
-import type { KnownServer } from './login/server-facts.ts';
+import type { DatabaseTls, EngineOptions } from '../contract.ts';
+import { type EngineTarget, TargetPlace } from '../target-place.ts';
+import { BaseSettings } from './base-settings.ts';
+import { Canceller } from './cancel.ts';
+import type { LoginIdentity } from './login/database-login.ts';
+import { KnownServer } from './login/server-facts.ts';
 
-export interface TargetContext {
-  readonly proxy: string;
-  readonly target: string;
-  readonly address: Address;
-  readonly wheel: TimerWheel;
-  readonly observer: Observer;
-  readonly counters: TargetCounters;
+export interface TargetContext extends EngineTarget {
   readonly canceller: Canceller;
   /** Which server it is. */
   readonly server: KnownServer;
   /** What is run first on its connections. */
   readonly baseSettings: BaseSettings;
-  /** What is in force; replaced as a whole when the configuration changes. */
-  readonly databaseTls: DatabaseTls;
+}
+
+export class MySqlTarget extends TargetPlace implements TargetContext {
+  readonly canceller: Canceller;
+  readonly server = new KnownServer();
+  readonly baseSettings = new BaseSettings();
+
+  constructor(
+    options: EngineOptions,
+    tlsInForce: () => DatabaseTls,
+    identityOf: (user: string) => LoginIdentity | undefined,
+  ) {
+    super(options, tlsInForce);
+    this.canceller = new Canceller(this, identityOf);
+  }
 }

@@ -5,33 +5,21 @@
 
 import { timingSafeEqual } from 'node:crypto';
 import type { BerthError } from '../../base/errors.ts';
-import type { TimerWheel } from '../../base/timer-wheel.ts';
-import type { Credentials, UserCredential } from '../../credential/credentials.ts';
+import type { UserCredential } from '../../credential/credentials.ts';
 import type { Stream } from '../../net/stream.ts';
 import type { EndpointCounters, TargetGauges } from '../../observe/counters.ts';
-import type {
-  Listing,
-  PoolDescription,
-  SessionDescription,
-  SessionQuery,
-} from '../../observe/descriptions.ts';
-import type { Observer } from '../../observe/events.ts';
 import type { ClientCloseReason } from '../../observe/reasons.ts';
-import { ConnectionBudget, type ConnectionLimits } from '../../pool/budget.ts';
 import type { Pool } from '../../pool/pool.ts';
-import { PoolGroup } from '../../pool/pool-group.ts';
 import type { PoolKey } from '../../pool/pool-host.ts';
 import type { Observation } from '../../target/monitor.ts';
-import { Clients } from '../clients.ts';
-import type { DatabaseTls, Engine, EngineOptions, EngineSettings, Stopped } from '../contract.ts';
-import { DatabasePasswords } from '../database-passwords.ts';
-import { Endpoint, type EndpointEngine } from '../endpoint.ts';
+import type { EngineOptions, EngineSettings, Stopped } from '../contract.ts';
+import type { DatabaseUser } from '../database-passwords.ts';
+import { Endpoint } from '../endpoint.ts';
 import { EndpointLogin } from '../endpoint-login.ts';
 import type { Arrival, Lobby } from '../lobby.ts';
-import { TargetPools } from '../target-pools.ts';
+import { TargetEngine } from '../target-engine.ts';
 import type { LoginFailure } from './auth/client-authenticator.ts';
 import { sharedVerifiers } from './auth/scram-verifiers.ts';
-import { Canceller } from './cancel.ts';
 import { ClientSession } from './client-session.ts';
 import type { DatabaseConnection } from './database-connection.ts';
 import type { EndpointContext } from './endpoint-context.ts';
@@ -40,7 +28,6 @@ import { DatabaseConnector } from './login/database-login.ts';
 import type { LoggedIn, LoggedInForReplication, LoginHost } from './login/login-host.ts';
 import { PostgresArrival, Reception } from './login/reception.ts';
 import type { ReplicationStartup } from './login/replication-startup.ts';
-import { ServerProtocol } from './login/server-protocol.ts';
 import type { HubHost, NotificationHub } from './notification/hub.ts';
 import { NotificationHubs } from './notification/hubs.ts';
 import { probe } from './probe.ts';
@@ -49,56 +36,23 @@ import { ReplicationSession } from './replication-session.ts';
 import type { Session } from './session.ts';
 import type { SessionSettings } from './settings.ts';
 import { StatementRegistry } from './statement/registry.ts';
-import type { TargetContext } from './target-context.ts';
+import { PostgresTarget } from './target-context.ts';
 import { UserPool } from './user-pool.ts';
 import { errorResponse } from './wire/backend.ts';
 
-export class PostgresEngine implements Engine, EndpointEngine<Session> {
-  readonly proxy: string;
-  readonly wheel: TimerWheel;
-  readonly observer: Observer;
-  settings: EngineSettings;
+export class PostgresEngine extends TargetEngine<
+  DatabaseConnection,
+  UserPool,
+  ClientLogin,
+  Session
+> {
   readonly statements = new StatementRegistry();
-  private credentials: Credentials;
-  private readonly refreshSecret: EngineOptions['refreshSecret'];
-  private readonly passwords: DatabasePasswords;
-  private readonly target: TargetContext;
-  private readonly budget: ConnectionBudget;
-  private readonly group: PoolGroup<DatabaseConnection>;
-  private readonly endpoints = new Map<string, PostgresEndpoint>();
   readonly hubs: NotificationHubs;
-  private readonly userPools = new WeakMap<Pool<DatabaseConnection>, UserPool>();
-  /** Goes up when what clients are told at login may have changed. */
-  private generation = 0;
-  /** By the process id that each was given. */
-  private readonly clients = new Clients<ClientLogin, Session>();
-  private readonly pools: TargetPools<DatabaseConnection>;
+  private readonly target: PostgresTarget;
 
   constructor(options: EngineOptions) {
-    this.proxy = options.proxy;
-    this.wheel = options.wheel;
-    this.observer = options.observer;
-    this.settings = options.settings;
-    this.credentials = options.credentials;
-    this.refreshSecret = options.refreshSecret;
-    this.passwords = new DatabasePasswords({
-      find: (user) => this.credentials.find(user),
-      refresh: options.refreshSecret,
-      now: () => performance.now(),
-    });
-    this.target = this.targetContext(options);
-    this.budget = new ConnectionBudget(options.limits);
-    this.group = new PoolGroup<DatabaseConnection>({
-      target: options.target,
-      budget: this.budget,
-      wheel: options.wheel,
-      settings: options.settings.pool,
-      counters: options.targetCounters,
-      random: Math.random,
-      doubted: options.doubted,
-      connectorFor: (key, pool) => this.connectorFor(key, pool),
-    });
-    this.pools = new TargetPools(this.proxy, this.group);
+    super(options);
+    this.target = new PostgresTarget(options, () => this.settings.databaseTls);
     this.hubs = new NotificationHubs(this.hubHost());
     this.warmCredentials();
   }
@@ -115,67 +69,33 @@ export class PostgresEngine implements Engine, EndpointEngine<Session> {
     };
   }
 
-  private targetContext(options: EngineOptions): TargetContext {
-    const { proxy, target, address, wheel, observer, targetCounters: counters } = options;
-    const current = () => this.settings.databaseTls;
-    const place = {
-      address,
-      wheel,
-      get databaseTls() {
-        return current();
-      },
-    };
-    return {
-      proxy,
-      target,
-      address,
-      wheel,
-      observer,
-      counters,
-      schema: { generation: 0 },
-      protocol: new ServerProtocol(),
-      canceller: new Canceller(place),
-      get databaseTls() {
-        return current();
-      },
-    };
-  }
-
-  accept(stream: Stream, name: string, counters: EndpointCounters, arrival?: Arrival): void {
-    let endpoint = this.endpoints.get(name);
-    if (endpoint === undefined) {
-      endpoint = new PostgresEndpoint(this, name, counters);
-      this.endpoints.set(name, endpoint);
-    }
-    endpoint.accept(stream, arrival);
+  protected newEndpoint(name: string, counters: EndpointCounters): PostgresEndpoint {
+    return new PostgresEndpoint(this, name, counters);
   }
 
   receive(stream: Stream, lobby: Lobby): void {
     new Reception(stream, lobby);
   }
 
-  hasSession(processId: number): boolean {
-    return this.clients.session(processId) !== undefined;
+  protected newUserPool(pool: Pool<DatabaseConnection>): UserPool {
+    return new UserPool(pool);
   }
 
-  configure(settings: EngineSettings, credentials: Credentials): void {
-    const before = { settings: this.settings, credentials: this.credentials };
-    this.settings = settings;
-    this.credentials = credentials;
-    this.group.configure(settings.pool);
+  protected look(login: DatabaseUser): Promise<Observation> {
+    return probe(this.target, login);
+  }
+
+  refusal(error: BerthError): Uint8Array {
+    return errorResponse('FATAL', error);
+  }
+
+  protected numberOf(session: Session): number {
+    return session.processId;
+  }
+
+  protected override configured(isGone: (user: string) => boolean): void {
     this.warmCredentials();
-    const isInitChanged = before.settings.initQuery !== settings.initQuery;
-    // A changed password is for the next login; open connections stay.
-    if (isInitChanged) this.generation++;
-    // What is open was opened as the configuration said then, and goes when its borrower is done.
-    const isTlsChanged = !isSameTls(before.settings.databaseTls, settings.databaseTls);
-    this.group.configurationChanged(
-      (key) => isInitChanged || isTlsChanged || credentials.find(key.user) === undefined,
-    );
-    this.passwords.prune();
-    const old = before.credentials;
-    this.group.mended(({ user }) => old.find(user)?.version !== credentials.find(user)?.version);
-    this.hubs.renew((user) => isTlsChanged || credentials.find(user) === undefined);
+    this.hubs.renew(isGone);
   }
 
   /** So that the first login of a user takes no longer than that of one who does not exist. */
@@ -185,55 +105,20 @@ export class PostgresEngine implements Engine, EndpointEngine<Session> {
     });
   }
 
-  limit(limits: ConnectionLimits): void {
-    this.budget.configure(limits);
-  }
-
-  gauges(isAvailable: boolean): TargetGauges {
+  override gauges(isAvailable: boolean): TargetGauges {
     return {
-      ...this.group.gauges(isAvailable),
+      ...super.gauges(isAvailable),
       listeningConnections: this.hubs.connections,
       subscriptions: this.hubs.subscriptions,
     };
   }
 
-  describeSessions(query: SessionQuery): Listing<SessionDescription> {
-    return this.clients.describe(query);
+  override stop(): Stopped {
+    const { clientsCut, closed } = super.stop();
+    return { clientsCut, closed: Promise.all([closed, this.hubs.stop()]).then(() => {}) };
   }
 
-  describePools(): readonly PoolDescription[] {
-    return this.pools.describe();
-  }
-
-  get clientCount(): number {
-    return this.clients.count;
-  }
-
-  async probe(): Promise<Observation | undefined> {
-    const [credential] = this.credentials;
-    const login = credential && this.passwords.loginOf(credential.user);
-    if (login === undefined) {
-      const detail =
-        this.credentials.problems[0]?.text ?? 'Proxy does not have any registered credentials';
-      return { isOk: false, reason: 'AUTH_FAILURE', detail };
-    }
-    const seen = await this.pools.probe(() => probe(this.target, login));
-    // Nothing is wrong with the target while its password is being changed.
-    const isRefused = seen?.isOk === false && seen.reason === 'AUTH_FAILURE';
-    return isRefused && this.passwords.isChanging(login.user) ? undefined : seen;
-  }
-
-  drain(): Promise<void> {
-    return this.clients.drain();
-  }
-
-  stop(): Stopped {
-    const clientsCut = this.clients.stop();
-    const closed = Promise.all([this.group.close(), this.hubs.stop()]).then(() => {});
-    return { clientsCut, closed };
-  }
-
-  private connectorFor(key: PoolKey, pool: Pool<DatabaseConnection>): DatabaseConnector {
+  protected connectorFor(key: PoolKey, pool: Pool<DatabaseConnection>): DatabaseConnector {
     return new DatabaseConnector(this.target, pool, () => {
       const login = this.passwords.loginOf(key.user);
       const { initQuery } = this.settings;
@@ -251,24 +136,8 @@ export class PostgresEngine implements Engine, EndpointEngine<Session> {
     return { credential, method: this.credentials.authTypeFor(user) };
   }
 
-  /** A client may know a newer one than the proxy does; his next attempt is compared with it. */
-  passwordWasWrong(user: string): void {
-    void this.refreshSecret(user);
-  }
-
   joinPool(user: string, database: string): UserPool {
-    const pool = this.group.join({ user, database });
-    let userPool = this.userPools.get(pool);
-    if (userPool === undefined) {
-      userPool = new UserPool(pool);
-      this.userPools.set(pool, userPool);
-    }
-    userPool.useGeneration(this.generation);
-    return userPool;
-  }
-
-  leavePool(userPool: UserPool): void {
-    this.group.leave(userPool.pool);
+    return this.join({ user, database });
   }
 
   /** For one client. It gets a connection of its own there, opened with its start-up parameters. */
@@ -279,41 +148,12 @@ export class PostgresEngine implements Engine, EndpointEngine<Session> {
     });
   }
 
-  clientCame(stream: Stream, name: string, arrival: Arrival | undefined): void {
-    const endpoint = this.endpoints.get(name);
-    if (endpoint === undefined) return;
-    const { login } = new PostgresEndpointLogin(endpoint, this, stream);
-    this.clients.loginBegan(login);
-    if (arrival instanceof PostgresArrival) login.arrive(arrival);
-  }
-
-  refusal(error: BerthError): Uint8Array {
-    return errorResponse('FATAL', error);
-  }
-
-  loginEnded(login: ClientLogin): void {
-    this.clients.loginEnded(login);
-  }
-
-  sessionBegan(session: Session): void {
-    this.clients.sessionBegan(session.processId, session);
-  }
-
-  sessionEnded(session: Session): void {
-    if (session.userPool !== undefined) this.leavePool(session.userPool);
-    this.clients.sessionEnded(session.processId);
-  }
-
   /** A wrong key is ignored, as a server does. */
   cancel(processId: number, key: string, done: () => void): void {
     const session = this.clients.session(processId);
     if (session === undefined || !isSameKey(session.cancelKey, key)) done();
     else session.cancel(done);
   }
-}
-
-function isSameTls(a: DatabaseTls, b: DatabaseTls): boolean {
-  return a.connect === b.connect && a.isRequired === b.isRequired;
 }
 
 function isSameKey(a: string, b: string): boolean {
@@ -324,15 +164,21 @@ function isSameKey(a: string, b: string): boolean {
 
 /** One endpoint, with what only PostgreSQL's clients need. */
 class PostgresEndpoint extends Endpoint<Session> implements EndpointContext {
-  private readonly hubs: NotificationHubs;
+  private readonly owner: PostgresEngine;
 
   constructor(engine: PostgresEngine, name: string, counters: EndpointCounters) {
     super(engine, name, counters);
-    this.hubs = engine.hubs;
+    this.owner = engine;
+  }
+
+  protected clientCame(stream: Stream, arrival: Arrival | undefined): void {
+    const { login } = new PostgresEndpointLogin(this, this.owner, stream);
+    this.owner.clients.loginBegan(login);
+    if (arrival instanceof PostgresArrival) login.arrive(arrival);
   }
 
   hubFor(database: string): NotificationHub {
-    return this.hubs.hubFor(database);
+    return this.owner.hubs.hubFor(database);
   }
 }
 
@@ -400,7 +246,7 @@ class PostgresEndpointLogin implements LoginHost {
   private sessionBegan(session: Session, user: string, database: string): void {
     this.told.succeeded(user, database);
     this.engine.sessionBegan(session);
-    this.engine.loginEnded(this.login);
+    this.engine.clients.loginEnded(this.login);
   }
 
   replicationPool(user: string, database: string, startup: ReplicationStartup): ReplicationPool {
@@ -428,6 +274,6 @@ class PostgresEndpointLogin implements LoginHost {
 
   loginEnded(reason: ClientCloseReason): void {
     this.told.ended(reason);
-    this.engine.loginEnded(this.login);
+    this.engine.clients.loginEnded(this.login);
   }
 }

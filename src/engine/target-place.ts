@@ -1,0 +1,46 @@
+/** A target of one proxy, as everything that talks to it sees it, whatever the engine. */
+
+import type { TimerWheel } from '../base/timer-wheel.ts';
+import type { Address } from '../net/address.ts';
+import type { TargetCounters } from '../observe/counters.ts';
+import type { Observer } from '../observe/events.ts';
+import type { DatabaseTls, EngineOptions } from './contract.ts';
+
+/** Where to connect. */
+export interface ConnectTarget {
+  readonly address: Address;
+  readonly wheel: TimerWheel;
+  /** What is in force; replaced as a whole when the configuration changes. */
+  readonly databaseTls: DatabaseTls;
+}
+
+export interface EngineTarget extends ConnectTarget {
+  readonly proxy: string;
+  readonly target: string;
+  readonly observer: Observer;
+  readonly counters: TargetCounters;
+}
+
+export class TargetPlace implements EngineTarget {
+  readonly proxy: string;
+  readonly target: string;
+  readonly address: Address;
+  readonly wheel: TimerWheel;
+  readonly observer: Observer;
+  readonly counters: TargetCounters;
+  private readonly tlsInForce: () => DatabaseTls;
+
+  constructor(options: EngineOptions, tlsInForce: () => DatabaseTls) {
+    this.proxy = options.proxy;
+    this.target = options.target;
+    this.address = options.address;
+    this.wheel = options.wheel;
+    this.observer = options.observer;
+    this.counters = options.targetCounters;
+    this.tlsInForce = tlsInForce;
+  }
+
+  get databaseTls(): DatabaseTls {
+    return this.tlsInForce();
+  }
+}
