@@ -5,8 +5,9 @@
 
 import { BerthError } from '../../base/errors.ts';
 import { Timer } from '../../base/timer-wheel.ts';
-import type { Connector, OpenFailure, OpeningHandle } from '../../pool/contract.ts';
+import type { OpeningHandle } from '../../pool/contract.ts';
 import type { Pool } from '../../pool/pool.ts';
+import { type OpeningCallbacks, TargetConnector } from '../target-connector.ts';
 import { DatabaseConnection } from './database-connection.ts';
 import { DatabaseLogin, type LoginIdentity } from './login/database-login.ts';
 import type { Outcome } from './own-statement.ts';
@@ -22,50 +23,23 @@ export interface PoolIdentity {
   readonly initQuery: string | undefined;
 }
 
-interface OpeningCallbacks {
-  opened(connection: DatabaseConnection): void;
-  failed(failure: OpenFailure): void;
-}
-
-export class DatabaseConnector implements Connector<DatabaseConnection> {
-  private readonly target: TargetContext;
-  private readonly pool: Pool<DatabaseConnection>;
+export class DatabaseConnector extends TargetConnector<DatabaseConnection, TargetContext> {
   private readonly identity: () => PoolIdentity;
 
   /** `identity` is asked for each connection, so a changed password is used at once. */
   constructor(target: TargetContext, pool: Pool<DatabaseConnection>, identity: () => PoolIdentity) {
-    this.target = target;
-    this.pool = pool;
+    super(target, pool);
     this.identity = identity;
   }
 
-  open(
-    opened: (connection: DatabaseConnection) => void,
-    failed: (failure: OpenFailure) => void,
-  ): OpeningHandle {
-    return new Opening(this.target, this.pool, this.identity(), {
-      failed: (failure) => {
-        this.tellFailure(failure);
-        failed(failure);
-      },
-      opened: (connection) => {
-        connection.tellOpened();
-        opened(connection);
-      },
-    });
-  }
-
-  private tellFailure({ isTemporary, detail }: OpenFailure): void {
-    const { proxy, target, observer } = this.target;
-    const { user, database } = this.pool.key;
-    const event = 'connection.open_failed';
-    observer.emit({ event, proxy, target, user, database, isTemporary, detail });
+  protected begin(callbacks: OpeningCallbacks<DatabaseConnection>): OpeningHandle {
+    return new Opening(this.target, this.pool, this.identity(), callbacks);
   }
 }
 
 class Opening implements OpeningHandle {
   private readonly target: TargetContext;
-  private readonly callbacks: OpeningCallbacks;
+  private readonly callbacks: OpeningCallbacks<DatabaseConnection>;
   private readonly login: DatabaseLogin;
   private readonly deadline: Timer;
   private connection: DatabaseConnection | undefined = undefined;
@@ -74,7 +48,7 @@ class Opening implements OpeningHandle {
     target: TargetContext,
     pool: Pool<DatabaseConnection>,
     { login, initQuery }: PoolIdentity,
-    callbacks: OpeningCallbacks,
+    callbacks: OpeningCallbacks<DatabaseConnection>,
   ) {
     this.target = target;
     this.callbacks = callbacks;

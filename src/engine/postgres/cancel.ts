@@ -10,7 +10,8 @@
 import { Timer, type TimerWheel } from '../../base/timer-wheel.ts';
 import type { Stream, StreamHandler } from '../../net/stream.ts';
 import { CancelQueue, type Cancellable as QueuedCancellable } from '../cancel-queue.ts';
-import { type ConnectTarget, TargetConnect } from './login/target-connect.ts';
+import type { ConnectTarget } from '../target-place.ts';
+import { TargetConnect } from './login/target-connect.ts';
 import { cancelRequestMessage } from './wire/frontend.ts';
 
 /** For the whole exchange. */

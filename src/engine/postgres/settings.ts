@@ -172,3 +172,8 @@ function quoteValue(value: string): string {
   }
   return `${quoted}'`;
 }
+
+/** Settings are kept byte for byte. */
+export function latin1(text: string): string {
+  return Buffer.from(text).toString('latin1');
+}

@@ -10,6 +10,7 @@ import type { Secret } from '../../../credential/secret.ts';
 import { IGNORE, type Stream, type StreamHandler } from '../../../net/stream.ts';
 import type { OpenFailure, OpeningHandle } from '../../../pool/contract.ts';
 import type { PasswordTrial } from '../../database-passwords.ts';
+import type { ConnectTarget } from '../../target-place.ts';
 import {
   DatabaseAuthenticator,
   type DatabaseLoginFailure,
@@ -24,7 +25,6 @@ import type { Capabilities } from './negotiation.ts';
 import { factsOf, type KnownServer, type ServerFacts } from './server-facts.ts';
 import {
   type ConnectFailure,
-  type ConnectTarget,
   type Opened,
   SERVERS_OWN_COLLATION,
   TargetConnect,

@@ -1,7 +1,6 @@
 /**
- * Opens one connection to a database: connect and TLS, start-up, authentication, the parameters that
- * the database reports, and the InitQuery. One deadline for start-up and authentication together.
- * Implements the pool's `Connector` for one user and database.
+ * Logs in to a database: connect and TLS, start-up, authentication, and the parameters that the database
+ * reports. One deadline for start-up and authentication together.
  *
  * Asks for protocol 3.2 where the target may know it, see `ServerProtocol`.
  */
@@ -10,14 +9,13 @@ import { BerthError } from '../../../base/errors.ts';
 import { Timer } from '../../../base/timer-wheel.ts';
 import type { Secret } from '../../../credential/secret.ts';
 import { IGNORE, type Stream, type StreamHandler } from '../../../net/stream.ts';
-import type { Connector, OpenFailure, OpeningHandle } from '../../../pool/contract.ts';
-import type { Pool } from '../../../pool/pool.ts';
+import type { OpenFailure, OpeningHandle } from '../../../pool/contract.ts';
 import type { PasswordTrial } from '../../database-passwords.ts';
+import type { ConnectTarget } from '../../target-place.ts';
 import { DatabaseAuthenticator } from '../auth/database-authenticator.ts';
-import { type ConnectionFacts, DatabaseConnection } from '../database-connection.ts';
-import { OwnStatement, type Row } from '../own-statement.ts';
+import type { ConnectionFacts } from '../database-connection.ts';
 import { ReportedParameters } from '../parameters.ts';
-import { SessionSettings } from '../settings.ts';
+import { latin1 } from '../settings.ts';
 import type { TargetContext } from '../target-context.ts';
 import { readFields, readNegotiatedVersion, readParameterStatus } from '../wire/backend.ts';
 import { PROTOCOL_3_0, PROTOCOL_3_2, passwordMessage, startupMessage } from '../wire/frontend.ts';
@@ -33,10 +31,9 @@ import {
   PARAMETER_STATUS,
   READY_FOR_QUERY,
 } from '../wire/messages.ts';
-import { type ConnectTarget, TargetConnect } from './target-connect.ts';
+import { TargetConnect } from './target-connect.ts';
 
 const LOGIN_TIMEOUT_MS = 15_000;
-const INIT_QUERY_TIMEOUT_MS = 15_000;
 /** No message of a login is longer; a certificate request of an unknown method might lie about it. */
 const LOGIN_MESSAGE_MAX = 64 * 1024;
 /** The longest cancel key of protocol 3.2; that of 3.0 has four bytes. */
@@ -50,11 +47,6 @@ const TEMPORARY_SQL_STATES = /^(57P0[1-5]|53|08|40|55P03|58)/;
 
 const INVALID_PASSWORD = '28P01';
 
-/** What the InitQuery set. `role` is not in the view; neither are custom settings, which cannot be listed. */
-const SETTINGS_OF_SESSION = `SELECT pg_catalog.lower(name), setting FROM pg_catalog.pg_settings
-  WHERE source OPERATOR(pg_catalog.=) 'session'
-  UNION ALL SELECT 'role', pg_catalog.current_setting('role')`;
-
 export interface LoginIdentity {
   readonly user: string;
   readonly database: string;
@@ -65,135 +57,6 @@ export interface LoginIdentity {
   readonly initQuery: string | undefined;
   /** More of the start-up packet, in latin1: byte for byte. */
   readonly startup?: Iterable<readonly [string, string]>;
-}
-
-export class DatabaseConnector implements Connector<DatabaseConnection> {
-  private readonly target: TargetContext;
-  private readonly pool: Pool<DatabaseConnection>;
-  private readonly identity: () => LoginIdentity | undefined;
-
-  /** `identity` is asked for each connection, so a changed password is used at once. */
-  constructor(
-    target: TargetContext,
-    pool: Pool<DatabaseConnection>,
-    identity: () => LoginIdentity | undefined,
-  ) {
-    this.target = target;
-    this.pool = pool;
-    this.identity = identity;
-  }
-
-  open(
-    opened: (connection: DatabaseConnection) => void,
-    failed: (failure: OpenFailure) => void,
-  ): OpeningHandle {
-    const identity = this.identity();
-    const { target, pool } = this;
-    const refuse = (failure: OpenFailure) => {
-      this.tellFailure(failure);
-      failed(failure);
-    };
-    return new Opening(target, pool, identity, {
-      failed: refuse,
-      opened: (connection) => {
-        connection.tellOpened();
-        opened(connection);
-      },
-    });
-  }
-
-  private tellFailure({ isTemporary, detail }: OpenFailure): void {
-    const { proxy, target, observer } = this.target;
-    const { user, database } = this.pool.key;
-    const event = 'connection.open_failed';
-    observer.emit({ event, proxy, target, user, database, isTemporary, detail });
-  }
-}
-
-interface OpeningCallbacks {
-  opened(connection: DatabaseConnection): void;
-  failed(failure: OpenFailure): void;
-}
-
-/** A login and the InitQuery after it. */
-class Opening implements OpeningHandle {
-  private readonly target: TargetContext;
-  private readonly callbacks: OpeningCallbacks;
-  private readonly login: DatabaseLogin;
-  private readonly deadline: Timer;
-  private connection: DatabaseConnection | undefined = undefined;
-
-  constructor(
-    target: TargetContext,
-    pool: Pool<DatabaseConnection>,
-    identity: LoginIdentity | undefined,
-    callbacks: OpeningCallbacks,
-  ) {
-    this.target = target;
-    this.callbacks = callbacks;
-    this.deadline = new Timer(() =>
-      this.initFailed(`it took longer than ${INIT_QUERY_TIMEOUT_MS} ms`),
-    );
-    this.login = new DatabaseLogin(target, identity, {
-      failed: callbacks.failed,
-      tlsBegan: () => target.counters.databaseConnectionRequestsWithTls++,
-      opened: (stream, facts) => {
-        const connection = new DatabaseConnection(stream, target, pool, facts);
-        if (facts.initQuery === undefined) callbacks.opened(connection);
-        else this.runInitQuery(connection, facts.initQuery);
-      },
-    });
-  }
-
-  abandon(): void {
-    this.login.abandon();
-    this.target.wheel.disarm(this.deadline);
-    const { connection } = this;
-    this.connection = undefined;
-    connection?.abandon();
-  }
-
-  private runInitQuery(connection: DatabaseConnection, initQuery: string): void {
-    this.connection = connection;
-    this.target.wheel.arm(this.deadline, INIT_QUERY_TIMEOUT_MS);
-    this.runInit(connection, initQuery, () => {
-      if (connection.isInTransaction) this.initFailed('it left a transaction open');
-      else this.runInit(connection, SETTINGS_OF_SESSION, (rows) => this.initialised(rows));
-    });
-  }
-
-  private runInit(
-    connection: DatabaseConnection,
-    sql: string,
-    done: (rows: readonly Row[]) => void,
-  ): void {
-    const statement = new OwnStatement((outcome) => {
-      if (this.connection === undefined) return;
-      if (outcome.isOk) done(outcome.rows);
-      else this.initFailed(outcome.fields.get('M') ?? 'the connection was lost');
-    });
-    connection.run(sql, statement);
-  }
-
-  private initialised(rows: readonly Row[]): void {
-    const { connection } = this;
-    if (connection === undefined) return;
-    connection.base = new SessionSettings(
-      rows.map(([name = '', value = '']) => [latin1(name), latin1(value)]),
-    );
-    this.connection = undefined;
-    this.target.wheel.disarm(this.deadline);
-    this.callbacks.opened(connection);
-  }
-
-  private initFailed(why: string): void {
-    this.abandon();
-    this.callbacks.failed({
-      isTemporary: false,
-      detail: `the InitQuery failed: ${why}`,
-      error: new BerthError('init_query_failed', { detail: `The InitQuery failed: ${why}.` }),
-    });
-  }
 }
 
 /** A database to log in to. */
@@ -499,9 +362,4 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
     this.abandon();
     this.callbacks.failed(failure);
   }
-}
-
-/** Settings are kept byte for byte. */
-function latin1(text: string): string {
-  return Buffer.from(text).toString('latin1');
 }
