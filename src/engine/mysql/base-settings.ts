@@ -8,9 +8,11 @@
  */
 
 import type { Flavour } from './login/server-facts.ts';
+import { CLIENT_IGNORE_SPACE, CLIENT_INTERACTIVE, has } from './wire/capabilities.ts';
 import type { TextRow } from './wire/replies.ts';
 
 const EVERYTHING = '*';
+const DEFAULT = 'DEFAULT';
 /** Another value for each statement, so that no answer would be without a session state. */
 const UNWANTED: ReadonlySet<string> = new Set(['statement_id']);
 const NAME = /^\w+$/;
@@ -38,13 +40,36 @@ export class BaseSettings {
     this.names.set(version, names.length === 0 ? EVERYTHING : names.join(','));
   }
 
-  textFor(version: string): string {
+  /** For a connection that has logged in with `capabilities`. */
+  textFor(version: string, capabilities: number): string {
     const names = this.names.get(version) ?? EVERYTHING;
     return (
       `SET SESSION session_track_system_variables='${names}', session_track_schema=ON, ` +
       "session_track_state_change=ON, session_track_transaction_info='CHARACTERISTICS', " +
       'character_set_client=DEFAULT, character_set_results=DEFAULT, ' +
-      'character_set_connection=DEFAULT, collation_connection=DEFAULT'
+      'character_set_connection=DEFAULT, collation_connection=DEFAULT' +
+      ofLogin(capabilities)
     );
   }
+}
+
+/** Variables that some log-ins set; MariaDB's COM_RESET_CONNECTION takes that away. */
+const SET_BY_LOGIN = ['sql_mode', 'wait_timeout'] as const;
+
+function ofLogin(capabilities: number): string {
+  return SET_BY_LOGIN.map((name) => [name, defaultOf(name, capabilities)] as const)
+    .filter(([, value]) => value !== DEFAULT)
+    .map(([name, value]) => `, ${name}=${value}`)
+    .join('');
+}
+
+/** What the variable is after a log-in with `capabilities`, as an expression. */
+export function defaultOf(name: string, capabilities: number): string {
+  if (name === 'sql_mode' && has(capabilities, CLIENT_IGNORE_SPACE)) {
+    return "CONCAT(@@GLOBAL.sql_mode, ',IGNORE_SPACE')";
+  }
+  if (name === 'wait_timeout' && has(capabilities, CLIENT_INTERACTIVE)) {
+    return '@@GLOBAL.interactive_timeout';
+  }
+  return DEFAULT;
 }

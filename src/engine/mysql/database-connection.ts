@@ -495,7 +495,7 @@ export class DatabaseConnection extends TargetConnection {
 
   /** See `BaseSettings`. */
   get baseSettings(): string {
-    return this.target.baseSettings.textFor(this.server.version);
+    return this.target.baseSettings.textFor(this.server.version, this.capabilities);
   }
 
   private runInitQuery(initQuery: string, done: (outcome: Outcome) => void): void {

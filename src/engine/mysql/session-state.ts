@@ -102,12 +102,13 @@ export class SessionState {
     }
     if (state.settings !== this.settings) {
       const isSame = this.settings.equals(state.settings);
-      const text = isSame ? undefined : this.settings.replayFrom(state.settings);
+      const { capabilities } = connection;
+      const text = isSame ? undefined : this.settings.replayFrom(state.settings, capabilities);
       state.settings = this.settings;
       if (text !== undefined) {
         replays ??= [];
         replays.push({
-          message: queryMessage(text, connection.capabilities),
+          message: queryMessage(text, capabilities),
           owes: OWES_RESULT,
           name: text,
         });

@@ -10,6 +10,7 @@ import {
   pairOf,
   replayRank,
 } from '../../sql/mysql/session-variables.ts';
+import { defaultOf } from './base-settings.ts';
 
 const CHARACTER_SETS = [
   'character_set_client',
@@ -65,11 +66,15 @@ export class SessionSettings {
     return other.withAll(Array.from(this.variables.values(), ({ name, value }) => [name, value]));
   }
 
-  /** The text that makes a connection which has `actual` have these; `undefined` when it has them. */
-  replayFrom(actual: SessionSettings): string | undefined {
+  /**
+   * The text that makes a connection which has logged in with `capabilities`, and has `actual`, have these;
+   * `undefined` when it has them.
+   */
+  replayFrom(actual: SessionSettings, capabilities: number): string | undefined {
     const changes = new Map<string, string>();
     for (const [canonical, { name }] of actual.variables) {
-      if (!this.variables.has(canonical)) changes.set(canonical, `${name} = DEFAULT`);
+      if (this.variables.has(canonical)) continue;
+      changes.set(canonical, `${name} = ${defaultOf(canonical, capabilities)}`);
     }
     for (const [canonical, { name, value }] of this.variables) {
       if (actual.variables.get(canonical)?.value === value) continue;

@@ -451,8 +451,8 @@ function switches(
   const there: Replay[] = [];
   const back: Replay[] = [];
   if (wanted.key === current.key) return { there, back };
-  const to = wanted.settings.replayFrom(current.settings);
-  const from = current.settings.replayFrom(wanted.settings);
+  const to = wanted.settings.replayFrom(current.settings, capabilities);
+  const from = current.settings.replayFrom(wanted.settings, capabilities);
   if (to !== undefined)
     there.push({ message: queryMessage(to, capabilities), owes: OWES_RESULT, name: to });
   if (from !== undefined)
