@@ -18,6 +18,7 @@ import { probe as probeMySql } from './engine/mysql/probe.ts';
 import { PostgresEngine } from './engine/postgres/engine.ts';
 import { ServerProtocol } from './engine/postgres/login/server-protocol.ts';
 import { probe as probePostgres } from './engine/postgres/probe.ts';
+import { containFaults } from './net/stream.ts';
 import type { Observer } from './observe/events.ts';
 import { createMetrics } from './observe/metrics.ts';
 import type { ProxyDependencies } from './proxy/proxy.ts';
@@ -41,6 +42,9 @@ export function dataPlane(
   observer: Observer,
   refreshSecret: ProxyDependencies['refreshSecret'] = async () => {},
 ): DataPlane {
+  containFaults((error) =>
+    observer.emit({ event: 'internal.failed', doing: 'read what was sent', error }),
+  );
   const wheel = startedWheel();
   const registry = new ProxyRegistry({ wheel, observer, engines: ENGINES, refreshSecret });
   return { wheel, registry };

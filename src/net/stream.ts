@@ -332,13 +332,41 @@ export class Stream {
   }
 }
 
+/** Hears of what a handler has thrown; until somebody does, it ends the process. */
+let whenBroken = (error: unknown): void => {
+  throw error;
+};
+
+/**
+ * From here on, what goes wrong in reading what somebody has sent ends the connection that it came by,
+ * and nothing else.
+ */
+export function containFaults(broken: (error: unknown) => void): void {
+  whenBroken = broken;
+}
+
+function contain(stream: Stream, error: unknown): void {
+  whenBroken(error);
+  stream.destroy();
+}
+
 /** What Bun calls; the same four functions for every socket, so that each stays hot. */
 export const SOCKET_HANDLERS = {
   data(socket: Socket<Stream>, bytes: Buffer): void {
-    socket.data.handler.received(bytes);
+    const stream = socket.data;
+    try {
+      stream.handler.received(bytes);
+    } catch (error) {
+      contain(stream, error);
+    }
   },
   drain(socket: Socket<Stream>): void {
-    socket.data.onDrain();
+    const stream = socket.data;
+    try {
+      stream.onDrain();
+    } catch (error) {
+      contain(stream, error);
+    }
   },
   close(socket: Socket<Stream>): void {
     socket.data.onClose();
@@ -354,8 +382,13 @@ const TLS_HANDLERS = {
   open(socket: Socket<Stream>): void {
     socket.data.onTlsOpen(socket);
   },
-  handshake(socket: Socket<Stream>, _isOk: boolean, error: Error | null): void {
-    socket.data.onHandshake(error);
+  handshake(socket: Socket<Stream>, _isOk: boolean, refusal: Error | null): void {
+    const stream = socket.data;
+    try {
+      stream.onHandshake(refusal);
+    } catch (error) {
+      contain(stream, error);
+    }
   },
 };
 

@@ -22,6 +22,8 @@ const pool = mariadb.createPool({
   ...CONNECTION,
   connectionLimit: CLIENTS,
   allowPublicKeyRetrieval: true,
+  // For the crowd at the end, which may have to wait on a busy machine.
+  acquireTimeout: 60_000,
 });
 await pool.query('drop table if exists mdb_orders');
 await pool.query(`create table mdb_orders (
