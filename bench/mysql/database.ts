@@ -3,6 +3,7 @@
 import { findServer } from '../../scripts/server-packages.ts';
 import { EmbeddedMysql, type MysqlInstallation } from '../../src/embedded/mysql.ts';
 import { findInstalled } from '../../src/embedded/mysql-installation.ts';
+import { MysqlRawClient } from '../../test/harness/mysql/raw-client.ts';
 import type { MysqlServerName } from '../options.ts';
 import type { DatabaseBehind } from '../subject/subject.ts';
 
@@ -36,6 +37,9 @@ export async function startMysqlDatabase(engine: MysqlServerName): Promise<Mysql
       performance_schema: false,
     },
   });
+  // From here on the server knows the password's hash, so nobody has to send it more than that.
+  const login = { user: USER, password: PASSWORD, database: USER };
+  (await MysqlRawClient.login({ socketPath: server.socketPath }, login)).destroy();
   return {
     version: `${server.product} ${server.version}`,
     engine,

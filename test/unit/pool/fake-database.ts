@@ -64,6 +64,12 @@ export class FakeConnection implements PooledConnection {
     this.pool.closed(this);
   }
 
+  /** The database still has it, but it is of no use. */
+  spoil(): void {
+    this.pool.retire(this, 'reset_failed');
+    this.closeReason ??= 'reset_failed';
+  }
+
   die(reason: DatabaseCloseReason = 'database_closed'): void {
     this.isSocketOpen = false;
     this.pool.lost(this, reason);

@@ -32,6 +32,8 @@ const STEPS = [
   'succeed',
   'die',
   'probe_failed',
+  'spoil',
+  'spoil',
   'closed',
   'closed',
   'tick',
@@ -126,6 +128,12 @@ class Model {
           this.resetting.filter((each) => each.asked === 'probe'),
           pick,
         )?.die('probe_failed');
+        return;
+      case 'spoil':
+        choose(
+          this.resetting.filter((each) => each.asked === 'clean'),
+          pick,
+        )?.spoil();
         return;
       case 'closed':
         choose(database.closing, pick)?.finishClosing();
