@@ -36,6 +36,8 @@ const STDERR = 2;
 /** For databases to close their ends, before the process ends anyway. */
 const CLOSE_TIMEOUT_MS = 2_000;
 const FORGET_SECRETS_EVERY_MS = 3_600_000;
+/** Certificates are renewed weeks before their end. */
+const RENEW_EVERY_MS = 6 * 3_600_000;
 /** For secrets that others keep, before it is served without them. */
 const FIRST_READING_MS = 5_000;
 
@@ -81,6 +83,7 @@ class Service {
   private state: DesiredState | undefined = undefined;
   private readonly stopped = Promise.withResolvers<void>();
   private forgetting: NodeJS.Timeout | undefined = undefined;
+  private renewing: NodeJS.Timeout | undefined = undefined;
   /** What the file declares has been brought up. */
   private isServing = false;
   private isDraining = false;
@@ -114,6 +117,7 @@ class Service {
       this.isServing = true;
       if (state.hasOwnProxies) this.apply(state);
       this.listenForManagement(state);
+      this.renewing = setInterval(() => this.renewCertificates(state), RENEW_EVERY_MS);
       this.forgetting = setInterval(
         () => this.forgetDeletedSecrets(state),
         FORGET_SECRETS_EVERY_MS,
@@ -137,6 +141,7 @@ class Service {
     collector.stop();
     forget();
     clearInterval(this.forgetting);
+    clearInterval(this.renewing);
     await this.http?.stop();
     this.polled.stop();
     this.store?.close();
@@ -203,6 +208,14 @@ class Service {
   private startBatching(): void {
     const detail = this.configuration.mayBatchSends ? SEND_BATCH.start() : 'SendBatching is OFF';
     if (detail !== undefined) this.log.emit({ event: 'process.sends_singly', detail });
+  }
+
+  /** Who comes from then on sees the new ones; nobody is disconnected. */
+  private renewCertificates(state: DesiredState): void {
+    if (this.isDraining || !state.hasCertificatesToRenew(Date.now())) return;
+    this.configuration = withAuthority(this.configuration, this.configuration.ownTls?.authority);
+    state.renew(this.configuration);
+    this.apply(state);
   }
 
   private tellWarnings(): void {

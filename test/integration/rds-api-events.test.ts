@@ -32,7 +32,12 @@ const berth = useBerth(() => ({
     DrainTimeout: 1,
     Api: { Listen: '127.0.0.1:0', AllowAnonymous: true, EndpointRange: randomRange() },
   },
-  expect: ['target.health_changed', 'proxy.stopped', 'connection.open_failed'],
+  expect: [
+    'target.health_changed',
+    'proxy.stopped',
+    'connection.open_failed',
+    'credentials.missing',
+  ],
 }));
 const rds = () => rdsClient(berth());
 const VpcSubnetIds = ['subnet-a', 'subnet-b'];
@@ -122,7 +127,7 @@ describe('what is told', () => {
     await newProxy('keyless', 'no-such-secret');
     await register('keyless', 'orders-db');
     expect(await untilEvent('keyless', 'AUTH_FAILURE')).toContain(
-      'Proxy does not have any registered credentials',
+      'There is no secret "no-such-secret"',
     );
   });
 

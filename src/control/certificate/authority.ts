@@ -84,6 +84,11 @@ export class Authority {
     return new Authority(made, directory, kept === undefined ? undefined : renewed(kept));
   }
 
+  /** Whether it, or something that it has issued, is to be renewed. */
+  hasToRenew(now: number): boolean {
+    return !isFresh(this, now) || [...this.issued.values()].some(({ renewAt }) => now >= renewAt);
+  }
+
   /** Whether reading it again from `directory` would change nothing. */
   isGoodFor(directory: string, now: number): boolean {
     return directory === this.directory && isFresh(this, now);

@@ -96,6 +96,16 @@ export class DesiredState {
     this.currentPrincipals = new Principals(this.accessKeys);
   }
 
+  /** Whether a certificate, or the authority that signs them, is near its end. */
+  hasCertificatesToRenew(now: number): boolean {
+    return this.configuration.ownTls?.authority?.hasToRenew(now) === true;
+  }
+
+  /** The same configuration with an authority that has been renewed. */
+  renew(configuration: Configuration): void {
+    this.configuration = configuration;
+  }
+
   /** What has happened to proxies, the oldest first. */
   get events(): readonly ProxyEvent[] {
     return this.journal.all;

@@ -75,7 +75,10 @@ test('gives the same certificate again, until its names change or its end is nea
     authority.issue('orders', names, NOW + days * DAY_MS).certificate;
   const first = issue(NAMES, 0);
   expect(issue(NAMES, 59)).toBe(first);
+  expect(authority.hasToRenew(NOW + 59 * DAY_MS)).toBe(false);
+  expect(authority.hasToRenew(NOW + 60 * DAY_MS)).toBe(true);
   const renewed = issue(NAMES, 60);
+  expect(authority.hasToRenew(NOW + 60 * DAY_MS)).toBe(false);
   expect(renewed).not.toBe(first);
   expect(Date.parse(new X509Certificate(renewed).validTo)).toBe(NOW + 150 * DAY_MS);
   expect(issue([...NAMES, '192.0.2.1'], 60)).not.toBe(renewed);
@@ -89,6 +92,7 @@ test('is renewed a year before its end, with its key, so that nothing it has sig
   expect(first.isGoodFor(folder, NOW)).toBe(true);
   expect(first.isGoodFor(`${folder}-other`, NOW)).toBe(false);
   expect(first.isGoodFor(folder, later)).toBe(false);
+  expect(first.hasToRenew(later)).toBe(true);
   const second = Authority.keptIn(folder, later);
   expect(second.certificate).not.toBe(first.certificate);
   expect(second.warning).toContain('berth ca');
