@@ -39,6 +39,22 @@ const EXPLANATIONS: Readonly<Record<ErrorCode, Explanation>> = {
     when: 'The password is wrong, or the proxy has no secret for the user; the log says which.',
     fate: 'ends',
   },
+  iam_token_wrong: {
+    when: 'The user has to log in with an IAM token, and what the client gave is none, or is not good for this user here; the log says [why](iam.md#refusals).',
+    fate: 'ends',
+  },
+  iam_tls_required: {
+    when: 'The user has to log in with an IAM token, and the client did not ask for TLS.',
+    fate: 'ends',
+  },
+  iam_rate_exceeded: {
+    when: 'More tokens came within a second than are looked at: 1,000 from the address of the client, or 4,000 from all.',
+    fate: 'ends',
+  },
+  credentials_missing: {
+    when: 'The IAM token is good, but the proxy has no secret for the user.',
+    fate: 'ends',
+  },
   tls_required: {
     when: 'The proxy has `RequireTLS: true`, and the client did not ask for TLS.',
     fate: 'ends',

@@ -60,6 +60,42 @@ export const ERRORS = {
       text: "Access denied for user '{user}'@'%' (using password: {using})",
     },
   },
+  iam_token_wrong: {
+    kind: 'auth',
+    retryable: false,
+    sqlState: '28P01',
+    text: 'The IAM authentication failed for the role {user}. Check the IAM token for this role and try again.',
+    mysql: {
+      errno: 1045,
+      sqlState: '28000',
+      text: "Access denied for user '{user}'@'%' (using password: {using})",
+    },
+  },
+  iam_tls_required: {
+    kind: 'auth',
+    retryable: false,
+    sqlState: '28000',
+    text: 'IAM authentication is allowed only with SSL connections.',
+    mysql: { errno: 3159, sqlState: 'HY000', text: 'This RDS Proxy requires TLS connections.' },
+  },
+  iam_rate_exceeded: {
+    kind: 'capacity',
+    retryable: true,
+    sqlState: '53300',
+    text: 'The IAM authentication failed because of too many competing requests.',
+    mysql: { errno: 1040, sqlState: 'HY000', text: 'IAM authentication rate limit exceeded' },
+  },
+  credentials_missing: {
+    kind: 'auth',
+    retryable: false,
+    sqlState: '28000',
+    text: 'This RDS proxy has no credentials for the role {user}. Check the credentials for this role and try again.',
+    mysql: {
+      errno: 1045,
+      sqlState: '28000',
+      text: "Access denied for user '{user}'@'%' (using password: {using})",
+    },
+  },
   tls_required: {
     kind: 'auth',
     retryable: false,

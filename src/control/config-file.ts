@@ -377,6 +377,7 @@ function toProxy(proxy: FileProxy, file: File, instances: readonly DBInstance[])
   const target = findTarget(proxy, instances);
   return {
     DBProxyName: proxy.DBProxyName,
+    DBProxyId: declaredId('proxy', proxy.DBProxyName),
     EngineFamily: proxy.EngineFamily,
     ServerVersion: proxy.ServerVersion,
     RequireTLS: proxy.RequireTLS,

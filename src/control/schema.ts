@@ -360,8 +360,7 @@ export const passwordAuthTypeSchema = oneOf([
 export const authSchema = mapping({
   AuthScheme: oneOf(['SECRETS']).default('SECRETS'),
   SecretArn: text('the Name or the ARN of a secret', 2048),
-  IAMAuth: oneOf(['DISABLED'], {
-    REQUIRED: 'IAM authentication is not supported yet',
+  IAMAuth: oneOf(['DISABLED', 'REQUIRED'], {
     ENABLED: 'RDS Proxy has it for SQL Server only',
   }).default('DISABLED'),
   /** By default the strongest that the engine itself has. */

@@ -48,6 +48,8 @@ export interface AuthSource {
   /** The `Name` of a secret. */
   readonly SecretArn: string;
   readonly ClientPasswordAuthType: ClientPasswordAuthType;
+  /** REQUIRED: clients give IAM tokens instead of the password, which is for the database alone. */
+  readonly IAMAuth: 'DISABLED' | 'REQUIRED';
 }
 
 export interface UserCredential {
@@ -55,6 +57,8 @@ export interface UserCredential {
   readonly password: Secret;
   readonly others: readonly OtherPassword[];
   readonly clientPasswordAuthType: ClientPasswordAuthType;
+  /** Its clients give IAM tokens. */
+  readonly isIam: boolean;
   /** Equal while the password is; see `secret-identity.ts`. */
   readonly version: SecretIdentity;
 }
@@ -131,6 +135,17 @@ export class Credentials {
     return credential?.clientPasswordAuthType ?? this.#mostCommonAuthType;
   }
 
+  /** Whether `user` has to give a token. One that is not known is asked as most users are, as above. */
+  isIam(user: string): boolean {
+    return this.#byUser.get(user)?.isIam ?? this.#isMostlyIam;
+  }
+
+  get #isMostlyIam(): boolean {
+    let count = 0;
+    for (const { isIam } of this.#byUser.values()) count += isIam ? 1 : -1;
+    return count > 0;
+  }
+
   get size(): number {
     return this.#byUser.size;
   }
@@ -167,6 +182,7 @@ function credentialOf(secret: SecretSource, auth: AuthSource): UserCredential {
     password: secret.password,
     others: others.map(({ password, acceptedUntil }) => ({ password, acceptedUntil })),
     clientPasswordAuthType: auth.ClientPasswordAuthType,
+    isIam: auth.IAMAuth === 'REQUIRED',
     version: identityOf(secret.password),
   };
 }

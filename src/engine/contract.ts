@@ -6,6 +6,7 @@
 import type { TimerWheel } from '../base/timer-wheel.ts';
 import type { Credentials } from '../credential/credentials.ts';
 import type { Secret } from '../credential/secret.ts';
+import type { TokenJudge } from '../credential/token-judge.ts';
 import type { Address } from '../net/address.ts';
 import type { Stream } from '../net/stream.ts';
 import type { AcceptTls, ConnectTls } from '../net/tls.ts';
@@ -45,6 +46,8 @@ export interface EngineSettings {
   readonly serverVersion: string | undefined;
   /** RSA, PEM: what MySQL clients without TLS encrypt their passwords with. Undefined: a new one. */
   readonly passwordKey: Secret | undefined;
+  /** Judges what clients give whose users have to log in with IAM. */
+  readonly tokens: TokenJudge;
   /** Who is served first when the pool is full; higher is earlier. */
   readonly priorityOf: (client: {
     readonly user: string;

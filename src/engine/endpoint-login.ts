@@ -1,22 +1,27 @@
 /** One login on an endpoint, whatever the engine: what is counted and told of it. */
 
 import { BerthError } from '../base/errors.ts';
+import type { IamFailure } from '../credential/token-judge.ts';
 import type { Stream } from '../net/stream.ts';
 import type { Event } from '../observe/events.ts';
 import type { ClientCloseReason } from '../observe/reasons.ts';
 import type { Endpoint, EndpointClient } from './endpoint.ts';
+import { judgeToken, type LoginFailure } from './token-login.ts';
 
 type AuthenticationFailed = Extract<Event, { event: 'client.authentication_failed' }>;
-type LoginFailure = AuthenticationFailed['why'];
 type EngineTitle = AuthenticationFailed['engine'];
 
 export class EndpointLogin<S extends EndpointClient> {
   private readonly endpoint: Endpoint<S>;
   private readonly login: EndpointClient;
+  private readonly stream: Stream;
+  /** Whose token was the last. */
+  private principal: string | undefined = undefined;
 
   constructor(endpoint: Endpoint<S>, login: EndpointClient, stream: Stream) {
     this.endpoint = endpoint;
     this.login = login;
+    this.stream = stream;
     endpoint.observer.emit({
       ...endpoint.scope(login.id),
       event: 'client.connected',
@@ -48,7 +53,27 @@ export class EndpointLogin<S extends EndpointClient> {
     const { endpoint, login } = this;
     const event = 'client.authentication_failed';
     endpoint.counters.clientConnectionsSetupFailedAuth++;
-    endpoint.observer.emit({ ...endpoint.scope(login.id), event, engine, user, why });
+    endpoint.observer.emit({
+      ...endpoint.scope(login.id),
+      event,
+      engine,
+      user,
+      why,
+      ...this.whose,
+    });
+  }
+
+  /** What is wrong with an IAM token of `user`; `hasCredential`: we could log in as that user. */
+  checkToken(user: string, token: string, hasCredential: boolean): IamFailure | undefined {
+    const { endpoint, stream } = this;
+    const verdict = judgeToken(endpoint.limits, stream, { user, endpoint: endpoint.name, token });
+    this.principal = verdict.arn;
+    if (!verdict.isOk) return verdict.why;
+    return hasCredential ? undefined : 'no_credentials';
+  }
+
+  private get whose(): { readonly principal?: string } {
+    return this.principal === undefined ? {} : { principal: this.principal };
   }
 
   borrowFailed(error: BerthError, waitedMs: number): void {
@@ -67,7 +92,7 @@ export class EndpointLogin<S extends EndpointClient> {
     endpoint.counters.clientConnectionsInSetup--;
     endpoint.counters.clientConnectionsSetupSucceeded++;
     const event = 'client.authenticated';
-    endpoint.observer.emit({ ...endpoint.scope(login.id), event, user, database });
+    endpoint.observer.emit({ ...endpoint.scope(login.id), event, user, database, ...this.whose });
   }
 
   /** The login ended without a session. */

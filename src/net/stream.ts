@@ -99,6 +99,11 @@ export class Stream {
     return host || undefined;
   }
 
+  /** Where the connection has ended on this side; only of TCP. */
+  get local(): { readonly host: string; readonly port: number } {
+    return { host: this.socket.localAddress, port: this.socket.localPort };
+  }
+
   get localAddress(): string {
     if (this.isLocal) return LOCAL;
     return `${this.socket.localAddress}:${this.socket.localPort}`;

@@ -5,6 +5,7 @@
  */
 
 import type { ClientConnectionId, DatabaseConnectionId } from '../base/ids.ts';
+import type { IamFailure } from '../credential/token-judge.ts';
 import type { ClientCloseReason, DatabaseCloseReason, PinReason } from './reasons.ts';
 
 /** Where on the client side something happened. */
@@ -27,6 +28,9 @@ export interface ListenerScope {
   readonly target: string;
   readonly database: string;
 }
+
+/** What is wrong with a password, or the lack of one. */
+export type PasswordFailure = 'unknown_user' | 'wrong_password' | 'malformed_response';
 
 export type Event =
   | (ClientScope & { readonly event: 'client.connected'; readonly address: string })
@@ -52,6 +56,8 @@ export type Event =
       readonly event: 'client.authenticated';
       readonly user: string;
       readonly database: string;
+      /** Whose IAM token it was; absent: it was a password. */
+      readonly principal?: string;
     })
   | (ClientScope & {
       readonly event: 'client.authentication_failed';
@@ -59,7 +65,9 @@ export type Event =
       readonly engine: 'PostgreSQL' | 'MySQL';
       readonly user: string;
       /** For the operator only; the client sees one and the same answer. */
-      readonly why: 'unknown_user' | 'wrong_password' | 'malformed_response';
+      readonly why: PasswordFailure | IamFailure;
+      /** Who has signed the token, when that is certain. */
+      readonly principal?: string;
     })
   | (ClientScope & { readonly event: 'client.closed'; readonly reason: ClientCloseReason })
   | (ClientScope & {

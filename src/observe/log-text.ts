@@ -7,7 +7,8 @@
  * what happens all the time; trace, what happens all the time and means nothing.
  */
 
-import type { Event } from './events.ts';
+import type { IamFailure } from '../credential/token-judge.ts';
+import type { Event, PasswordFailure } from './events.ts';
 import type { ClientCloseReason, DatabaseCloseReason, PinReason } from './reasons.ts';
 
 export const LOG_LEVELS = ['error', 'warn', 'info', 'debug', 'trace'] as const;
@@ -188,9 +189,9 @@ export function textOf(event: Event): string {
     case 'client.connected':
       return `A new client connected from ${event.address}.`;
     case 'client.authenticated':
-      return `The client logged in as user "${event.user}" to database "${event.database}".`;
+      return `The client logged in as user "${event.user}" to database "${event.database}"${event.principal === undefined ? '' : `, with an IAM token of ${event.principal}`}.`;
     case 'client.authentication_failed':
-      return `Proxy authentication with ${event.engine} native password authentication failed for user "${event.user}". Reason: ${AUTHENTICATION_TEXTS[event.why]}`;
+      return authenticationText(event);
     case 'client.unplaced':
       return event.serverName === ''
         ? `A client of ${event.address} has named none of the endpoints that share the address.`
@@ -261,11 +262,48 @@ export function textOf(event: Event): string {
   }
 }
 
-const AUTHENTICATION_TEXTS = {
+function authenticationText({
+  engine,
+  user,
+  why,
+  principal,
+}: Extract<Event, { event: 'client.authentication_failed' }>): string {
+  if (isPasswordFailure(why)) {
+    return `Proxy authentication with ${engine} native password authentication failed for user "${user}". Reason: ${PASSWORD_TEXTS[why]}`;
+  }
+  const tls = why === 'no_tls' ? 'off' : 'on';
+  const whose = principal === undefined ? '' : ` The token is one of ${principal}.`;
+  return `Proxy authentication with IAM authentication failed for user "${user}" with TLS ${tls}. Reason: ${IAM_TEXTS[why]}${whose}`;
+}
+
+function isPasswordFailure(why: PasswordFailure | IamFailure): why is PasswordFailure {
+  return why in PASSWORD_TEXTS;
+}
+
+const PASSWORD_TEXTS: Readonly<Record<PasswordFailure, string>> = {
   unknown_user: 'The proxy has no credentials for the role.',
   wrong_password: 'Invalid credentials.',
   malformed_response: "The client's answer is not what the authentication method asks for.",
-} as const;
+};
+
+const IAM_TEXTS: Readonly<Record<IamFailure, string>> = {
+  no_tls: 'IAM is allowed only with SSL connections.',
+  no_token:
+    'Invalid credentials. If you provide an IAM token, make sure to either use the correct password or enable IAM authentication.',
+  unknown_key: 'No principal has the access key of the token.',
+  wrong_session_token: 'The session token is not the one of the access key, or is missing.',
+  wrong_signature: 'The signature of the token is wrong.',
+  wrong_region: 'The token was made for another region.',
+  expired: 'The token has expired.',
+  not_yet_valid: 'The token is of the future; the clocks differ.',
+  session_expired: 'The session that the token was made in has expired.',
+  wrong_host: 'The token was made for another host than the endpoint.',
+  wrong_port: 'The token was made for another port than the endpoint.',
+  wrong_user: 'The token was made for another user.',
+  not_allowed: 'No policy allows rds-db:connect, or one denies it.',
+  too_many: 'There are too many competing requests.',
+  no_credentials: 'The proxy has no credentials for the role.',
+};
 
 const BORROW_TEXTS = {
   timeout: 'Timed-out waiting to acquire database connection.',

@@ -73,6 +73,7 @@ function fieldsOf(event: Event): Record<string, unknown> {
   if ('database' in event) fields.database = event.database;
   if ('reason' in event) fields.reason = event.reason;
   if ('why' in event) fields.reason = event.why;
+  if ('principal' in event) fields.principal = event.principal;
   if ('waitedMs' in event) fields.duration_ms = event.waitedMs;
   if ('digest' in event) fields.digest = event.digest;
   if ('error' in event) fields.err = toError(event.error);

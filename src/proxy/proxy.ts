@@ -7,6 +7,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { TimerWheel } from '../base/timer-wheel.ts';
 import { Credentials } from '../credential/credentials.ts';
 import type { Secret } from '../credential/secret.ts';
+import type { TokenJudge } from '../credential/token-judge.ts';
 import type { DatabaseTls, Engine, EngineFactory, Stopped } from '../engine/contract.ts';
 import { type Address, formatAddress } from '../net/address.ts';
 import { ListenError } from '../net/listener.ts';
@@ -43,6 +44,7 @@ export interface Surroundings {
   readonly secrets: readonly SecretEntry[];
   readonly tls: AcceptedTls;
   readonly passwordKey: Secret | undefined;
+  readonly tokens: TokenJudge;
 }
 
 interface OpenEndpoint {
@@ -68,7 +70,7 @@ export class DatabaseProxy {
 
   constructor(
     spec: DBProxy,
-    { secrets, tls, passwordKey }: Surroundings,
+    { secrets, tls, passwordKey, tokens }: Surroundings,
     dependencies: ProxyDependencies,
   ) {
     const { wheel, observer, engines } = dependencies;
@@ -86,7 +88,7 @@ export class DatabaseProxy {
       wheel,
       observer,
       limits: connectionLimits(spec.ConnectionPoolConfig, undefined),
-      settings: engineSettings(spec, tls, this.databaseTls, passwordKey),
+      settings: engineSettings(spec, tls, this.databaseTls, passwordKey, tokens),
       credentials: this.resolveCredentials(),
       refreshSecret: (user) => this.refreshSecret(user),
       targetCounters: this.targetCounters,
@@ -161,7 +163,7 @@ export class DatabaseProxy {
   }
 
   /** Takes effect at once. Throws `ListenError` when a new address cannot be listened on. */
-  configure(spec: DBProxy, { secrets, tls, passwordKey }: Surroundings): void {
+  configure(spec: DBProxy, { secrets, tls, passwordKey, tokens }: Surroundings): void {
     // The same object as before tells the engine that nothing has changed.
     if (!isSameTls(spec.Target.Tls, this.spec.Target.Tls)) {
       this.databaseTls = databaseTls(spec.Target);
@@ -170,7 +172,7 @@ export class DatabaseProxy {
     this.secrets = secrets;
     this.acceptTls = tls.accept;
     this.engine.configure(
-      engineSettings(spec, tls, this.databaseTls, passwordKey),
+      engineSettings(spec, tls, this.databaseTls, passwordKey, tokens),
       this.resolveCredentials(),
     );
     this.engine.limit(connectionLimits(spec.ConnectionPoolConfig, this.facts));

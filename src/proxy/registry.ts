@@ -1,6 +1,9 @@
 /** All proxies of this process, reconciled towards desired state. */
 
 import { Timer } from '../base/timer-wheel.ts';
+import { Principals } from '../credential/principals.ts';
+import { RateLimiter } from '../credential/rate-limit.ts';
+import { TOKEN_RATE_LIMITS } from '../credential/token-judge.ts';
 import type { Stopped } from '../engine/contract.ts';
 import { ListenError } from '../net/listener.ts';
 import { removeStaleSocket } from '../net/stale-socket.ts';
@@ -16,6 +19,7 @@ import { DatabaseProxy, type ProxyDependencies, type Surroundings } from './prox
 import { LOGIN_TIMEOUT_MS } from './settings.ts';
 import type { DBProxy, Snapshot } from './snapshot.ts';
 import { AcceptedTlsCache } from './tls.ts';
+import { tokenJudge } from './tokens.ts';
 
 export class ProxyRegistry implements MetricsSource {
   private readonly dependencies: ProxyDependencies;
@@ -23,6 +27,8 @@ export class ProxyRegistry implements MetricsSource {
   /** No longer wanted; their last clients are finishing. */
   private readonly retiring = new Set<DatabaseProxy>();
   private readonly tls = new AcceptedTlsCache();
+  /** Of IAM tokens, for all proxies together. */
+  private readonly limiter = new RateLimiter(TOKEN_RATE_LIMITS);
 
   constructor(parts: Omit<ProxyDependencies, 'listeners'>) {
     const { wheel, observer } = parts;
@@ -64,7 +70,8 @@ export class ProxyRegistry implements MetricsSource {
     placeOf = (index: number) => `DBProxies[${index}]`,
   ): void {
     const errors: unknown[] = [];
-    const { Secrets: secrets, PasswordKey: passwordKey } = snapshot;
+    const { Secrets: secrets, PasswordKey: passwordKey, Owner: owner } = snapshot;
+    const iam = { owner, principals: new Principals(snapshot.AccessKeys), limiter: this.limiter };
     for (const [name, proxy] of this.proxies) {
       const wanted = snapshot.DBProxies.find((each) => each.DBProxyName === name);
       if (wanted === undefined || !proxy.canBecome(wanted)) {
@@ -73,8 +80,10 @@ export class ProxyRegistry implements MetricsSource {
     }
     for (const [index, wanted] of snapshot.DBProxies.entries()) {
       try {
-        const tls = this.tls.get(wanted.Tls ?? snapshot.Tls, wanted.EngineFamily);
-        this.bringUp(wanted, { secrets, passwordKey, tls });
+        const clientTls = wanted.Tls ?? snapshot.Tls;
+        const tls = this.tls.get(clientTls, wanted.EngineFamily);
+        const tokens = tokenJudge(wanted, clientTls, iam);
+        this.bringUp(wanted, { secrets, passwordKey, tls, tokens });
       } catch (error) {
         errors.push(error instanceof ListenError ? error.at(placeOf(index)) : error);
       }

@@ -2,6 +2,7 @@
 
 import { join } from 'node:path';
 import type { Secret } from '../credential/secret.ts';
+import type { TokenJudge } from '../credential/token-judge.ts';
 import type { ClientTls, DatabaseTls, EngineSettings } from '../engine/contract.ts';
 import type { Address } from '../net/address.ts';
 import type { ConnectionLimits } from '../pool/budget.ts';
@@ -18,6 +19,7 @@ export function engineSettings(
   clientTls: Pick<ClientTls, 'accept' | 'isCertificateRequired'>,
   databaseTls: DatabaseTls,
   passwordKey: Secret | undefined,
+  tokens: TokenJudge,
 ): EngineSettings {
   const config = proxy.ConnectionPoolConfig;
   // Who must show a certificate cannot do so in plain text.
@@ -35,6 +37,7 @@ export function engineSettings(
     initQuery: config.InitQuery,
     serverVersion: proxy.ServerVersion,
     passwordKey,
+    tokens,
     priorityOf: priorityOf(config.Priorities),
     clientTls: { ...clientTls, isRequired: isTlsRequired },
     databaseTls,

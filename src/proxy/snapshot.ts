@@ -68,7 +68,7 @@ export interface UserAuth {
   readonly AuthScheme: 'SECRETS';
   /** The `Name` of an entry of `Snapshot.Secrets`, if there is such a secret now. */
   readonly SecretArn: string;
-  readonly IAMAuth: 'DISABLED';
+  readonly IAMAuth: 'DISABLED' | 'REQUIRED';
   readonly ClientPasswordAuthType: ClientPasswordAuthType;
 }
 
@@ -107,6 +107,8 @@ export interface Endpoint {
 
 export interface DBProxy {
   readonly DBProxyName: string;
+  /** The tail of its ARN, which policies name. */
+  readonly DBProxyId: string;
   readonly EngineFamily: EngineFamily;
   /** What MySQL clients are told; undefined: the version of the target. */
   readonly ServerVersion: string | undefined;

@@ -16,6 +16,7 @@ import type { PoolSettings } from '../../src/pool/contract.ts';
 import { Arrivals } from '../harness/deadline.ts';
 import { TEST_USERS } from '../harness/postgres.ts';
 import { type LoginOptions, RawClient } from '../harness/raw-client.ts';
+import { NO_TOKENS } from '../harness/tokens.ts';
 
 const POOL: PoolSettings = {
   borrowTimeoutMs: 120_000,
@@ -46,6 +47,7 @@ const SETTINGS: EngineSettings = {
   initQuery: undefined,
   serverVersion: undefined,
   passwordKey: undefined,
+  tokens: NO_TOKENS,
   priorityOf: () => 0,
   pool: POOL,
   clientTls: { accept: undefined, isRequired: false, isCertificateRequired: false },
@@ -73,6 +75,7 @@ export class EngineOnWheel {
     const auth = secrets.map(({ Name }) => ({
       SecretArn: Name,
       ClientPasswordAuthType: 'POSTGRES_SCRAM_SHA_256' as const,
+      IAMAuth: 'DISABLED' as const,
     }));
     this.engine = new PostgresEngine({
       proxy: 'orders',

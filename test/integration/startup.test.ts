@@ -381,6 +381,7 @@ describe('clients that say nothing', () => {
       tlsFailed: unused,
       admit: unused,
       credentialFor: unused,
+      checkToken: unused,
       authenticationFailed: unused,
       poolFor: unused,
       poolLeft: unused,

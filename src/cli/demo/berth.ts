@@ -117,6 +117,7 @@ function snapshotFor({ dialect, port }: DemoDatabase, password: string): Snapsho
     DBProxies: [
       {
         DBProxyName: 'demo',
+        DBProxyId: 'prx-demo',
         EngineFamily: dialect.proxy.family,
         ServerVersion: undefined,
         RequireTLS: false,

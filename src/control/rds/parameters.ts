@@ -103,8 +103,7 @@ export const auth = listOf(
   members({
     AuthScheme: oneOf(['SECRETS']).default('SECRETS'),
     SecretArn: text(2048, 1),
-    IAMAuth: oneOf(['DISABLED'], {
-      REQUIRED: 'REQUIRED is not supported yet',
+    IAMAuth: oneOf(['DISABLED', 'REQUIRED'], {
       ENABLED: 'ENABLED is for SQL Server only',
     }).default('DISABLED'),
     ClientPasswordAuthType: oneOf([

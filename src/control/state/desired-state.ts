@@ -282,6 +282,7 @@ export class DesiredState {
     return [
       {
         DBProxyName: record.name,
+        DBProxyId: record.id,
         EngineFamily: record.engineFamily,
         ServerVersion: undefined,
         RequireTLS: record.requireTls,

@@ -23,7 +23,7 @@ const auth = z
     AuthScheme: z.literal('SECRETS'),
     /** As it was given; which secret it means is found out when the snapshot is made. */
     SecretArn: text,
-    IAMAuth: z.literal('DISABLED'),
+    IAMAuth: z.enum(['DISABLED', 'REQUIRED']),
     /** Undefined: what is usual for the engine of the target. */
     ClientPasswordAuthType: passwordAuthTypeSchema.optional(),
     Description: text.optional(),

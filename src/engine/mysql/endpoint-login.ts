@@ -2,6 +2,7 @@
 
 import type { BerthError } from '../../base/errors.ts';
 import type { UserCredential } from '../../credential/credentials.ts';
+import type { IamFailure } from '../../credential/token-judge.ts';
 import type { Stream } from '../../net/stream.ts';
 import type { ClientCloseReason } from '../../observe/reasons.ts';
 import { EndpointLogin } from '../endpoint-login.ts';
@@ -66,8 +67,14 @@ export class MySqlEndpointLogin implements LoginHost {
   credentialFor(user: string): {
     readonly credential: UserCredential | undefined;
     readonly plugin: ClientPlugin;
+    readonly isIam: boolean;
   } {
     return this.engine.credentialFor(user);
+  }
+
+  checkToken(user: string, token: string): IamFailure | undefined {
+    const { credential } = this.engine.credentialFor(user);
+    return this.told.checkToken(user, token, credential !== undefined);
   }
 
   authenticationFailed(user: string, why: LoginFailure): void {

@@ -5,6 +5,7 @@
 
 import type { BerthError } from '../../base/errors.ts';
 import { acceptedBeside, type UserCredential } from '../../credential/credentials.ts';
+import type { IamFailure } from '../../credential/token-judge.ts';
 import type { Stream } from '../../net/stream.ts';
 import type { EndpointCounters } from '../../observe/counters.ts';
 import type { Pool } from '../../pool/pool.ts';
@@ -15,6 +16,7 @@ import type { DatabaseUser } from '../database-passwords.ts';
 import { Endpoint } from '../endpoint.ts';
 import type { Arrival, Lobby } from '../lobby.ts';
 import { TargetEngine } from '../target-engine.ts';
+import { judgeToken } from '../token-login.ts';
 import {
   ClientAuthenticator,
   type ClientPlugin,
@@ -111,9 +113,12 @@ export class MySqlEngine extends TargetEngine<DatabaseConnection, UserPool, Clie
   credentialFor(user: string): {
     readonly credential: UserCredential | undefined;
     readonly plugin: ClientPlugin;
+    readonly isIam: boolean;
   } {
-    const credential = this.credentials.find(user);
-    return { credential, plugin: pluginFor(this.credentials.authTypeFor(user)) };
+    const { credentials } = this;
+    const credential = credentials.find(user);
+    const plugin = pluginFor(credentials.authTypeFor(user));
+    return { credential, plugin, isIam: credentials.isIam(user) };
   }
 
   get server(): KnownServer {
@@ -178,12 +183,20 @@ export class MySqlEndpoint extends Endpoint<Session> implements EndpointContext 
     const user = change.user.toString();
     const { capabilities } = session;
     const applicationName = attributes.get('program_name') ?? '';
-    const { credential, plugin } = this.owner.credentialFor(user);
+    const { credential, plugin, isIam } = this.owner.credentialFor(user);
+    let principal: string | undefined;
+    const checkToken = (token: string): IamFailure | undefined => {
+      const verdict = judgeToken(this.limits, stream, { user, endpoint: this.name, token });
+      principal = verdict.arn;
+      if (!verdict.isOk) return verdict.why;
+      return credential === undefined ? 'no_credentials' : undefined;
+    };
     const authenticator = new ClientAuthenticator({
       password: credential?.password,
       others: acceptedBeside(credential, Date.now()),
+      checkToken: isIam ? checkToken : undefined,
       plugin,
-      isSecure: stream.isEncrypted || stream.isLocal,
+      isSecure: stream.isEncrypted || (stream.isLocal && !isIam),
       passwordKey: this.owner.passwordKey,
     });
     const priority = this.limits.priorityOf({ user, applicationName, endpoint: this.name });
@@ -203,7 +216,15 @@ export class MySqlEndpoint extends Endpoint<Session> implements EndpointContext 
       priority,
       authenticationFailed: (why) => {
         const event = 'client.authentication_failed';
-        this.observer.emit({ ...this.scope(session.id), event, engine: 'MySQL', user, why });
+        const whose = principal === undefined ? {} : { principal };
+        this.observer.emit({
+          ...this.scope(session.id),
+          event,
+          engine: 'MySQL',
+          user,
+          why,
+          ...whose,
+        });
       },
       join: (welcomed) => {
         const { mariadbCapabilities } = session;

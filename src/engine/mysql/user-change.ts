@@ -8,6 +8,7 @@
 import { BerthError } from '../../base/errors.ts';
 import { Timer, type TimerWheel } from '../../base/timer-wheel.ts';
 import type { Stream, StreamHandler } from '../../net/stream.ts';
+import { type LoginFailure, refusalOf } from '../token-login.ts';
 import { type ClientAuthenticator, newScramble, type Step } from './auth/client-authenticator.ts';
 import type { ClientSession } from './client-session.ts';
 import type { Flavour } from './login/server-facts.ts';
@@ -44,7 +45,7 @@ export interface UserChangeHost {
   readonly authenticator: ClientAuthenticator;
   readonly applicationName: string;
   readonly priority: number;
-  authenticationFailed(why: 'unknown_user' | 'wrong_password' | 'malformed_response'): void;
+  authenticationFailed(why: LoginFailure): void;
   /** Joins the pool of the new user; it is kept until `poolLeft`. */
   join(welcomed: (welcome: Welcome) => void): UserPool;
   poolLeft(userPool: UserPool): void;
@@ -116,7 +117,7 @@ export class UserChange implements StreamHandler {
         return;
       case 'failed':
         this.host.authenticationFailed(step.why);
-        this.refused(this.wrongPassword(step.hasPassword));
+        this.refused(refusalOf(step.why, this.host.user, { hasPassword: step.hasPassword }));
         return;
       case 'too_old':
         this.refused(new BerthError('client_protocol_too_old'));
@@ -137,11 +138,6 @@ export class UserChange implements StreamHandler {
     this.sequence = sequenceAfter(this.sequence);
     this.assembler.expect(this.sequence);
     this.stream.write(message);
-  }
-
-  private wrongPassword(hasPassword: boolean): BerthError {
-    const using = hasPassword ? 'YES' : 'NO';
-    return new BerthError('password_wrong', { params: { user: this.host.user, using } });
   }
 
   private authenticated(): void {

@@ -6,6 +6,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { BerthError } from '../../base/errors.ts';
 import type { UserCredential } from '../../credential/credentials.ts';
+import type { IamFailure } from '../../credential/token-judge.ts';
 import type { Stream } from '../../net/stream.ts';
 import type { EndpointCounters, TargetGauges } from '../../observe/counters.ts';
 import type { ClientCloseReason } from '../../observe/reasons.ts';
@@ -131,9 +132,15 @@ export class PostgresEngine extends TargetEngine<
   credentialFor(user: string): {
     credential: UserCredential | undefined;
     method: UserCredential['clientPasswordAuthType'];
+    isIam: boolean;
   } {
-    const credential = this.credentials.find(user);
-    return { credential, method: this.credentials.authTypeFor(user) };
+    const { credentials } = this;
+    const credential = credentials.find(user);
+    return {
+      credential,
+      method: credentials.authTypeFor(user),
+      isIam: credentials.isIam(user),
+    };
   }
 
   joinPool(user: string, database: string): UserPool {
@@ -210,6 +217,11 @@ class PostgresEndpointLogin implements LoginHost {
 
   credentialFor(user: string) {
     return this.engine.credentialFor(user);
+  }
+
+  checkToken(user: string, token: string): IamFailure | undefined {
+    const { credential } = this.engine.credentialFor(user);
+    return this.told.checkToken(user, token, credential !== undefined);
   }
 
   authenticationFailed(user: string, why: LoginFailure): void {

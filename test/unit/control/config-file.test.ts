@@ -700,8 +700,8 @@ const BAD: readonly (readonly [string, string, string])[] = [
   ],
   [
     '[{ SecretArn: app }]',
-    '[{ SecretArn: app, IAMAuth: REQUIRED }]',
-    '12  DBProxies[0].Auth[0].IAMAuth: must be DISABLED (IAM authentication is not supported yet), got "REQUIRED"',
+    '[{ SecretArn: app, IAMAuth: ENABLED }]',
+    '12  DBProxies[0].Auth[0].IAMAuth: must be one of DISABLED, REQUIRED (RDS Proxy has it for SQL Server only), got "ENABLED"',
   ],
   [
     '[{ SecretArn: app }]',

@@ -18,7 +18,7 @@ function auth(
   SecretArn: string,
   ClientPasswordAuthType: ClientPasswordAuthType = 'POSTGRES_SCRAM_SHA_256',
 ): AuthSource {
-  return { SecretArn, ClientPasswordAuthType };
+  return { SecretArn, ClientPasswordAuthType, IAMAuth: 'DISABLED' };
 }
 
 describe('Credentials', () => {

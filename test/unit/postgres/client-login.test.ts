@@ -31,6 +31,7 @@ function connected() {
     tlsFailed: unused,
     admit: unused,
     credentialFor: unused,
+    checkToken: unused,
     authenticationFailed: unused,
     poolFor: unused,
     poolLeft: unused,

@@ -22,6 +22,7 @@ import type { ClientCloseReason } from '../../../src/observe/reasons.ts';
 import { ConnectionBudget } from '../../../src/pool/budget.ts';
 import type { Pool } from '../../../src/pool/pool.ts';
 import { PoolGroup } from '../../../src/pool/pool-group.ts';
+import { NO_TOKENS } from '../../harness/tokens.ts';
 import { SETTINGS as POOL_SETTINGS } from '../pool/fake-database.ts';
 
 const HOUR = 3_600_000;
@@ -174,6 +175,7 @@ export async function startFakeSession(settings = SessionSettings.NONE): Promise
         initQuery: undefined,
         serverVersion: undefined,
         passwordKey: undefined,
+        tokens: NO_TOKENS,
         priorityOf: () => 0,
         pool: POOL_SETTINGS,
         clientTls: { accept: undefined, isRequired: false, isCertificateRequired: false },

@@ -8,15 +8,19 @@
 import { randomInt } from 'node:crypto';
 import type { ClientPasswordAuthType } from '../../../credential/credentials.ts';
 import type { Secret } from '../../../credential/secret.ts';
+import type { TokenCheck } from '../../../credential/token-judge.ts';
 import { SCRAMBLE_BYTES } from '../wire/handshake.ts';
 import { ClientCachingSha2Exchange } from './client-caching-sha2-exchange.ts';
 import type { ClientExchange, LoginFailure, Step } from './client-exchange.ts';
 import { ClientClearExchange, ClientNativeExchange } from './client-native-exchange.ts';
+import { ClientTokenExchange } from './client-token-exchange.ts';
 import { ExpectedPassword } from './expected-password.ts';
 import type { PasswordKey } from './password-key.ts';
 import { CACHING_SHA2, CLEAR, NATIVE } from './plugins.ts';
 
 export type { LoginFailure, Step };
+
+const NOTHING = Buffer.alloc(0);
 
 /** The plugins that `ClientPasswordAuthType` can ask for. */
 export type ClientPlugin = typeof NATIVE | typeof CACHING_SHA2;
@@ -37,6 +41,8 @@ export interface ClientAuthenticatorOptions {
   readonly password: Secret | undefined;
   /** Good as well; default: none. */
   readonly others?: readonly Secret[];
+  /** The user has to give an IAM token, over a channel that nobody can read. */
+  readonly checkToken?: TokenCheck | undefined;
   readonly plugin: ClientPlugin;
   /** Nobody can read what the client sends: TLS, or a Unix socket. */
   readonly isSecure: boolean;
@@ -63,6 +69,14 @@ export class ClientAuthenticator {
 
   /** Takes what came with the log-in. */
   begin({ plugin = NATIVE, answer, scramble }: FirstAnswer): Step {
+    const { checkToken } = this.options;
+    if (checkToken !== undefined) {
+      // A token must not be asked for where others can read it.
+      if (!this.options.isSecure) return { kind: 'failed', why: 'no_tls', hasPassword: false };
+      this.exchange = new ClientTokenExchange(checkToken);
+      if (plugin === CLEAR) return this.exchange.respond(answer);
+      return { kind: 'switch', plugin: CLEAR, data: NOTHING };
+    }
     if (plugin === CLEAR && this.options.isSecure) {
       this.exchange = new ClientClearExchange(this.expected);
     } else if (plugin === this.options.plugin) {
@@ -73,7 +87,8 @@ export class ClientAuthenticator {
 
   /** As `begin`, for a client that cannot be asked for another plugin than the one it has chosen. */
   beginWithoutPlugins(answer: Buffer, scramble: Uint8Array): Step {
-    if (this.options.plugin !== NATIVE) return { kind: 'too_old' };
+    const { checkToken, plugin } = this.options;
+    if (plugin !== NATIVE || checkToken !== undefined) return { kind: 'too_old' };
     return this.begin({ plugin: NATIVE, answer, scramble });
   }
 

@@ -3,7 +3,9 @@
  * of the client until one is not `more`.
  */
 
-export type LoginFailure = 'unknown_user' | 'wrong_password' | 'malformed_response';
+import type { LoginFailure } from '../../token-login.ts';
+
+export type { LoginFailure };
 
 export type Step =
   /** Send AuthSwitchRequest, and wait for an answer. */

@@ -15,6 +15,7 @@ import { acceptedBeside } from '../../../credential/credentials.ts';
 import { IGNORE, type Stream, type StreamHandler } from '../../../net/stream.ts';
 import type { AcceptTls, TlsOutcome } from '../../../net/tls.ts';
 import type { ClientCloseReason } from '../../../observe/reasons.ts';
+import { isGuess, refusalOf } from '../../token-login.ts';
 import {
   ClientAuthenticator,
   type LoginFailure,
@@ -274,10 +275,15 @@ export class ClientLogin implements StreamHandler, Guest {
   // --- Authentication
 
   private authenticate(user: string, login: ClientLoginPacket): void {
-    const { credential, plugin } = this.host.credentialFor(user);
+    const { credential, plugin, isIam } = this.host.credentialFor(user);
+    if (isIam && !this.stream.isEncrypted) {
+      this.authenticationFailed('no_tls', false);
+      return;
+    }
     this.authenticator = new ClientAuthenticator({
       password: credential?.password,
       others: acceptedBeside(credential, Date.now()),
+      checkToken: isIam ? (token) => this.host.checkToken(user, token) : undefined,
       plugin,
       isSecure: this.stream.isEncrypted || this.stream.isLocal,
       passwordKey: this.host.passwordKey,
@@ -331,8 +337,11 @@ export class ClientLogin implements StreamHandler, Guest {
     const user = this.identity?.user ?? '';
     this.state = 'busy';
     this.host.authenticationFailed(user, why);
-    const using = hasPassword ? 'YES' : 'NO';
-    const error = new BerthError('password_wrong', { params: { user, using } });
+    const error = refusalOf(why, user, { hasPassword });
+    if (!isGuess(why)) {
+      this.refuse('login_failed', error);
+      return;
+    }
     this.delay = new Timer(() => this.refuse('login_failed', error));
     wheel.arm(this.delay, WRONG_PASSWORD_DELAY_MS);
   }

@@ -3,6 +3,7 @@
 import type { BerthError } from '../../../base/errors.ts';
 import type { TimerWheel } from '../../../base/timer-wheel.ts';
 import type { UserCredential } from '../../../credential/credentials.ts';
+import type { IamFailure } from '../../../credential/token-judge.ts';
 import type { Stream, StreamHandler } from '../../../net/stream.ts';
 import type { ClientCloseReason } from '../../../observe/reasons.ts';
 import type { EngineSettings } from '../../contract.ts';
@@ -68,7 +69,11 @@ export interface LoginHost {
   credentialFor(user: string): {
     readonly credential: UserCredential | undefined;
     readonly plugin: ClientPlugin;
+    /** Clients of the user give IAM tokens, whatever the plugin. */
+    readonly isIam: boolean;
   };
+  /** What is wrong with an IAM token of `user`. */
+  checkToken(user: string, token: string): IamFailure | undefined;
   authenticationFailed(user: string, why: LoginFailure): void;
   /** Calls one method of `guest`, once, now or later, unless the place is left first. */
   join(client: ClientIdentity, guest: Guest): Place;

@@ -10,9 +10,11 @@ import {
   type ClientPasswordAuthType,
   type UserCredential,
 } from '../../../credential/credentials.ts';
+import type { TokenCheck } from '../../../credential/token-judge.ts';
 import type { ClientExchange, LoginFailure, Step } from './client-exchange.ts';
 import { ClientMd5Exchange } from './client-md5-exchange.ts';
 import { ClientScramExchange } from './client-scram-exchange.ts';
+import { ClientTokenExchange } from './client-token-exchange.ts';
 import { type ScramVerifiers, sharedVerifiers } from './scram-verifiers.ts';
 
 export type { LoginFailure, Step };
@@ -22,6 +24,8 @@ export interface ClientAuthenticatorOptions {
   readonly credential: Pick<UserCredential, 'password' | 'others'> | undefined;
   /** `Credentials.authTypeFor(user)`. */
   readonly method: ClientPasswordAuthType;
+  /** The user has to give an IAM token, over a channel that nobody can read. */
+  readonly checkToken?: TokenCheck | undefined;
   /** Default: those of the process. */
   readonly verifiers?: ScramVerifiers;
   /** The hash of our certificate (RFC 5929 section 4.1); given, SCRAM-SHA-256-PLUS is offered. */
@@ -63,6 +67,7 @@ function exchangeFor(options: ClientAuthenticatorOptions): ClientExchange {
   const { user, serverEndPoint, verifiers = sharedVerifiers } = options;
   const password = options.credential?.password;
   const others = acceptedBeside(options.credential, Date.now());
+  if (options.checkToken !== undefined) return new ClientTokenExchange(options.checkToken);
   switch (options.method) {
     // The configuration keeps the types of the other engine family out.
     case 'MYSQL_CACHING_SHA2_PASSWORD':

@@ -3,7 +3,9 @@
  * body that opens the exchange, then a step for each response until one is not `continue`.
  */
 
-export type LoginFailure = 'unknown_user' | 'wrong_password' | 'malformed_response';
+import type { LoginFailure } from '../../token-login.ts';
+
+export type { LoginFailure };
 
 export type Step =
   /** Send `body` as an `R` message and wait for the next `p`. */

@@ -16,6 +16,7 @@ import { IGNORE, type Stream, type StreamHandler } from '../../../net/stream.ts'
 import type { AcceptTls, TlsOutcome } from '../../../net/tls.ts';
 import type { ClientCloseReason } from '../../../observe/reasons.ts';
 import type { Borrower } from '../../../pool/contract.ts';
+import { isGuess, refusalOf } from '../../token-login.ts';
 import { ClientAuthenticator, type LoginFailure, type Step } from '../auth/client-authenticator.ts';
 import { ReportedParameters } from '../parameters.ts';
 import type { ReplicationConnection } from '../replication-connection.ts';
@@ -331,12 +332,18 @@ export class ClientLogin implements StreamHandler, Guest, Borrower<ReplicationCo
   // --- Authentication
 
   private beginAuthentication(): void {
-    const { credential, method } = this.host.credentialFor(this.user);
+    const { user } = this;
+    const { credential, method, isIam } = this.host.credentialFor(user);
+    if (isIam && !this.stream.isEncrypted) {
+      this.authenticationFailed('no_tls');
+      return;
+    }
     const serverEndPoint = this.tls?.serverEndPoint;
     this.authenticator = new ClientAuthenticator({
-      user: this.user,
+      user,
       credential,
       method,
+      checkToken: isIam ? (token) => this.host.checkToken(user, token) : undefined,
       ...(serverEndPoint === undefined ? {} : { serverEndPoint }),
     });
     this.state = 'busy';
@@ -398,7 +405,11 @@ export class ClientLogin implements StreamHandler, Guest, Borrower<ReplicationCo
   private authenticationFailed(why: LoginFailure): void {
     const { wheel } = this.host.endpoint;
     this.host.authenticationFailed(this.user, why);
-    const error = new BerthError('password_wrong', { params: { user: this.user } });
+    const error = refusalOf(why, this.user);
+    if (!isGuess(why)) {
+      this.refuse('login_failed', error);
+      return;
+    }
     wheel.arm(new Timer(() => this.refuse('login_failed', error)), WRONG_PASSWORD_DELAY_MS);
   }
 

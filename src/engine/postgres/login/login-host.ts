@@ -2,6 +2,7 @@
 
 import type { BerthError } from '../../../base/errors.ts';
 import type { UserCredential } from '../../../credential/credentials.ts';
+import type { IamFailure } from '../../../credential/token-judge.ts';
 import type { Stream } from '../../../net/stream.ts';
 import type { ClientCloseReason } from '../../../observe/reasons.ts';
 import type { EngineSettings } from '../../contract.ts';
@@ -47,7 +48,11 @@ export interface LoginHost {
   credentialFor(user: string): {
     readonly credential: UserCredential | undefined;
     readonly method: UserCredential['clientPasswordAuthType'];
+    /** Clients of the user give IAM tokens, whatever the method. */
+    readonly isIam: boolean;
   };
+  /** What is wrong with an IAM token of `user`. */
+  checkToken(user: string, token: string): IamFailure | undefined;
   authenticationFailed(user: string, why: LoginFailure): void;
   /** The pool is kept until `poolLeft`, or until the session that `loggedIn` makes has ended. */
   poolFor(user: string, database: string): UserPool;
