@@ -37,6 +37,10 @@ const commands: Commands = {
     const { pools } = await import('./cli/pools.ts');
     return pools(options, { environment: process.env, output });
   },
+  async token(options) {
+    const { token } = await import('./cli/token.ts');
+    return token(options, output);
+  },
 };
 
 async function run(): Promise<number> {

@@ -48,6 +48,13 @@ export interface SessionsOptions extends PoolsOptions {
   readonly pinned: boolean;
 }
 
+export interface TokenOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  readonly region: string;
+}
+
 /** Each runs one command to its end and returns the exit code. */
 export interface Commands {
   serve(options: ServeOptions): Promise<number>;
@@ -56,6 +63,7 @@ export interface Commands {
   ca(options: CaOptions): Promise<number>;
   sessions(options: SessionsOptions): Promise<number>;
   pools(options: PoolsOptions): Promise<number>;
+  token(options: TokenOptions): Promise<number>;
 }
 
 export interface Output {
@@ -137,6 +145,7 @@ function build(version: string, commands: Commands, finish: (code: number) => vo
     .action(async ({ config }: { config?: string }) => finish(await commands.ca({ config })));
   addSessions(program, commands, finish);
   addPools(program, commands, finish);
+  addToken(program, commands, finish);
   return program;
 }
 
@@ -166,6 +175,24 @@ function addPools(program: Command, commands: Commands, finish: (code: number) =
     const { proxy, json } = flags;
     finish(await commands.pools({ api: apiPlace(pools, flags), proxy, json }));
   });
+}
+
+function addToken(program: Command, commands: Commands, finish: (code: number) => void): void {
+  const region = new Option('--region <region>', 'the Region of the configuration file');
+  program
+    .command('token')
+    .description('print an IAM token to log in to a proxy with, signed with the credentials of AWS')
+    .requiredOption('--host <host>', 'host name or address of the endpoint')
+    .addOption(new Option('--port <port>', 'its port').argParser(parsePort).makeOptionMandatory())
+    .requiredOption('--user <user>', 'the user of the database')
+    .addOption(region.env('AWS_REGION').default('us-east-1'))
+    .action(async (options: TokenOptions) => finish(await commands.token(options)));
+}
+
+function parsePort(text: string): number {
+  const port = Number(text);
+  if (/^\d+$/.test(text) && port >= 1 && port <= 65_535) return port;
+  throw new InvalidArgumentError('It must be 1 to 65535.');
 }
 
 /** For commands that ask the API of a Berth that runs. */

@@ -87,14 +87,16 @@ export function isSignedWith(token: AuthToken, secretAccessKey: Secret): boolean
 
 /** Of `name=value&...`; undefined when it is not that, or has a name twice. */
 function readQuery(query: string): ReadonlyMap<string, string> | undefined {
-  const parts = query.split('&');
+  const parts = query.split('&', PARAMETERS_MAX + 1);
   if (parts.length > PARAMETERS_MAX) return undefined;
   const parameters = new Map<string, string>();
   try {
     for (const part of parts) {
-      const [name = '', ...value] = part.split('=').map(decodeURIComponent);
-      if (value.length !== 1 || parameters.has(name)) return undefined;
-      parameters.set(name, value.join(''));
+      const at = part.indexOf('=');
+      if (at < 0 || part.includes('=', at + 1)) return undefined;
+      const name = decodeURIComponent(part.slice(0, at));
+      if (parameters.has(name)) return undefined;
+      parameters.set(name, decodeURIComponent(part.slice(at + 1)));
     }
   } catch {
     // Not the encoding of any text.

@@ -13,6 +13,7 @@ const PROGRAM_DEADLINE_MS = 60_000;
 
 export type Program =
   | 'aws'
+  | 'berth'
   | 'createdb'
   | 'dropdb'
   | 'openssl'

@@ -1,6 +1,7 @@
 /** IAM tokens as passwords of PostgreSQL's clients, through Berth: right ones, and all that can be wrong with one. */
 
 import { describe, expect, setDefaultTimeout, test } from 'bun:test';
+import { join } from 'node:path';
 import { Client } from 'pg';
 import { useBerth } from '../harness/berth.ts';
 import {
@@ -122,6 +123,22 @@ function generateToken({ accessKeyId, secretAccessKey }: AccessKey): Promise<Pro
   const args = ['rds', 'generate-db-auth-token', ...place, '--username', 'app'];
   return runProgram('aws', args, { port: 0, environment });
 }
+
+test('berth token makes one', async () => {
+  const environment = {
+    AWS_ACCESS_KEY_ID: IAM_KEY.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: IAM_KEY.secretAccessKey,
+    AWS_REGION: REGION,
+  };
+  const place = ['--host', 'localhost', '--port', String(port()), '--user', 'app'];
+  const { code, stdout, stderr } = await runProgram('berth', ['token', ...place], {
+    port: 0,
+    folder: join(import.meta.dir, '..', '..', 'bin'),
+    environment,
+  });
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  expect(await logIn({ password: stdout.trim() })).toBe('app');
+});
 
 describe('a token is refused', () => {
   test.each<[string, Partial<TokenOptions>, string]>([

@@ -298,6 +298,7 @@ async function run(...args: readonly string[]): Promise<Ended> {
     demo: other,
     check: other,
     ca: other,
+    token: other,
     sessions: (options) => sessions(options, parts),
     pools: (options) => pools(options, parts),
   };

@@ -32,6 +32,7 @@ async function run(...args: string[]) {
     ca: command('ca'),
     sessions: command('sessions'),
     pools: command('pools'),
+    token: command('token'),
   };
   const code = await runCommandLine(args, { version: '1.2.3', commands, output: screen });
   return { code, calls, text: screen.text };
