@@ -272,6 +272,10 @@ export class StatementRelay {
     const payload = at + HEADER_BYTES;
     const isBulk = bytes[payload] === COM_STMT_BULK_EXECUTE;
     this.lookAtTypes(client, isBulk, bytes, payload, next);
+    // MariaDB looks closer at what was sent ahead of the answer, without knowing the parameters.
+    if (this.types.isBroken && statementIdAt(bytes, payload) === LAST_STATEMENT) {
+      return this.refuse(malformedPacket(this.isMariaDb));
+    }
     const { base, statement } = client;
     const asksCursor = !isBulk && asksForCursor(bytes, payload, next);
     let prepared = client.tied ?? statements.use(statement) ?? statements.become(base, statement);
