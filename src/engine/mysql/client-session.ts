@@ -308,6 +308,8 @@ export class ClientSession
   private settled(connection: DatabaseConnection): void {
     this.clock.active();
     this.measure(connection);
+    // Also when the connection is kept: what comes next is read as the session is now.
+    if (!this.leftovers.hasSetStatement) this.own.adopt(connection);
     this.giveBackIfSettled();
   }
 
@@ -318,6 +320,15 @@ export class ClientSession
 
   requestFailed(isFirst: boolean): void {
     if (isFirst) this.leftovers.requestFailed(this.connection?.ledger.isQuiet === true);
+  }
+
+  runAgain(): boolean {
+    const { connection, relay } = this;
+    if (connection === undefined || this.held !== undefined || relay.isCut) return false;
+    const request = relay.statements.takeFresh(connection);
+    if (request === undefined) return false;
+    this.received(request);
+    return true;
   }
 
   replayed(error: Uint8Array | undefined): void {
@@ -423,9 +434,7 @@ export class ClientSession
   }
 
   protected override giveBack(connection: DatabaseConnection): void {
-    // Nothing takes it away again, and whoever comes there has none.
-    if (!this.userPool.hasSchema && connection.state.schema !== '')
-      connection.unfitBy = 'state_left';
+    if (connection.hasStraySchema) connection.unfitBy = 'state_left';
     super.giveBack(connection);
   }
 

@@ -17,6 +17,7 @@ import { afterServerForgets } from './forgetting.ts';
 import {
   CONTENT,
   ERROR,
+  FRESH,
   KIND,
   LedgerViolation,
   NOTED,
@@ -33,6 +34,7 @@ import {
   ROWS_END,
   SWITCHES,
 } from './ledger.ts';
+import { hasSchema } from './login/negotiation.ts';
 import type { ServerFacts } from './login/server-facts.ts';
 import { type Outcome, OwnStatement } from './own-statement.ts';
 import { Reset } from './reset.ts';
@@ -55,6 +57,7 @@ import { parametersAt, statementIdAt, writeStatementId } from './wire/statement-
 
 const ER_STMT_HAS_NO_OPEN_CURSOR = 1421;
 const ER_MAX_PREPARED_STMT_COUNT = 1461;
+const ER_NEED_REPREPARE = 1615;
 const PING_MESSAGE = packet(0, Buffer.of(COM_PING));
 
 /** The session that holds a connection, as the connection sees it. */
@@ -71,6 +74,8 @@ export interface ConnectionHolder extends ClientTraits {
   requestFailed(isFirst: boolean): void;
   /** Something that the proxy ran to make the connection the session's has ended. */
   replayed(error: Uint8Array | undefined): void;
+  /** The last request has to be made again, from the beginning. Returns whether that can be done. */
+  runAgain(): boolean;
   /** The client's COM_RESET_CONNECTION went well. */
   wasReset(): void;
   /** The database takes bytes again. */
@@ -121,7 +126,7 @@ export class DatabaseConnection extends TargetConnection {
   private isBodyOurs = false;
   /** The packet was as long as one can be; so the next one goes on with it. */
   private isContinued = false;
-  /** The InitQuery runs, and what it sets is for whoever comes. */
+  /** What the proxy's own statement tells is news: of the InitQuery, or of what a session's has left. */
   private isLearning = false;
   private replayError: Uint8Array | undefined = undefined;
   /** The error that the database sent when nobody had asked it anything. */
@@ -155,6 +160,11 @@ export class DatabaseConnection extends TargetConnection {
   /** Nothing is owed, no transaction is open, no table locked, nothing said for the next transaction. */
   get isSettled(): boolean {
     return this.ledger.isSettled && this.state.isPlain;
+  }
+
+  /** It has a schema, and belongs to those that have none: nothing takes it away again. */
+  get hasStraySchema(): boolean {
+    return this.state.schema !== '' && !hasSchema(this.pool.key.variant);
   }
 
   /** How many more packets the client has got of this answer than the database has sent. */
@@ -216,6 +226,11 @@ export class DatabaseConnection extends TargetConnection {
             continue;
           }
           this.notePrepared(what, bytes, payload, next);
+        }
+        if ((head & FRESH) !== 0 && isHeadUntouched && this.isRunAgain(what, bytes, payload)) {
+          from = view.skip(bytes, from, at, next);
+          at = next;
+          continue;
         }
         if (isOurs) {
           from = view.skip(bytes, from, at, next);
@@ -295,6 +310,13 @@ export class DatabaseConnection extends TargetConnection {
     return true;
   }
 
+  /** What the proxy has just prepared is not good any more: it prepares it, and the client's request follows. */
+  private isRunAgain(what: number, bytes: Buffer, payload: number): boolean {
+    if (what !== ERROR || errnoAt(bytes, payload) !== ER_NEED_REPREPARE) return false;
+    // What is behind it in a pipeline would be answered before it.
+    return this.ledger.isEmpty && this.holder?.runAgain() === true;
+  }
+
   /**
    * The answer about a statement that only this client uses is complete. Returns what the client reads
    * instead: the database's text has its own id.
@@ -369,6 +391,7 @@ export class DatabaseConnection extends TargetConnection {
     this.state.reset();
     this.statements.lose();
     this.insertId = '0';
+    this.ledger.hasInsertId = false;
   }
 
   private ownEnded(head: number): void {
@@ -376,12 +399,15 @@ export class DatabaseConnection extends TargetConnection {
     if ((head & REPLAYS) !== 0) {
       const error = this.replayError;
       this.replayError = undefined;
+      // What was taken to be done is not: the KILL for a session that has left can hit this instead.
+      if (error !== undefined) this.isDirty = true;
       this.holder?.replayed(error);
       return;
     }
     const { own } = this;
     this.own = undefined;
     this.replayError = undefined;
+    this.isLearning = false;
     own?.ended();
   }
 
@@ -451,6 +477,11 @@ export class DatabaseConnection extends TargetConnection {
     this.stream.write(queryMessage(sql, this.capabilities));
   }
 
+  /** What the statement of the proxy's own that follows tells is about what a session has left. */
+  learn(): void {
+    this.isLearning = true;
+  }
+
   /** Sends a command of one byte that is answered with OK, as the proxy's own. */
   command(message: Buffer, statement: OwnStatement): void {
     this.own = statement;
@@ -501,7 +532,6 @@ export class DatabaseConnection extends TargetConnection {
   private runInitQuery(initQuery: string, done: (outcome: Outcome) => void): void {
     this.isLearning = true;
     const statement = new OwnStatement((outcome) => {
-      this.isLearning = false;
       this.base = this.state.settings;
       this.state.reset();
       this.state.settings = this.base;

@@ -30,7 +30,14 @@ import type { DatabaseConnection } from './database-connection.ts';
 import type { EndpointContext } from './endpoint-context.ts';
 import { MySqlEndpointLogin } from './endpoint-login.ts';
 import { type ClientLogin, greetingFor } from './login/client-login.ts';
-import { type Capabilities, offeredTo, readVariant, variantOf } from './login/negotiation.ts';
+import {
+  type Capabilities,
+  hasSchema,
+  offeredTo,
+  readVariant,
+  variantFor,
+  variantOf,
+} from './login/negotiation.ts';
 import { type Greeted, MySqlArrival, Reception } from './login/reception.ts';
 import type { KnownServer, ServerFacts } from './login/server-facts.ts';
 import { probe } from './probe.ts';
@@ -42,12 +49,6 @@ import { UserPool } from './user-pool.ts';
 import { CLIENT_MULTI_STATEMENTS, has } from './wire/capabilities.ts';
 import type { ChangeUser } from './wire/handshake.ts';
 import { errorPacket } from './wire/replies.ts';
-
-/**
- * Nothing takes the schema of a connection away again, so the sessions that have none have connections of
- * their own, on which there never was one.
- */
-const WITHOUT_SCHEMA = '.none';
 
 export class MySqlEngine extends TargetEngine<DatabaseConnection, UserPool, ClientLogin, Session> {
   readonly passwordKey: PasswordKey;
@@ -92,8 +93,7 @@ export class MySqlEngine extends TargetEngine<DatabaseConnection, UserPool, Clie
   }
 
   protected newUserPool(pool: Pool<DatabaseConnection>): UserPool {
-    const hasSchema = pool.key.variant?.endsWith(WITHOUT_SCHEMA) !== true;
-    return new UserPool(pool, this.wheel, hasSchema);
+    return new UserPool(pool, this.wheel, hasSchema(pool.key.variant));
   }
 
   protected look(login: DatabaseUser): Promise<Observation> {
@@ -133,13 +133,13 @@ export class MySqlEngine extends TargetEngine<DatabaseConnection, UserPool, Clie
   /** The pool for the same clients, with or without a schema, in place of `userPool`. */
   changePool(userPool: UserPool, hasSchema: boolean): UserPool {
     const { user, variant = '' } = userPool.pool.key;
-    const other = this.joinVariant(user, variant.replace(WITHOUT_SCHEMA, ''), hasSchema);
+    const other = this.joinVariant(user, variant, hasSchema);
     this.leavePool(userPool);
     return other;
   }
 
   private joinVariant(user: string, shared: string, hasSchema: boolean): UserPool {
-    const variant = hasSchema ? shared : `${shared}${WITHOUT_SCHEMA}`;
+    const variant = variantFor(shared, hasSchema);
     return this.join({ user, database: '', variant });
   }
 

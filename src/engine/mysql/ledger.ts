@@ -55,6 +55,9 @@ export const NOTED = 0x100;
 /** Ours: goes before a COM_STMT_PREPARE of ours, and without it there is no sense in that. */
 export const SWITCHES = 0x200;
 
+/** The client's: executes what the proxy has just prepared for it, and may have to do so again. */
+export const FRESH = 0x400;
+
 /** What a packet is, as `ReplyLedger.replied` tells. */
 export const CONTENT = 0;
 /** The last of the column definitions of a result set; with CLIENT_DEPRECATE_EOF no EOF packet follows. */

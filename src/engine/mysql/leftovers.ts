@@ -155,12 +155,17 @@ export class Leftovers {
     return true;
   }
 
+  /** The variables that the server has reported may be those of one statement; see `undoSetStatement`. */
+  get hasSetStatement(): boolean {
+    return (this.effects & Effect.setStatement) !== 0;
+  }
+
   /**
    * MariaDB reports what SET STATEMENT ... FOR has set, although it is gone with that statement. `settings`
    * are those before it.
    */
   undoSetStatement({ state }: DatabaseConnection, settings: SessionSettings): void {
-    if ((this.effects & Effect.setStatement) === 0) return;
+    if (!this.hasSetStatement) return;
     if (this.requests === 1) state.settings = settings;
     else state.strayVariable = 'set statement';
   }

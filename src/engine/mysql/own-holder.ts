@@ -16,6 +16,9 @@ export abstract class OwnHolder implements ConnectionHolder {
   answered(): void {}
   replied(): void {}
   replayed(): void {}
+  runAgain(): boolean {
+    return false;
+  }
   wasReset(): void {}
   connectionCongested(): void {}
   connectionDrained(): void {}

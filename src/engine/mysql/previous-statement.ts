@@ -88,6 +88,8 @@ export class PreviousStatement implements Keeper {
 
   /** Another request: whatever the connection is kept for, it is used now. */
   requested(): void {
+    // It may have come while the proxy asked for what it needs to know to give the connection back.
+    this.isGivingUp = false;
     if (this.keptUntil > 0) this.unkeep();
   }
 

@@ -106,6 +106,8 @@ export class Relay {
   private scanner: StatementScanner | undefined = undefined;
   /** What is still to come is not for the database. */
   private isDropping = false;
+  /** The client's COM_RESET_CONNECTION was sent; the connection is not to be used behind it. */
+  private isResetting = false;
   /** The session has ended; nothing more of it goes anywhere. */
   private isOver = false;
   /** The chunk that is being looked at, where its commands begin that were not sent yet, and where it is. */
@@ -124,6 +126,11 @@ export class Relay {
   /** A command of which a part has been sent is still to be finished by the client. */
   get isMidRequest(): boolean {
     return this.bodyLeft > 0 || this.isContinued;
+  }
+
+  /** The client has sent the beginning of a command that is kept until it is whole. */
+  get isCut(): boolean {
+    return this.pieces !== undefined || this.isMidRequest;
   }
 
   end(): void {
@@ -318,6 +325,11 @@ export class Relay {
       host.terminated();
       return GONE;
     }
+    if (this.isResetting) {
+      // The server reports as little as it does by itself, until the proxy has reset the connection in turn.
+      if (this.connection?.ledger.isEmpty === false) return WAIT;
+      this.isResetting = false;
+    }
     if (isAboutStatement(command)) return this.statements.command(bytes, at, next, isWhole);
     if (this.connection === undefined) {
       if (MAY_PASS_WITHOUT_CONNECTION.has(command)) {
@@ -383,7 +395,10 @@ export class Relay {
   private reset(bytes: Buffer, at: number): number {
     const done = this.send(OWES_OK | RESETS, bytes, at);
     // None is left when it has been answered, and whatever comes before that answer is behind it.
-    if (done === SENT) this.statements.clear();
+    if (done === SENT) {
+      this.statements.clear();
+      this.isResetting = true;
+    }
     return done;
   }
 

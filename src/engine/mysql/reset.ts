@@ -26,8 +26,10 @@ export class Reset extends ConnectionReset<DatabaseConnection> {
   protected next(): void {
     const { connection } = this;
     const { ledger } = connection;
-    if (connection.isDirty || !connection.state.isPlain) this.run('reset');
-    else if (ledger.isStatusUnsure) this.run('ping');
+    // Of what failed, or was killed when it was done, only the next answer tells what it has changed.
+    if (ledger.isStatusUnsure) this.run('ping');
+    else if (connection.hasStraySchema) this.finish(false);
+    else if (connection.isDirty || !connection.state.isPlain) this.run('reset');
     else if (ledger.isInTransaction) this.run('rollback');
     else this.finish(true);
   }
@@ -60,9 +62,11 @@ export class Reset extends ConnectionReset<DatabaseConnection> {
     });
     switch (step) {
       case 'ping':
+        connection.learn();
         connection.command(PING_MESSAGE, statement);
         return;
       case 'rollback':
+        connection.learn();
         connection.run('ROLLBACK', statement);
         return;
       case 'reset':

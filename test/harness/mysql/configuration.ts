@@ -15,6 +15,8 @@ export interface MysqlConfigurationOptions {
   readonly passwordType?: 'MYSQL_CACHING_SHA2_PASSWORD' | 'MYSQL_NATIVE_PASSWORD';
   /** Reach the database over its Unix socket. */
   readonly viaSocket?: boolean;
+  /** Where the database is reached instead of at its own port. */
+  readonly port?: number;
   /** Properties of the database's Tls. */
   readonly databaseTls?: Properties;
   /** Properties of ConnectionPoolConfig. */
@@ -42,7 +44,7 @@ export function makeMysqlConfiguration(
         Engine: database.product === 'MySQL' ? 'mysql' : 'mariadb',
         Endpoint: {
           Address: viaSocket ? database.socketPath : '127.0.0.1',
-          Port: database.port,
+          Port: options.port ?? database.port,
         },
         ...(Tls === undefined ? {} : { Tls }),
       },

@@ -75,6 +75,10 @@ export class FakeHolder implements ConnectionHolder {
     this.replays.push(error === undefined ? undefined : Buffer.from(error).toString('latin1'));
   }
 
+  runAgain(): boolean {
+    return false;
+  }
+
   wasReset(): void {
     this.resets++;
   }

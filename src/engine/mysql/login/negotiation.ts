@@ -138,3 +138,19 @@ export function readVariant(variant: string): Capabilities {
     .map((text) => Number.parseInt(text, 16) || 0);
   return { capabilities, mariadbCapabilities };
 }
+
+/**
+ * Nothing takes the schema of a connection away again, so the sessions that have none have connections of
+ * their own, on which there never was one.
+ */
+const WITHOUT_SCHEMA = '.none';
+
+/** The variant of connections for sessions that have a schema, or for those that have none. */
+export function variantFor(variant: string, withSchema: boolean): string {
+  const shared = variant.replace(WITHOUT_SCHEMA, '');
+  return withSchema ? shared : `${shared}${WITHOUT_SCHEMA}`;
+}
+
+export function hasSchema(variant = ''): boolean {
+  return !variant.endsWith(WITHOUT_SCHEMA);
+}

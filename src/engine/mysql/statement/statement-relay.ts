@@ -16,6 +16,7 @@ import { BerthError } from '../../../base/errors.ts';
 import { Effect, type EffectSet, PLAIN } from '../../../sql/mysql/effects.ts';
 import type { DatabaseConnection } from '../database-connection.ts';
 import {
+  FRESH,
   MAY_READ_FILE,
   NOTED,
   OURS,
@@ -110,6 +111,10 @@ export class StatementRelay {
   isPreparing = false;
   /** It was, when the command that is looked at now came back. */
   private hasPrepared = false;
+  /** The client's execution of that, as it came: the server may want it prepared once more. */
+  private fresh: Buffer | undefined = undefined;
+  /** This is the second time. */
+  private isAgain = false;
 
   constructor(host: StatementHost, outlet: CommandOutlet) {
     this.host = host;
@@ -133,6 +138,7 @@ export class StatementRelay {
   command(bytes: Buffer, at: number, next: number, isWhole: boolean): number {
     this.hasPrepared = this.isPreparing;
     this.isPreparing = false;
+    this.fresh = undefined;
     const payload = at + HEADER_BYTES;
     const command = bytes[payload];
     if (command === COM_STMT_PREPARE) return this.prepare(bytes, at, next, isWhole);
@@ -155,7 +161,7 @@ export class StatementRelay {
       case COM_STMT_FETCH:
         return this.fetch(client, bytes, payload);
       default:
-        return this.execute(client, bytes, at, next);
+        return this.execute(client, bytes, at, next, isWhole);
     }
   }
 
@@ -260,7 +266,13 @@ export class StatementRelay {
 
   // --- What is prepared
 
-  private execute(client: ClientStatement, bytes: Buffer, at: number, next: number): number {
+  private execute(
+    client: ClientStatement,
+    bytes: Buffer,
+    at: number,
+    next: number,
+    isWhole: boolean,
+  ): number {
     const { host, outlet } = this;
     if (client.refusal !== undefined) return this.refuse(client.refusal);
     // Whether it has a cursor then, or values that were sent ahead, only the answer tells.
@@ -304,13 +316,30 @@ export class StatementRelay {
       this.tie(client, prepared, connection);
       statements.useSent('use', client, this.own);
       owed |= NOTED;
+    } else if (this.hasPrepared && isWhole && !this.isAgain) {
+      this.fresh = Buffer.from(bytes.subarray(at, next));
+      owed |= FRESH;
     }
+    this.isAgain = false;
     connection.ledger.owe(owed);
     writeStatementId(bytes, payload, prepared.id);
     const { types } = client;
     if (what === SENT || types === undefined) return SENT;
     outlet.prepend(this.types.inserted(bytes, at, next, payloadLengthAt(bytes, at), types));
     return REPLACED;
+  }
+
+  /** The execution that has failed because what it executes was to be prepared again; that is forgotten. */
+  takeFresh(connection: DatabaseConnection): Buffer | undefined {
+    const { fresh } = this;
+    if (fresh === undefined) return undefined;
+    const client = this.own.get(statementIdAt(fresh, HEADER_BYTES));
+    const prepared = client && connection.statements.use(client.statement);
+    if (prepared === undefined) return undefined;
+    connection.statements.discard(prepared);
+    this.fresh = undefined;
+    this.isAgain = true;
+    return fresh;
   }
 
   private lookAtTypes(
