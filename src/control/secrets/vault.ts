@@ -19,17 +19,21 @@ export interface VaultOptions {
   readonly directory: string;
   /** Undefined when the configuration names no keys. */
   readonly keys: Keyring | undefined;
+  /** Whether what is encrypted with an old key is encrypted anew; default: yes. */
+  readonly isRenewing?: boolean;
 }
 
 export class Vault {
   private readonly store: StateStore;
   private readonly directory: string;
+  private readonly isRenewing: boolean;
   private keyring: Keyring;
 
   /** Throws `StateError` when there is a secret that no key opens. */
-  constructor({ store, directory, keys }: VaultOptions) {
+  constructor({ store, directory, keys, isRenewing = true }: VaultOptions) {
     this.store = store;
     this.directory = directory;
+    this.isRenewing = isRenewing;
     this.keyring = this.take(keys);
   }
 
@@ -54,7 +58,7 @@ export class Vault {
     const keyring = configured === undefined ? kept : configured.and(kept);
     const secrets = this.store.records.filter((record) => record.kind === 'secret');
     const renewed = secrets.flatMap((secret) => renew(secret, keyring));
-    if (renewed.length > 0) this.store.commit(renewed.map((put) => ({ put })));
+    if (this.isRenewing && renewed.length > 0) this.store.commit(renewed.map((put) => ({ put })));
     return keyring;
   }
 
