@@ -8,6 +8,7 @@ import { VaultReader } from '../control/secrets/lookup.ts';
 import { PolledSecrets } from '../control/secrets/polled-secrets.ts';
 import { Vault } from '../control/secrets/vault.ts';
 import { DesiredState } from '../control/state/desired-state.ts';
+import { EventJournal } from '../control/state/event-journal.ts';
 import { SqliteStore } from '../control/state/sqlite-store.ts';
 import { StateError, type StateStore } from '../control/state/state-store.ts';
 import type { Snapshot } from '../proxy/snapshot.ts';
@@ -61,6 +62,7 @@ const NOTHING: StateStore = {
   commit: () => {
     throw new Error('a check changes nothing');
   },
+  flushed: async () => {},
   close: () => {},
 };
 
@@ -87,6 +89,7 @@ async function read(
       stored: (secret) => vaultReader?.read(secret),
       followed: (name) => polled.find(name),
     },
+    journal: new EventJournal(),
     apply: () => {},
   });
   await Promise.race([polled.follow(state.secretSources), Bun.sleep(READING_MS)]);

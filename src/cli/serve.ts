@@ -108,6 +108,8 @@ class Service {
     let forget = () => {};
     try {
       const state = this.openState();
+      // Who sees it serve may throw the old key of the secrets away.
+      await state.flushed();
       await this.readSecrets(state);
       await this.registry.prepare(this.configuration.snapshot);
       // Who reads that it listens may signal it at once.
@@ -322,6 +324,9 @@ class Service {
       const { state } = this;
       if (this.isDraining || state === undefined) return;
       this.vault?.use(configuration.secretKeys);
+      // Who reads that it was applied may throw the old key away.
+      await state.flushed();
+      if (this.isDraining) return;
       state.declare(this.file, configuration);
       const isApiMoved = !isDeepStrictEqual(placeOf(configuration), placeOf(this.configuration));
       this.configuration = configuration;
