@@ -45,6 +45,7 @@ function credential(current: string, ...others: readonly string[]): UserCredenti
     user: 'app',
     password,
     others: others.map((each) => ({ password: new Secret(each), acceptedUntil: 0 })),
+    isIam: false,
     clientPasswordAuthType: 'POSTGRES_SCRAM_SHA_256',
     version: identityOf(password),
   };
