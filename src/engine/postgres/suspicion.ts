@@ -45,18 +45,21 @@ export class Suspicion {
     return this.before === undefined && this.texts === 0 ? undefined : this;
   }
 
-  /** Everything is answered: a DISCARD ALL that is still on its way has failed. */
+  /** Everything is answered: a DISCARD ALL that is still on its way has failed, and so have all of them. */
   afterFailedDiscard(): Suspicion {
-    const before = this.before?.afterFailedDiscard();
-    if (before === undefined) return this;
+    // As many as a pipeline is long, so not by recursion.
+    for (let { before } = this; before !== undefined; before = before.before) this.absorb(before);
     this.before = undefined;
+    return this;
+  }
+
+  private absorb(before: Suspicion): void {
     this.certain ??= before.certain;
     this.areNamesKnown &&= before.areNamesKnown;
     this.texts += before.texts;
     if (before.text !== '') this.text = before.text;
     for (const reason of before.reasons) this.reasons.add(reason);
     for (const name of before.customNames) this.customNames.add(name);
-    return this;
   }
 
   /** `text` is empty when it was not kept. */
