@@ -160,9 +160,14 @@ export class Stream {
   /** For the batch only. */
   sent(bytes: Uint8Array, taken: number): void {
     this.isBatched = false;
-    if (this.isClosed) return;
-    // Bun tells of a socket that drains only when it has seen for itself that it was full.
-    if (taken !== bytes.length) this.writeNow(taken > 0 ? bytes.subarray(taken) : bytes);
+    if (taken === bytes.length || this.isClosed) return;
+    try {
+      // Bun tells of a socket that drains only when it has seen for itself that it was full.
+      this.writeNow(taken > 0 ? bytes.subarray(taken) : bytes);
+    } catch (error) {
+      // What this one's handler throws is not the others' affair.
+      contain(this, error);
+    }
   }
 
   /**

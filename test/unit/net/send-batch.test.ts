@@ -6,7 +6,7 @@ import { TimerWheel } from '../../../src/base/timer-wheel.ts';
 import { IoUring, IoUringUnavailable } from '../../../src/net/io-uring.ts';
 import { listen } from '../../../src/net/listener.ts';
 import { BATCHED_BYTES_MAX, SEND_BATCH, SendBatch } from '../../../src/net/send-batch.ts';
-import { HOLD_QUEUED, IGNORE, type Stream } from '../../../src/net/stream.ts';
+import { containFaults, HOLD_QUEUED, IGNORE, type Stream } from '../../../src/net/stream.ts';
 import { Arrivals } from '../../harness/deadline.ts';
 
 const HOST = '127.0.0.1';
@@ -121,6 +121,31 @@ test('a socket that is full tells its handler, and sends the rest in order when 
     if (bytes.readUInt32LE(at) !== at) throw new Error(`wrong at ${at}`);
   }
   expect(bytes.subarray(sent).toString()).toBe('end!');
+});
+
+test('a handler that throws does not keep the others from hearing what came of theirs', async () => {
+  const full = await pair();
+  const other = await pair();
+  const faults: unknown[] = [];
+  containFaults((fault) => faults.push(fault));
+  full.peer.socket.pause();
+  full.stream.handler = {
+    ...IGNORE,
+    congested() {
+      throw new Error('congested');
+    },
+  };
+  while (full.stream.fd >= 0) {
+    full.stream.write(Buffer.alloc(BATCHED_BYTES_MAX));
+    other.stream.write(Buffer.from('x'));
+    await new Promise(setImmediate);
+  }
+  other.stream.write(Buffer.from('!'));
+  await other.peer.chunks.until(
+    () => (received(other.peer).at(-1) === 0x21 ? true : undefined),
+    'the last byte',
+  );
+  expect(faults).toHaveLength(1);
 });
 
 describe('what waits in the batch', () => {
