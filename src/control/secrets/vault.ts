@@ -1,7 +1,9 @@
 /**
  * Encrypts the secrets that the API makes, and opens them. The keys are those of the configuration and, as
  * long as that names none, one that Berth makes with the first secret and keeps in the state directory.
- * Whatever is encrypted with another key than the first one is encrypted anew when keys are taken up.
+ * Whatever is encrypted with another key than the first one is encrypted anew when keys are taken up. The
+ * kept key is not looked for before there is something to encrypt or to open: who only serves a file needs
+ * none.
  */
 
 import { readFileSync } from 'node:fs';
@@ -44,8 +46,7 @@ export class Vault {
 
   /** `secret` and `version` are ids; the value opens only as theirs. Throws `StateError`. */
   seal(value: Uint8Array, secret: string, version: string): Sealed {
-    if (this.keyring.isEmpty) this.keyring = this.makeKey();
-    return this.keyring.seal(value, placeOf(secret, version));
+    return this.sealingKeyring().seal(value, placeOf(secret, version));
   }
 
   /** Throws `SealError` when the record was tampered with after the keys were taken up. */
@@ -54,12 +55,19 @@ export class Vault {
   }
 
   private take(configured: Keyring | undefined): Keyring {
+    const secrets = this.store.records.filter((record) => record.kind === 'secret');
+    if (secrets.length === 0) return configured ?? Keyring.EMPTY;
     const kept = this.keptKey();
     const keyring = configured === undefined ? kept : configured.and(kept);
-    const secrets = this.store.records.filter((record) => record.kind === 'secret');
     const renewed = secrets.flatMap((secret) => renew(secret, keyring));
     if (this.isRenewing && renewed.length > 0) this.store.commit(renewed.map((put) => ({ put })));
     return keyring;
+  }
+
+  private sealingKeyring(): Keyring {
+    if (this.keyring.isEmpty) this.keyring = this.keptKey();
+    if (this.keyring.isEmpty) this.keyring = this.makeKey();
+    return this.keyring;
   }
 
   private keptKey(): Keyring {
@@ -67,9 +75,10 @@ export class Vault {
     try {
       text = readFileSync(this.file, 'utf8');
     } catch (error) {
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT')
-        return Keyring.EMPTY;
-      throw new StateError(`StateDirectory: ${JSON.stringify(this.file)} cannot be read`, error);
+      const code = error instanceof Error && 'code' in error ? String(error.code) : 'failed';
+      if (code === 'ENOENT') return Keyring.EMPTY;
+      const file = JSON.stringify(this.file);
+      throw new StateError(`StateDirectory: the key ${file} cannot be read: ${code}`, error);
     }
     const keyring = Keyring.parse(text);
     if (keyring !== undefined) return keyring;

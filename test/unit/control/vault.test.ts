@@ -2,7 +2,15 @@
 
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -175,6 +183,33 @@ describe('a vault', () => {
     withVault(keyring(key), () => undefined);
     rmSync(keyFile());
     expect(withVault(keyring(key), value)).toBe('value');
+  });
+
+  test('needs no key before there is a secret', () => {
+    mkdirSync(keyFile());
+    withVault(undefined, (vault, store) => {
+      vault.use(undefined);
+      expect(() => put(vault, store, 'value')).toThrow(/the key ".*secrets\.key" cannot be read/);
+      expect(store.records).toEqual([]);
+      rmSync(keyFile(), { recursive: true });
+      put(vault, store, 'value');
+    });
+    expect(withVault(undefined, value)).toBe('value');
+    rmSync(keyFile());
+    mkdirSync(keyFile());
+    expect(() => withVault(undefined, value)).toThrow('cannot be read: EISDIR');
+  });
+
+  test('encrypts with the key that is kept when its secrets are gone', () => {
+    const remove = { kind: 'secret' as const, id: 'name-AbCdEf' };
+    withVault(undefined, (vault, store) => {
+      put(vault, store, 'value');
+      store.commit([{ remove }]);
+    });
+    const kept = readFileSync(keyFile(), 'utf8');
+    withVault(undefined, (vault, store) => put(vault, store, 'another'));
+    expect(readFileSync(keyFile(), 'utf8')).toBe(kept);
+    expect(withVault(undefined, value)).toBe('another');
   });
 
   test('says so when its key was lost or spoiled', () => {
