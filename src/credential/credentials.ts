@@ -30,6 +30,8 @@ export interface SecretSource {
   readonly password: Secret;
   /** What it will be, and what it has been. */
   readonly others?: readonly OtherSource[];
+  /** It may say something else at any time, without a reload. Default: no. */
+  readonly mayChange?: boolean;
 }
 
 interface OtherSource extends OtherPassword {
@@ -59,6 +61,8 @@ export interface UserCredential {
   readonly clientPasswordAuthType: ClientPasswordAuthType;
   /** Its clients give IAM tokens. */
   readonly isIam: boolean;
+  /** Another password may come at any time, without a reload. */
+  readonly mayChange: boolean;
   /** Equal while the password is; see `secret-identity.ts`. */
   readonly version: SecretIdentity;
 }
@@ -170,8 +174,9 @@ export class Credentials {
 /** Where two users take turns, the one whose turn is over stays good. */
 function formerUsers(secret: SecretSource | undefined, auth: AuthSource): UserCredential[] {
   const others = secret?.others?.filter(({ username }) => username !== secret.username) ?? [];
+  const mayChange = secret?.mayChange ?? false;
   return others.map(({ username, password }) =>
-    credentialOf({ Name: auth.SecretArn, username, password }, auth),
+    credentialOf({ Name: auth.SecretArn, username, password, mayChange }, auth),
   );
 }
 
@@ -183,6 +188,7 @@ function credentialOf(secret: SecretSource, auth: AuthSource): UserCredential {
     others: others.map(({ password, acceptedUntil }) => ({ password, acceptedUntil })),
     clientPasswordAuthType: auth.ClientPasswordAuthType,
     isIam: auth.IAMAuth === 'REQUIRED',
+    mayChange: secret.mayChange ?? false,
     version: identityOf(secret.password),
   };
 }

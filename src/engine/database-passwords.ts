@@ -2,7 +2,8 @@
  * Which password a database is told, while it may be changing: the current one of the secret and, when that
  * is refused, what the secret will be and what it has been. When the database refuses all of them, the
  * secret is looked up once more; a user who was let in before is then given time, because whoever changes a
- * password needs two steps, one at the database and one at the secret. After that time it is an error.
+ * password needs two steps, one at the database and one at the secret. After that time it is an error; and
+ * at once where the secret stays what it is until a reload, which puts things right as soon as it comes.
  */
 
 import type { UserCredential } from '../credential/credentials.ts';
@@ -84,7 +85,8 @@ export class DatabasePasswords {
 
   allRefused(user: string): 'wait' | undefined {
     const history = this.histories.get(user);
-    if (history === undefined) return undefined;
+    const mayChange = this.options.find(user)?.mayChange ?? false;
+    if (history === undefined || !mayChange) return undefined;
     history.refusedSince ??= this.options.now();
     return this.isChanging(user) ? 'wait' : undefined;
   }

@@ -62,6 +62,8 @@ export interface SecretEntry {
   readonly password: Secret;
   /** What is good beside it, while it is being changed. Default: nothing. */
   readonly others?: readonly OtherVersion[];
+  /** It may say something else at any time, without a reload. Default: no. */
+  readonly mayChange?: boolean;
 }
 
 export interface UserAuth {

@@ -87,7 +87,7 @@ export class KnownSecrets {
     );
     const others = [...secretFiles.keys(), ...this.othersOf(proxies)].flatMap((name) => {
       const held = this.heldBy(name);
-      return held === undefined ? [] : [toSecretEntry(name, held)];
+      return held === undefined ? [] : [{ ...toSecretEntry(name, held), mayChange: true }];
     });
     return [...declared, ...others];
   }

@@ -46,6 +46,7 @@ function credential(current: string, ...others: readonly string[]): UserCredenti
     password,
     others: others.map((each) => ({ password: new Secret(each), acceptedUntil: 0 })),
     isIam: false,
+    mayChange: true,
     clientPasswordAuthType: 'POSTGRES_SCRAM_SHA_256',
     version: identityOf(password),
   };
@@ -87,6 +88,14 @@ test('who was let in before is given time, once', async () => {
   expect(await fixture.logIn(undefined)).toEqual(['current', 'refused']);
   expect(await fixture.logIn('current')).toEqual(['current', 'accepted']);
   expect(await fixture.logIn(undefined)).toEqual(['current', 'wait']);
+});
+
+test('a secret that only a reload changes is waited for by nobody', async () => {
+  const fixture = new Fixture();
+  fixture.known = { ...credential('current'), mayChange: false };
+  expect(await fixture.logIn('current')).toEqual(['current', 'accepted']);
+  expect(await fixture.logIn(undefined)).toEqual(['current', 'refused']);
+  expect(fixture.passwords.isChanging('app')).toBeFalse();
 });
 
 test('a user who is gone is forgotten', async () => {
