@@ -88,6 +88,7 @@ async function read(
     secretReader: {
       stored: (secret) => vaultReader?.read(secret),
       followed: (name) => polled.find(name),
+      principal: (record) => vault?.openPrincipal(record),
     },
     journal: new EventJournal(),
     apply: () => {},

@@ -15,13 +15,13 @@ import {
 } from '../control/config-file.ts';
 import { ConfigurationError } from '../control/configuration-error.ts';
 import { HttpListenError, type HttpServer, serveHttp } from '../control/http/server.ts';
-import { bootstrapPrincipal, bootstrapText } from '../control/iam/bootstrap.ts';
+import { BOOTSTRAP_USER, bootstrapPrincipal, bootstrapText } from '../control/iam/bootstrap.ts';
 import { VaultReader } from '../control/secrets/lookup.ts';
 import { PolledSecrets } from '../control/secrets/polled-secrets.ts';
 import { Vault } from '../control/secrets/vault.ts';
 import { DesiredState } from '../control/state/desired-state.ts';
 import { EventJournal } from '../control/state/event-journal.ts';
-import type { SecretRecord } from '../control/state/records.ts';
+import type { PrincipalRecord, SecretRecord } from '../control/state/records.ts';
 import { SqliteStore } from '../control/state/sqlite-store.ts';
 import { StateError, type StateStore } from '../control/state/state-store.ts';
 import { ListenError } from '../net/listener.ts';
@@ -157,11 +157,13 @@ class Service {
     const { stateDirectory: directory, secretKeys: keys } = configuration;
     const store = new SqliteStore(directory);
     this.store = store;
-    this.vault = new Vault({ store, directory, keys });
-    const vaultReader = new VaultReader(this.vault);
+    const vault = new Vault({ store, directory, keys });
+    this.vault = vault;
+    const vaultReader = new VaultReader(vault);
     const secretReader = {
       stored: (secret: SecretRecord) => vaultReader.read(secret),
       followed: (name: string) => this.polled.find(name),
+      principal: (record: PrincipalRecord) => vault.openPrincipal(record),
     };
     const apply = (state: DesiredState) => this.apply(state);
     this.state = new DesiredState({
@@ -235,13 +237,13 @@ class Service {
     const { api } = this.configuration;
     if (api === undefined) return;
     const { version } = packageJson;
-    const { registry, log: observer } = this;
-    this.bootstrap(state, api);
+    const { registry, log: observer, vault } = this;
+    if (vault !== undefined) this.bootstrap(state, vault, api);
     const access = () => ({
       allowAnonymous: (this.configuration.api ?? api).allowAnonymous,
       principals: state.principals,
     });
-    const aws = this.vault && { state, vault: this.vault, access };
+    const aws = vault && { state, vault, access };
     const management = { registry, observer, version, allowAnonymous: api.allowAnonymous, aws };
     this.http = serveHttp(managementApi(management), api.listen);
     const { host, port } = this.http.address;
@@ -249,12 +251,12 @@ class Service {
   }
 
   /** Without a key that is kept nobody may use the API; what else is served is served all the same. */
-  private bootstrap(state: DesiredState, { allowAnonymous }: ApiConfiguration): void {
+  private bootstrap(state: DesiredState, vault: Vault, { allowAnonymous }: ApiConfiguration): void {
     if (allowAnonymous || !state.principals.isEmpty) return;
-    const record = bootstrapPrincipal(new Date());
+    const principal = bootstrapPrincipal();
     try {
-      state.commit({ put: record });
-      process.stdout.write(bootstrapText(record));
+      state.commit({ put: vault.sealPrincipal(BOOTSTRAP_USER, principal, new Date()) });
+      process.stdout.write(bootstrapText(principal));
     } catch (error) {
       if (!(error instanceof StateError)) throw error;
       const detail = `nobody may use the management API: there are no Principals, and none can be made. ${error.message}`;

@@ -326,6 +326,8 @@ export const principalSchema = mapping({
     error: 'are of roles; a user has AccessKeys',
   });
 
+export type Principal = z.output<typeof principalSchema>;
+
 const SECRET_STRING = 'must be a mapping, or JSON, with username and password';
 
 export const secretSchema = mapping({

@@ -27,11 +27,13 @@ import {
   RegisterDBProxyTargetsCommand,
   RemoveTagsFromResourceCommand,
 } from '@aws-sdk/client-rds';
+import { CreateSecretCommand, ListSecretsCommand } from '@aws-sdk/client-secrets-manager';
 import type { StateRecord } from '../../src/control/state/records.ts';
 import { SqliteStore } from '../../src/control/state/sqlite-store.ts';
 import { Berth, useBerth } from '../harness/berth.ts';
 import { usePostgres } from '../harness/postgres.ts';
 import { faultOf, type RdsCommand, randomRange, rdsClient, sendTo } from '../harness/rds.ts';
+import { secretsClient, secretsFaultOf } from '../harness/secrets-manager.ts';
 
 setDefaultTimeout(30_000);
 
@@ -521,6 +523,15 @@ describe('a store that has no room, or is not there', () => {
     });
     const { DBProxies } = await rds.send(new DescribeDBProxiesCommand({}));
     expect(DBProxies?.map(({ DBProxyName }) => DBProxyName)).toEqual(['orders']);
+    // Nor can the key be that a secret needs.
+    const secrets = secretsClient(broken);
+    const create = new CreateSecretCommand({ Name: 'made', SecretString: '{}' });
+    expect(await secretsFaultOf(secrets.send(create))).toMatchObject({
+      code: 'ServiceUnavailableException',
+      message: 'The change could not be kept, so nothing has changed.',
+    });
+    const { SecretList = [] } = await secrets.send(new ListSecretsCommand({}));
+    expect(SecretList.map(({ Name }) => Name)).not.toContain('made');
   });
 });
 

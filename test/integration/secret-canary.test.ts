@@ -42,8 +42,8 @@ const CANARIES = {
 const NOISY = [/connection\.open_failed|client\.|target\.|borrow\.|credentials\.|secret\./];
 
 /** The canaries that `bytes` holds, as they are or in a usual encoding. */
-function found(bytes: Buffer): string[] {
-  return Object.values(CANARIES).filter((canary) =>
+function found(bytes: Buffer, canaries: readonly string[] = Object.values(CANARIES)): string[] {
+  return canaries.filter((canary) =>
     [canary, encodeURIComponent(canary), Buffer.from(canary).toString('hex')]
       .concat([0, 1, 2].map((shift) => base64Inside(canary, shift)))
       .some((text) => bytes.includes(text)),
@@ -184,6 +184,32 @@ test('no password is in the log, the metrics, the listings, the answers or the s
   expect(state().length).toBeGreaterThan(1);
   const places = [Buffer.from(berth.logText), ...said, ...state()];
   await berth.stop();
-  expect([...places, ...state()].flatMap(found)).toEqual([]);
+  expect([...places, ...state()].flatMap((bytes) => found(bytes))).toEqual([]);
+  rmSync(StateDirectory, { recursive: true });
+});
+
+test('the secret of the first key is told once, and kept only encrypted', async () => {
+  const StateDirectory = mkdtempSync(join(tmpdir(), 'berth-canary-'));
+  const start = (expected: string[]) =>
+    Berth.start({
+      database: database(),
+      file: { StateDirectory, Api: { Listen: '127.0.0.1:0' } },
+      expect: expected,
+    });
+  const berth = await start(['unstructured']);
+  const told = /AWS_SECRET_ACCESS_KEY=([\w+/]{40})/.exec(
+    berth.log.map(({ msg }) => msg).join('\n'),
+  );
+  const [, secret = ''] = told ?? [];
+  expect(secret).toHaveLength(40);
+  const foundIn = (places: readonly Buffer[]) => places.flatMap((bytes) => found(bytes, [secret]));
+  const state = () => filesIn(StateDirectory);
+  expect(state().some((bytes) => bytes.includes('"kind":"principal"'))).toBeTrue();
+  expect(foundIn(state())).toEqual([]);
+  await berth.stop();
+  expect(foundIn(state())).toEqual([]);
+  const again = await start([]);
+  expect(foundIn([Buffer.from(again.logText), ...state()])).toEqual([]);
+  await again.stop();
   rmSync(StateDirectory, { recursive: true });
 });

@@ -1,13 +1,10 @@
 /** From principals as they are written down to the keys that they sign with. */
 
-import type { z } from 'zod';
 import type { PolicyStatement } from '../../credential/policy.ts';
 import type { AccessKey } from '../../credential/principals.ts';
 import { Secret } from '../../credential/secret.ts';
-import type { principalSchema } from '../schema.ts';
+import type { Principal } from '../schema.ts';
 import type { SecretOwner } from '../secret-arn.ts';
-
-type Principal = z.output<typeof principalSchema>;
 
 export function accessKeysOf(principal: Principal, owner: SecretOwner): readonly AccessKey[] {
   const { UserName, RoleName, AccessKeys, Sessions, Policies } = principal;

@@ -1,39 +1,34 @@
 /**
- * The first key of a management API that nobody could use otherwise: made at its first start, kept with what
- * the API makes, and told once. It is in force as long as the configuration file has no principals.
+ * The first key of a management API that nobody could use otherwise: made at its first start, kept
+ * encrypted with what the API makes, and told once. It is in force as long as the configuration file has no principals.
  */
 
 import { randomBytes, randomInt } from 'node:crypto';
-import type { PrincipalRecord } from '../state/records.ts';
+import type { Principal } from '../schema.ts';
 
-const USER_NAME = 'bootstrap';
+export const BOOTSTRAP_USER = 'bootstrap';
 /** As the ids and secrets of AWS: those of users' keys begin with AKIA. */
 const ID_PREFIX = 'AKIA';
 const ID_LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
 const ID_RANDOM_LENGTH = 16;
 const SECRET_BYTES = 30;
 
-export function bootstrapPrincipal(now: Date): PrincipalRecord {
+export function bootstrapPrincipal(): Principal {
   const letter = () => ID_LETTERS[randomInt(ID_LETTERS.length)];
   const AccessKeyId = ID_PREFIX + Array.from({ length: ID_RANDOM_LENGTH }, letter).join('');
   const SecretAccessKey = randomBytes(SECRET_BYTES).toString('base64');
   const everything = { Effect: 'Allow' as const, Action: ['*'], Resource: ['*'] };
   return {
-    kind: 'principal',
-    id: USER_NAME,
-    createdAt: now.toISOString(),
-    principal: {
-      UserName: USER_NAME,
-      AccessKeys: [{ AccessKeyId, SecretAccessKey }],
-      Sessions: [],
-      Policies: [{ PolicyName: 'everything', PolicyDocument: { Statement: [everything] } }],
-    },
+    UserName: BOOTSTRAP_USER,
+    AccessKeys: [{ AccessKeyId, SecretAccessKey }],
+    Sessions: [],
+    Policies: [{ PolicyName: 'everything', PolicyDocument: { Statement: [everything] } }],
   };
 }
 
 /** For whoever starts Berth; a shell can read it. */
-export function bootstrapText({ principal }: PrincipalRecord): string {
-  const [key] = principal.AccessKeys;
+export function bootstrapText({ AccessKeys }: Principal): string {
+  const [key] = AccessKeys;
   return [
     '# The management API has no principals, so one was made for it. This is not shown again.',
     `export AWS_ACCESS_KEY_ID=${key?.AccessKeyId}`,

@@ -1,5 +1,5 @@
 /**
- * Encrypts the secrets that the API makes, and opens them. The keys are those of the configuration and, as
+ * Encrypts the secrets that the API makes and the principals that are kept, and opens them. The keys are those of the configuration and, as
  * long as that names none, one that Berth makes with the first secret and keeps in the state directory.
  * Whatever is encrypted with another key than the first one is encrypted anew when keys are taken up. The
  * kept key is not looked for before there is something to encrypt or to open: who only serves a file needs
@@ -9,7 +9,13 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { keepFiles } from '../kept-file.ts';
-import type { SecretRecord, SecretVersionRecord } from '../state/records.ts';
+import { type Principal, principalSchema } from '../schema.ts';
+import type {
+  PrincipalRecord,
+  SecretRecord,
+  SecretVersionRecord,
+  StateRecord,
+} from '../state/records.ts';
 import { StateError, type StateStore } from '../state/state-store.ts';
 import { Keyring, SealError, type Sealed } from './keyring.ts';
 
@@ -31,7 +37,7 @@ export class Vault {
   private readonly isRenewing: boolean;
   private keyring: Keyring;
 
-  /** Throws `StateError` when there is a secret that no key opens. */
+  /** Throws `StateError` when there is something that no key opens. */
   constructor({ store, directory, keys, isRenewing = true }: VaultOptions) {
     this.store = store;
     this.directory = directory;
@@ -54,12 +60,29 @@ export class Vault {
     return this.keyring.open(sealed, placeOf(secret.id, id));
   }
 
+  sealPrincipal(id: string, principal: Principal, now: Date): PrincipalRecord {
+    const value = Buffer.from(JSON.stringify(principal));
+    const sealed = this.sealingKeyring().seal(value, placeOfPrincipal(id));
+    return { kind: 'principal', id, createdAt: now.toISOString(), sealed };
+  }
+
+  /** Undefined when the record was tampered with after the keys were taken up. */
+  openPrincipal({ id, sealed }: PrincipalRecord): Principal | undefined {
+    try {
+      const text = this.keyring.open(sealed, placeOfPrincipal(id)).toString();
+      return principalSchema.parse(JSON.parse(text));
+    } catch (error) {
+      if (error instanceof SealError) return undefined;
+      throw error;
+    }
+  }
+
   private take(configured: Keyring | undefined): Keyring {
-    const secrets = this.store.records.filter((record) => record.kind === 'secret');
-    if (secrets.length === 0) return configured ?? Keyring.EMPTY;
+    const records = this.store.records.filter(isSealed);
+    if (records.length === 0) return configured ?? Keyring.EMPTY;
     const kept = this.keptKey();
     const keyring = configured === undefined ? kept : configured.and(kept);
-    const renewed = secrets.flatMap((secret) => renew(secret, keyring));
+    const renewed = records.flatMap((record) => renew(record, keyring));
     if (this.isRenewing && renewed.length > 0) this.store.commit(renewed.map((put) => ({ put })));
     return keyring;
   }
@@ -103,25 +126,49 @@ function placeOf(secret: string, version: string): string {
   return JSON.stringify([secret, version]);
 }
 
-/** `secret` as the first key seals it; nothing when it is that already. Proves that every version opens. */
-function renew(secret: SecretRecord, keyring: Keyring): readonly SecretRecord[] {
+/** No place of a secret's is one: those are lists. */
+function placeOfPrincipal(id: string): string {
+  return JSON.stringify({ principal: id });
+}
+
+type SealedRecord = SecretRecord | PrincipalRecord;
+
+function isSealed(record: StateRecord): record is SealedRecord {
+  return record.kind === 'secret' || record.kind === 'principal';
+}
+
+/** `record` as the first key seals it; nothing when it is that already. Proves that all of it opens. */
+function renew(record: SealedRecord, keyring: Keyring): readonly SealedRecord[] {
+  if (record.kind === 'secret') return renewSecret(record, keyring);
+  const { id } = record;
+  const what = `principal ${id}`;
+  const sealed = renewValue(record.sealed, { keyring, place: placeOfPrincipal(id), what });
+  return sealed === record.sealed ? [] : [{ ...record, sealed }];
+}
+
+function renewSecret(secret: SecretRecord, keyring: Keyring): readonly SecretRecord[] {
+  const what = `secret ${secret.name}`;
   const versions = secret.versions.map((version) => {
     const place = placeOf(secret.id, version.id);
-    const value = openOrTell(() => keyring.open(version.sealed, place), secret);
-    if (keyring.isCurrent(version.sealed)) return version;
-    return { ...version, sealed: keyring.seal(value, place) };
+    const sealed = renewValue(version.sealed, { keyring, place, what });
+    return sealed === version.sealed ? version : { ...version, sealed };
   });
   const isCurrent = versions.every((version, index) => version === secret.versions[index]);
   return isCurrent ? [] : [{ ...secret, versions }];
 }
 
-function openOrTell(open: () => Buffer, { name }: SecretRecord): Buffer {
+/** The same one when the first key has sealed it. `what` is for people. */
+function renewValue(
+  sealed: Sealed,
+  { keyring, place, what }: { keyring: Keyring; place: string; what: string },
+): Sealed {
   try {
-    return open();
+    const value = keyring.open(sealed, place);
+    return keyring.isCurrent(sealed) ? sealed : keyring.seal(value, place);
   } catch (error) {
     if (!(error instanceof SealError)) throw error;
     const hint =
       'SecretStore in the configuration, and secrets.key in the state directory, give keys';
-    throw new StateError(`The secret ${name} cannot be opened: ${error.message} (${hint})`, error);
+    throw new StateError(`The ${what} cannot be opened: ${error.message} (${hint})`, error);
   }
 }

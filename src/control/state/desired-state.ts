@@ -30,6 +30,7 @@ import type {
   DBClusterRecord,
   DBInstanceRecord,
   PoolConfigRecord,
+  PrincipalRecord,
   ProxyRecord,
   SecretRecord,
 } from './records.ts';
@@ -50,6 +51,7 @@ const MAX_CLIENT_CONNECTIONS = dbProxySchema.shape.MaxClientConnections.parse(un
 export class DesiredState {
   private readonly store: StateStore;
   private readonly knownSecrets: KnownSecrets;
+  private readonly secretReader: SecretReader;
   private readonly journal: EventJournal;
   private readonly apply: (state: DesiredState) => void;
   private configuration: Configuration;
@@ -70,6 +72,7 @@ export class DesiredState {
     this.journal = options.journal;
     const { store, secretReader, configuration } = options;
     this.store = store;
+    this.secretReader = secretReader;
     this.knownSecrets = new KnownSecrets(store, secretReader, configuration);
     this.apply = options.apply;
     this.configuration = configuration;
@@ -120,8 +123,13 @@ export class DesiredState {
     const { AccessKeys } = this.configuration.snapshot;
     if (AccessKeys.length > 0) return AccessKeys;
     return this.store.records.flatMap((record) =>
-      record.kind === 'principal' ? accessKeysOf(record.principal, this.owner) : [],
+      record.kind === 'principal' ? this.accessKeysIn(record) : [],
     );
+  }
+
+  private accessKeysIn(record: PrincipalRecord): readonly AccessKey[] {
+    const principal = this.secretReader.principal(record);
+    return principal === undefined ? [] : accessKeysOf(principal, this.owner);
   }
 
   get owner(): Configuration['owner'] {

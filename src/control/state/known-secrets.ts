@@ -6,6 +6,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { DBProxy, SecretEntry } from '../../proxy/snapshot.ts';
 import type { Configuration } from '../config-file.ts';
+import type { Principal } from '../schema.ts';
 import { matchesArn, secretArn } from '../secret-arn.ts';
 import { AwsSecrets } from '../secrets/aws-source.ts';
 import { fileSource } from '../secrets/file-source.ts';
@@ -14,7 +15,7 @@ import type { SecretSource } from '../secrets/polled-secrets.ts';
 import { SecretHistory, toSecretEntry } from '../secrets/secret-entry.ts';
 import { declaredSecret } from './declared.ts';
 import type { Known } from './desired-state.ts';
-import type { SecretRecord } from './records.ts';
+import type { PrincipalRecord, SecretRecord } from './records.ts';
 import type { StateStore } from './state-store.ts';
 
 /** What secrets hold. */
@@ -23,6 +24,8 @@ export interface SecretReader {
   stored(secret: SecretRecord): LoginSecrets | undefined;
   /** Of a source that is followed; undefined when it could not be read yet. */
   followed(name: string): LoginSecrets | undefined;
+  /** With its keys; undefined when it cannot be opened. */
+  principal(record: PrincipalRecord): Principal | undefined;
 }
 
 export class KnownSecrets {

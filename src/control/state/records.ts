@@ -1,12 +1,12 @@
 /**
  * What the management API makes, as it is kept: one record per proxy, with its target group and its
  * endpoints, one per DB instance, one per secret, with all of its versions, and one per principal. Plain JSON, checked again
- * when it is read; the values of secrets are encrypted. What the configuration file declares is shown to the
+ * when it is read; the values of secrets and principals are encrypted. What the configuration file declares is shown to the
  * API in the same form, and never kept.
  */
 
 import { z } from 'zod';
-import { engineSchema, passwordAuthTypeSchema, principalSchema } from '../schema.ts';
+import { engineSchema, passwordAuthTypeSchema } from '../schema.ts';
 
 /** What the API takes; `verify-ca` needs a file, so only the file has it. */
 export const TLS_MODES = ['disable', 'prefer', 'require', 'verify-full'] as const;
@@ -124,6 +124,8 @@ const dbCluster = z
   })
   .readonly();
 
+const sealed = z.strictObject({ key: text, value: text }).readonly();
+
 const secretVersion = z
   .strictObject({
     /** `VersionId`. */
@@ -132,7 +134,7 @@ const secretVersion = z
     /** `VersionStages`: each is at one version at most. */
     stages: texts,
     isBinary: z.boolean(),
-    sealed: z.strictObject({ key: text, value: text }).readonly(),
+    sealed,
   })
   .readonly();
 
@@ -162,8 +164,8 @@ const principal = z
     kind: z.literal('principal'),
     id: text,
     createdAt: time,
-    /** As the configuration file has one. */
-    principal: principalSchema,
+    /** JSON, as the configuration file has one. */
+    sealed,
   })
   .readonly();
 

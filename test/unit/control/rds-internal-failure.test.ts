@@ -32,7 +32,11 @@ test('InternalFailure tells the caller nothing, and the operator everything', as
     store: new SqliteStore(folder),
     file: 'berth.yaml',
     configuration: parseConfiguration(FILE, { file: 'berth.yaml', environment: {} }),
-    secretReader: { stored: () => undefined, followed: () => undefined },
+    secretReader: {
+      stored: () => undefined,
+      followed: () => undefined,
+      principal: () => undefined,
+    },
     journal: new EventJournal(),
     apply: () => undefined,
   });

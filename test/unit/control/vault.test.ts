@@ -14,6 +14,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
+import { bootstrapPrincipal } from '../../../src/control/iam/bootstrap.ts';
 import { Keyring } from '../../../src/control/secrets/keyring.ts';
 import { Vault } from '../../../src/control/secrets/vault.ts';
 import type { SecretRecord } from '../../../src/control/state/records.ts';
@@ -218,6 +219,51 @@ describe('a vault', () => {
     expect(() => withVault(undefined, value)).toThrow('holds no key');
     rmSync(keyFile());
     expect(() => withVault(undefined, value)).toThrow('The secret name cannot be opened');
+  });
+
+  describe('keeps a principal', () => {
+    const principal = bootstrapPrincipal();
+
+    function putPrincipal(vault: Vault, store: SqliteStore): void {
+      store.commit([{ put: vault.sealPrincipal('first', principal, new Date()) }]);
+    }
+
+    function opened(vault: Vault, store: SqliteStore) {
+      const [record] = store.records;
+      if (record?.kind !== 'principal') throw new Error('there is no principal');
+      return vault.openPrincipal(record);
+    }
+
+    test('with its key', () => {
+      withVault(undefined, putPrincipal);
+      expect(withVault(undefined, opened)).toEqual(principal);
+      rmSync(keyFile());
+      expect(() => withVault(undefined, opened)).toThrow(
+        /The principal first cannot be opened: it is encrypted with the key [0-9a-f]{12}, which is not given/,
+      );
+    });
+
+    test('with a new key, after which the old one may go', () => {
+      const [old, young] = [newKey(), newKey()];
+      withVault(keyring(old), putPrincipal);
+      expect(() => withVault(keyring(young), opened)).toThrow('which is not given');
+      expect(withVault(keyring(young, old), opened)).toEqual(principal);
+      expect(withVault(keyring(young), opened)).toEqual(principal);
+    });
+
+    test('that opens in no other place', () => {
+      withVault(undefined, (vault, store) => {
+        putPrincipal(vault, store);
+        const [record] = store.records;
+        if (record?.kind !== 'principal') throw new Error('there is no principal');
+        const other = { ...record, id: 'other' };
+        expect(vault.openPrincipal(other)).toBeUndefined();
+        store.commit([{ put: other }]);
+      });
+      expect(() => withVault(undefined, opened)).toThrow(
+        'The principal other cannot be opened: it is damaged',
+      );
+    });
   });
 
   test('opens no value that was put into the place of another', () => {
