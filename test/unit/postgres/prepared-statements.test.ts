@@ -30,7 +30,6 @@ import {
   CONNECTION_STATEMENTS_MAX,
   ConnectionStatements,
 } from '../../../src/engine/postgres/statement/connection-statements.ts';
-import { UNKNOWN } from '../../../src/engine/postgres/statement/description.ts';
 import { escapedName, inClientsWords } from '../../../src/engine/postgres/statement/names.ts';
 import { StatementRegistry, TWINS_MAX } from '../../../src/engine/postgres/statement/registry.ts';
 import type { Reading, Statement } from '../../../src/engine/postgres/statement/statement.ts';
@@ -430,8 +429,8 @@ test('a change that is undone after all went at once comes back with them only',
 class Server {
   readonly input: Message[] = [];
   readonly replies: Reply[] = [];
-  /** By name, as a client that is alone with it would have it: the text, and the version it is of. */
-  names = new Map<string, { readonly text: string; readonly version: number }>();
+  /** By name, as a client that is alone with it would have it. */
+  names = new Map<string, Named>();
   /** By the database's name: the version that it is of. */
   readonly prepared = new Map<string, number>();
   version = 0;
@@ -447,9 +446,11 @@ class Server {
     }
     if (this.isSkipping) return;
     if (message.type === 'Q') {
-      this.names.clear();
-      this.prepared.clear();
-      this.say('C');
+      if (message.isOk) {
+        this.names.clear();
+        this.prepared.clear();
+      }
+      this.say(message.isOk ? 'C' : 'E');
       this.say('Z');
     } else if (!message.isOk || !this.run(message)) {
       this.isSkipping = true;
@@ -465,25 +466,32 @@ class Server {
   private run({ type, statement, name, isRefused }: Request): boolean {
     const { serverName } = statement;
     const { version } = this;
+    const known = name === undefined ? undefined : this.names.get(name);
     switch (type) {
       case 'P':
         expect(this.prepared.has(serverName)).toBe(false);
         this.prepared.set(serverName, version);
-        if (name !== undefined) this.names.set(name, { text: textOf(statement), version });
+        if (name !== undefined) {
+          const text = textOf(statement);
+          const rowsBefore = statement.description?.rows;
+          this.names.set(name, { text, version, rowsBefore, isDescribed: false });
+        }
         this.say('1');
         return true;
       case 'D':
         expect(this.prepared.get(serverName)).toBe(version);
+        if (known !== undefined) known.isDescribed = true;
         this.say('t');
         this.say('T');
         return true;
       case 'B': {
-        const known = name === undefined ? undefined : this.names.get(name);
         expect(known?.text).toBe(textOf(statement));
         const isRun = isRefused !== true && this.prepared.get(serverName) === version;
+        const isWhatItWas = known?.version === version;
         // Alone with the server, the client would get the same.
-        if (statement.description !== UNKNOWN) expect(isRun).toBe(known?.version === version);
-        if (isRun) expect(known?.version).toBe(version);
+        if (known?.isDescribed === true) expect(isRun).toBe(isWhatItWas);
+        // That what it prepared was of another version nobody was told: it has what others had of it.
+        else if (isRun && !isWhatItWas) expect(known?.rowsBefore).toBe(rowsOf(version));
         if (isRun) this.say('2');
         return isRun;
       }
@@ -496,6 +504,16 @@ class Server {
   }
 }
 
+/** A client's statement: its text, and the version that it is of. */
+interface Named {
+  readonly text: string;
+  readonly version: number;
+  /** What others knew the proxy's statement as by then. */
+  readonly rowsBefore: string | undefined;
+  /** The proxy has been told what it is. */
+  isDescribed: boolean;
+}
+
 interface Reply {
   readonly type: string;
   readonly version: number;
@@ -504,17 +522,21 @@ interface Reply {
 interface Request {
   readonly type: 'P' | 'B' | 'C' | 'D';
   readonly statement: Statement;
-  /** The client's; absent in what the proxy does for itself. */
-  readonly name?: string;
+  /** The client's, also of a Describe behind its Parse; absent in what the proxy does for itself. */
+  readonly name?: string | undefined;
   readonly isOk: boolean;
   /** The proxy makes it fail. */
   readonly isRefused?: boolean;
 }
 
-type Message = Request | { readonly type: 'S' } | { readonly type: 'Q' };
+type Message = Request | { readonly type: 'S' } | { readonly type: 'Q'; readonly isOk: boolean };
 
 function textOf({ parse, serverName }: Statement): string {
   return parse.toString('latin1', 6 + serverName.length);
+}
+
+function rowsOf(version: number): string {
+  return `version ${version}`;
 }
 
 /** Whether what the proxy does for itself succeeds. */
@@ -563,7 +585,7 @@ class Middle {
     connection.parseSent(statement, check);
     const flag = parse.name === undefined ? OURS : CHANGES_CLIENT;
     this.send(parse, OWES_PARSE | CHANGES_CONNECTION | flag);
-    const describing: Request = { type: 'D', statement, isOk: isDescribed };
+    const describing: Request = { type: 'D', statement, name: parse.name, isOk: isDescribed };
     this.send(describing, OWES_DESCRIBE | OURS | DESCRIBES_STATEMENT);
   }
 
@@ -579,20 +601,33 @@ class Middle {
     this.closeOnServer(statement);
   }
 
-  bind(name: string, isOk: boolean, { isReparsed, isDescribed }: Luck): void {
-    this.wait(name);
-    const statement = this.client.get(name);
-    if (statement === undefined || this.ledger.isSkipping) return;
+  /** As long as it waits, what the name stands for may become another. */
+  bind(name: string, isOk: boolean, luck: Luck): void {
     const { connection } = this;
-    let isRefused = false;
-    if (!connection.use(statement)) {
-      const check = statement.description === undefined ? 'noted' : 'awaited';
-      this.prepare({ type: 'P', statement, isOk: isReparsed }, check, isDescribed);
-      while (connection.isAwaited(statement)) this.serve();
-      if (this.ledger.isSkipping) return;
-      isRefused = connection.takeChanged(statement);
+    for (let rounds = 0; rounds < 1_000; rounds++) {
+      this.wait(name);
+      const statement = this.client.get(name);
+      if (statement === undefined || this.ledger.isSkipping) return;
+      if (connection.isAwaited(statement)) {
+        this.serve();
+        continue;
+      }
+      const isThere = connection.use(statement);
+      const isRefused = !isThere && connection.takeChanged(statement);
+      if (isThere || isRefused || !this.prepareAgain(statement, luck)) {
+        this.send({ type: 'B', statement, name, isOk, isRefused }, OWES_BIND);
+        return;
+      }
     }
-    this.send({ type: 'B', statement, name, isOk, isRefused }, OWES_BIND);
+    throw new Error('a Bind that is never sent');
+  }
+
+  /** Returns whether its description is awaited. */
+  private prepareAgain(statement: Statement, { isReparsed, isDescribed }: Luck): boolean {
+    const isAwaited = statement.description !== undefined;
+    const check = isAwaited ? 'awaited' : 'noted';
+    this.prepare({ type: 'P', statement, isOk: isReparsed }, check, isDescribed);
+    return isAwaited;
   }
 
   close(name: string): void {
@@ -608,12 +643,12 @@ class Middle {
     this.batchEnded();
   }
 
-  deallocateAll(): void {
+  deallocateAll(isOk: boolean): void {
     this.wait(undefined);
     if (this.ledger.isSkipping) return;
     this.client.clear();
     this.connection.clear();
-    this.send({ type: 'Q' }, OWES_QUERY | CHANGES_CLIENT | CHANGES_CONNECTION);
+    this.send({ type: 'Q', isOk }, OWES_QUERY | CHANGES_CLIENT | CHANGES_CONNECTION);
     this.batchEnded();
   }
 
@@ -629,8 +664,12 @@ class Middle {
 
   settle(): void {
     this.sync();
-    while (this.server.input.length > 0) this.serve();
+    this.serveAll();
     expect(this.client.hasPending).toBe(false);
+  }
+
+  serveAll(): void {
+    while (this.server.input.length > 0) this.serve();
   }
 
   /** Not in the middle of a batch: what is prepared in it holds a lock on the schema. */
@@ -667,7 +706,7 @@ class Middle {
 
   private described(version: number): void {
     const parameterTypes = Buffer.alloc(2);
-    const difference = this.connection.described({ parameterTypes, rows: `version ${version}` });
+    const difference = this.connection.described({ parameterTypes, rows: rowsOf(version) });
     if (difference === undefined) return;
     const { statement, description, isNew } = difference;
     const isTaken = (each: Statement) => this.client.isNamed(each);
@@ -749,7 +788,51 @@ const STORIES: readonly Action[][] = [
     ],
     ...[...story(['schema']), ...story(['bind', 'settle', 'close', 'parse', 'bind'])],
   ],
+  // Nobody could describe it; another client prepares it, and it becomes another while that one waits.
+  [
+    ...story(['parse']).map((each) => ({ ...each, isDescribed: false })),
+    ...story(['turn', 'parse', 'evict', 'bind', 'settle', 'bind']),
+  ],
+  // Nobody could describe it, it goes from the connection, and the schema changes.
+  [
+    ...story(['parse']).map((each) => ({ ...each, isDescribed: false })),
+    ...story(['settle', 'evict', 'settle']),
+    ...story(['schema'], 1),
+    ...story(['bind', 'settle', 'bind']),
+  ],
 ];
+
+describe('PG-58 what was not described when the client prepared it', () => {
+  const luck = { isReparsed: true, isDescribed: true };
+  // The text is known to be of version 0.
+  test.each([
+    { prepared: 0, now: 0, isRun: true },
+    { prepared: 1, now: 1, isRun: false },
+    { prepared: 0, now: 1, isRun: false },
+    { prepared: 1, now: 0, isRun: true },
+  ])('prepared in $prepared, bound in $now', ({ prepared, now, isRun }) => {
+    const middle = new Middle();
+    const bind = () => {
+      middle.bind('b', true, luck);
+      middle.serveAll();
+      return !middle.ledger.isSkipping;
+    };
+    middle.parse('a', 0, true, luck);
+    middle.deallocateAll(true);
+    middle.settle();
+    middle.changeSchema(prepared);
+    middle.parse('b', 0, true, { ...luck, isDescribed: false });
+    middle.settle();
+    middle.changeSchema(now);
+    expect(bind()).toBe(isRun);
+    // Prepared anew, it is described.
+    middle.settle();
+    middle.close('b');
+    middle.parse('b', 0, true, luck);
+    expect(bind()).toBe(true);
+    middle.end(['a', 'b']);
+  });
+});
 
 test('PG-52 to PG-54, PG-58, PG-59: whatever fails in a pipeline, what is believed is what a server does', () => {
   const play = (actions: readonly Action[]) => {
@@ -759,7 +842,7 @@ test('PG-52 to PG-54, PG-58, PG-59: whatever fails in a pipeline, what is believ
       else if (kind === 'bind') middle.bind(name, isOk, luck);
       else if (kind === 'close') middle.close(name);
       else if (kind === 'sync') middle.sync();
-      else if (kind === 'all') middle.deallocateAll();
+      else if (kind === 'all') middle.deallocateAll(isOk);
       else if (kind === 'evict') middle.evict(pick);
       else if (kind === 'turn') middle.turn();
       else if (kind === 'settle') middle.settle();

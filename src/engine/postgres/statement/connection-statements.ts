@@ -195,7 +195,8 @@ export class ConnectionStatements {
     if (this.checked === undefined) return;
     const { statement, made } = this.checked;
     this.checked = undefined;
-    // Without a description it is good only where it is.
+    // Without a description it is good only where it is. With one, it is for this client too what others
+    // know it as, which is asked for again: nobody was told of anything else.
     if (statement.description === undefined) statement.describeAsUnknown();
     else made.isStale = true;
   }
