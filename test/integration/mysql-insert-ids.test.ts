@@ -51,6 +51,18 @@ describeServers('insert ids', (server) => {
     await reader.end();
   });
 
+  test('a connection that needs both another id and other settings gets them together', async () => {
+    for (const _ of [1, 2]) {
+      const client = await login(berth());
+      mustSucceed(await client.query('set autocommit = 0'));
+      await insert(client);
+      mustSucceed(await client.query('commit'));
+      mustSucceed(await client.query('select 1'));
+      mustSucceed(await client.query('rollback'));
+      await client.end();
+    }
+  });
+
   test('nor when that one left at once', async () => {
     const author = await login(berth());
     await insert(author);

@@ -247,9 +247,10 @@ export class ClientSession
     this.endpoint.counters.borrows++;
     const { statements } = connection;
     if (statements.hasCloses) this.relay.prepend(statements.takeCloses());
-    this.replay(connection, this.own.replaysFor(connection));
+    const replays = this.own.replaysFor(connection);
     const ofInsertId = this.previous.replayAtFirst(connection);
-    if (ofInsertId !== undefined) this.replay(connection, [ofInsertId]);
+    // Together: what is waited for goes out at once, and takes along only what is there by then.
+    this.replay(connection, ofInsertId === undefined ? replays : [...(replays ?? []), ofInsertId]);
     if (this.endpoint.limits.isSessionMode) this.pin('session_mode', '');
   }
 
