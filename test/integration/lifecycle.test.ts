@@ -417,7 +417,7 @@ describe('SIGHUP', () => {
     expect((await working.untilClosed()).map(({ type }) => type)).toEqual(['C', 'Z', 'E']);
   });
 
-  test('PG-15: a changed password: those inside stay, the new one opens, the old one does not', async () => {
+  test('PG-15: a changed password: those inside stay, the new one opens, and for a while the old one', async () => {
     // Until the file is read again, the proxy has a password that the database no longer takes.
     const meanwhile = ['connection.open_failed', 'target.health_changed'];
     const berth = await start({ expect: ['client.authentication_failed', ...meanwhile] });
@@ -437,7 +437,9 @@ describe('SIGHUP', () => {
       await inside.query('BEGIN');
       expect(sqlStates(await outside.query('SELECT 1'))).toEqual([]);
       expect(sqlStates(await inside.query('COMMIT'))).toEqual([]);
-      await expect(berth.login({ password: 'app-password' })).rejects.toMatchObject({
+      using late = await berth.login({ password: 'app-password' });
+      expect(sqlStates(await late.query('SELECT 1'))).toEqual([]);
+      await expect(berth.login({ password: 'neither' })).rejects.toMatchObject({
         sqlState: '28P01',
       });
     } finally {

@@ -50,6 +50,7 @@ const berth = useBerth(() => ({
   },
   // Tests register what is not there, and remove what is in use.
   expect: [
+    'credentials.missing',
     'target.health_changed',
     'proxy.stopped',
     'client.closed',
@@ -379,7 +380,9 @@ describe('targets', () => {
     await rds().send(newProxy('penniless', { Auth: [{ SecretArn: 'no-such-secret' }] }));
     await register('penniless', 'orders-db');
     const health = await untilHealth('penniless', 'UNAVAILABLE', 'AUTH_FAILURE');
-    expect(health.Description).toBe('Proxy does not have any registered credentials');
+    expect(health.Description).toBe(
+      'Credentials couldn\'t be retrieved. There is no secret "no-such-secret" with a user name and a password.',
+    );
   });
 
   test('deregistering ends the service, and registering another begins it anew', async () => {

@@ -408,7 +408,7 @@ describe('no answer', () => {
     for (const path of ['/sessions', '/pools']) expect((await get(path, other)).status).toBe(403);
     const { code, err } = await run('sessions', '--config', other.configurationFile);
     expect(code).toBe(1);
-    expect(err).toContain('refuses (403): only the RDS API, at POST /, takes signed requests');
+    expect(err).toContain('refuses (403): only the APIs of AWS, at POST /, take signed requests');
     expect(err).toContain('AllowAnonymous');
   });
 
