@@ -490,16 +490,18 @@ export type File = z.output<typeof fileSchema>;
  * tell them. Paths are without indexes.
  */
 export const UNSUPPORTED_KEYS: Readonly<Record<string, string>> = {
-  DBClusters: 'DB clusters are not supported yet',
+  DBClusters: 'DB clusters are made with the RDS API',
   'Api.Principals': 'Principals are at the top of the file, and have Policies',
   'Principals.Policies.PolicyDocument.Statement.Condition': 'policies have no conditions',
   'Principals.Policies.PolicyDocument.Statement.NotAction': 'write a Deny for the Action',
   'Principals.Policies.PolicyDocument.Statement.NotResource': 'write a Deny for the Resource',
   'DBProxies.Tls': 'all proxies have the certificate in Tls at the top of the file',
-  'DBProxies.DefaultAuthScheme': 'IAM authentication is not supported yet',
+  'DBProxies.DefaultAuthScheme':
+    'clients log in with IAM tokens where Auth has IAMAuth: REQUIRED; databases get passwords',
   'DBProxies.DebugLogging': 'use --log-level debug',
   'DBProxies.RoleArn': 'there is no IAM role to take: secrets are in this file',
   'DBProxies.VpcSubnetIds': 'there is no VPC: Listen says where the proxy is reached',
-  'DBProxies.Tags': 'tags are not supported yet',
-  'DBProxies.TargetGroup.DBClusterIdentifiers': 'DB clusters are not supported yet',
+  'DBProxies.Tags': 'only what the RDS API has made has tags',
+  'DBProxies.TargetGroup.DBClusterIdentifiers':
+    'DB clusters are made with the RDS API, for its own proxies',
 };

@@ -6,6 +6,7 @@
 import { type AccessKey, decisionFor, type Principals } from '../../credential/principals.ts';
 import { Fault } from './fault.ts';
 import { authenticate, type SignatureScope } from './signature.ts';
+import type { Throttle } from './throttle.ts';
 
 /** As desired state has it now. */
 export interface Access {
@@ -16,8 +17,25 @@ export interface Access {
 /** `anonymous` may do everything. */
 export type Caller = AccessKey | 'anonymous';
 
-/** Who has sent `request`, whose body has been read. Throws `Fault`. */
-export async function checkAccess(
+/** What stands before every API. */
+export interface Admission {
+  readonly access: () => Access;
+  readonly throttle: Throttle;
+}
+
+/** Reads `request`, and finds out who has sent it. Throws `Fault`. */
+export async function admit(
+  request: Request,
+  { access, throttle }: Admission,
+  scope: SignatureScope,
+): Promise<{ readonly body: string; readonly caller: Caller }> {
+  const body = await request.text();
+  const caller = await checkAccess(request, body, access(), scope);
+  throttle.admit(caller === 'anonymous' ? caller : caller.arn);
+  return { body, caller };
+}
+
+async function checkAccess(
   request: Request,
   body: string,
   { allowAnonymous, principals }: Access,

@@ -4,9 +4,8 @@
  * https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/CommonErrors.html
  */
 
-/** docs/api.md describes each, and a test compares. */
-export const FAULT_STATUSES = {
-  // Of all APIs.
+/** Those that every API may have to tell. */
+const COMMON_FAULT_STATUSES = {
   AccessDenied: 403,
   ExpiredToken: 403,
   IncompleteSignature: 400,
@@ -23,7 +22,11 @@ export const FAULT_STATUSES = {
   SignatureDoesNotMatch: 403,
   Throttling: 400,
   ValidationError: 400,
-  // Of RDS.
+} as const;
+
+/** docs/api.md describes each, and a test compares. */
+export const FAULT_STATUSES = {
+  ...COMMON_FAULT_STATUSES,
   DBClusterAlreadyExistsFault: 400,
   DBClusterNotFoundFault: 404,
   DBClusterQuotaExceededFault: 403,
@@ -47,6 +50,7 @@ export const FAULT_STATUSES = {
   InvalidSubnet: 400,
 } as const;
 
+export type CommonFaultCode = keyof typeof COMMON_FAULT_STATUSES;
 export type FaultCode = keyof typeof FAULT_STATUSES;
 
 export class Fault extends Error {
@@ -66,4 +70,8 @@ export class Fault extends Error {
   get type(): 'Sender' | 'Receiver' {
     return this.status < 500 ? 'Sender' : 'Receiver';
   }
+}
+
+export function isCommon(code: FaultCode): code is CommonFaultCode {
+  return code in COMMON_FAULT_STATUSES;
 }

@@ -5,12 +5,11 @@
  */
 
 import { randomUUID } from 'node:crypto';
-import { type Access, authorize, type Caller, checkAccess } from '../query/access.ts';
+import { type Admission, admit, authorize, type Caller } from '../query/access.ts';
+import { faultOf } from '../query/failure.ts';
 import { Fault } from '../query/fault.ts';
 import { readForm } from '../query/form.ts';
-import type { Throttle } from '../query/throttle.ts';
 import { element } from '../query/xml.ts';
-import { StateClosedError, StateError, StateUncertainError } from '../state/state-store.ts';
 import {
   createDBCluster,
   deleteDBCluster,
@@ -77,9 +76,7 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map(
   }),
 );
 
-export interface RdsApiOptions extends RdsContext {
-  readonly access: () => Access;
-  readonly throttle: Throttle;
+export interface RdsApiOptions extends RdsContext, Admission {
   /** Called with what is nobody's fault but ours. */
   readonly onError: (error: unknown) => void;
 }
@@ -88,17 +85,15 @@ export interface RdsApiOptions extends RdsContext {
 export async function answerRds(request: Request, options: RdsApiOptions): Promise<Response> {
   const requestId = randomUUID();
   try {
-    const body = await request.text();
     const scope = { region: options.state.owner.region, service: SERVICE };
-    const caller = await checkAccess(request, body, options.access(), scope);
-    options.throttle.admit(caller === 'anonymous' ? caller : caller.arn);
+    const { body, caller } = await admit(request, options, scope);
     const { action, result } = perform(body, request, { caller, context: options });
     await options.state.flushed();
     const metadata = element('ResponseMetadata', { RequestId: requestId });
     const inner = element(`${action}Result`, result) + metadata;
     return respond(200, requestId, wrap(`${action}Response`, inner));
   } catch (error) {
-    const fault = faultOf(error, options);
+    const fault = faultOf(error, options.onError);
     const { code: Code, message: Message, type: Type } = fault;
     const inner = element('Error', { Type, Code, Message }) + element('RequestId', requestId);
     return respond(fault.status, requestId, wrap('ErrorResponse', inner));
@@ -125,20 +120,6 @@ function perform(
   const resources = resourcesOf(operation.parameters, parameters, context.state);
   authorize(caller, `${SERVICE}:${action}`, resources);
   return { action, result: operation.run(parameters, context) };
-}
-
-function faultOf(error: unknown, { onError }: RdsApiOptions): Fault {
-  if (error instanceof Fault) return error;
-  if (error instanceof StateClosedError)
-    return new Fault('ServiceUnavailable', 'Berth is stopping.');
-  onError(error);
-  if (error instanceof StateUncertainError) {
-    return new Fault('ServiceUnavailable', 'It is not certain that the change was kept.');
-  }
-  if (error instanceof StateError) {
-    return new Fault('ServiceUnavailable', 'The change could not be kept, so nothing has changed.');
-  }
-  return new Fault('InternalFailure', 'The request failed because of an unknown error.');
 }
 
 function wrap(name: string, inner: string): string {

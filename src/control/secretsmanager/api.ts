@@ -5,10 +5,8 @@
  */
 
 import { randomUUID } from 'node:crypto';
-import { type Access, authorize, type Caller, checkAccess } from '../query/access.ts';
-import { Fault } from '../query/fault.ts';
-import type { Throttle } from '../query/throttle.ts';
-import { StateClosedError, StateError } from '../state/state-store.ts';
+import { type Admission, admit, authorize, type Caller } from '../query/access.ts';
+import { faultOf } from '../query/failure.ts';
 import { fromQueryFault, SecretsFault } from './fault.ts';
 import type { Operation, SecretsContext } from './operation.ts';
 import { getRandomPassword } from './random-password.ts';
@@ -54,9 +52,7 @@ export const SECRETS_OPERATIONS: ReadonlyMap<string, Operation> = new Map(
   }),
 );
 
-export interface SecretsApiOptions extends SecretsContext {
-  readonly access: () => Access;
-  readonly throttle: Throttle;
+export interface SecretsApiOptions extends SecretsContext, Admission {
   /** Called with what is nobody's fault but ours. */
   readonly onError: (error: unknown) => void;
 }
@@ -73,15 +69,15 @@ export async function answerSecrets(
 ): Promise<Response> {
   const requestId = randomUUID();
   try {
-    const body = await request.text();
     const scope = { region: options.state.owner.region, service: SERVICE };
-    const caller = await checkAccess(request, body, options.access(), scope);
-    options.throttle.admit(caller === 'anonymous' ? caller : caller.arn);
+    const { body, caller } = await admit(request, options, scope);
     const answer = perform(request, body, { caller, context: options });
     await options.state.flushed();
     return respond(200, requestId, answer);
   } catch (error) {
-    const { code, message, status } = faultOf(error, options);
+    const fault =
+      error instanceof SecretsFault ? error : fromQueryFault(faultOf(error, options.onError));
+    const { code, message, status } = fault;
     return respond(status, requestId, { __type: code, message }, code);
   }
 }
@@ -108,20 +104,6 @@ function parse(body: string): unknown {
     // Without the parser's words, which may quote a secret.
     throw new SecretsFault('SerializationException', 'The body of the request is not JSON.');
   }
-}
-
-function faultOf(error: unknown, { onError }: SecretsApiOptions): SecretsFault {
-  if (error instanceof SecretsFault) return error;
-  if (error instanceof Fault) return fromQueryFault(error);
-  if (error instanceof StateClosedError) {
-    return new SecretsFault('ServiceUnavailableException', 'Berth is stopping.');
-  }
-  onError(error);
-  if (error instanceof StateError) {
-    const message = 'The change could not be kept, so nothing has changed.';
-    return new SecretsFault('ServiceUnavailableException', message);
-  }
-  return new SecretsFault('InternalServiceError', 'An error occurred on the server side.');
 }
 
 function respond(status: number, requestId: string, body: unknown, code?: string): Response {

@@ -4,7 +4,7 @@
  * https://docs.aws.amazon.com/secretsmanager/latest/apireference/CommonErrors.html
  */
 
-import type { Fault, FaultCode } from '../query/fault.ts';
+import { type CommonFaultCode, type Fault, isCommon } from '../query/fault.ts';
 
 /** docs/secrets.md describes each, and a test compares. */
 export const SECRETS_FAULT_STATUSES = {
@@ -17,6 +17,7 @@ export const SECRETS_FAULT_STATUSES = {
   MissingAuthenticationTokenException: 400,
   SerializationException: 400,
   ServiceUnavailableException: 503,
+  ThrottlingException: 400,
   UnknownOperationException: 400,
   UnrecognizedClientException: 400,
   // Of Secrets Manager.
@@ -44,19 +45,28 @@ export class SecretsFault extends Error {
   }
 }
 
-/** What the check of the signature says, in the words that this protocol has for it. */
-const CODES: Readonly<Partial<Record<FaultCode, SecretsFaultCode>>> = {
+/** What all APIs have to tell, in the words that this protocol has for it. */
+const CODES: Readonly<Record<CommonFaultCode, SecretsFaultCode>> = {
   AccessDenied: 'AccessDeniedException',
   ExpiredToken: 'ExpiredTokenException',
   IncompleteSignature: 'IncompleteSignatureException',
+  InternalFailure: 'InternalServiceError',
+  InvalidAction: 'UnknownOperationException',
   InvalidClientTokenId: 'UnrecognizedClientException',
+  InvalidParameterCombination: 'InvalidParameterException',
+  InvalidParameterValue: 'InvalidParameterException',
+  InvalidQueryParameter: 'InvalidParameterException',
+  MalformedQueryString: 'SerializationException',
+  MissingAction: 'UnknownOperationException',
   MissingAuthenticationToken: 'MissingAuthenticationTokenException',
-  SignatureDoesNotMatch: 'InvalidSignatureException',
   ServiceUnavailable: 'ServiceUnavailableException',
+  SignatureDoesNotMatch: 'InvalidSignatureException',
+  Throttling: 'ThrottlingException',
+  ValidationError: 'InvalidParameterException',
 };
 
 export function fromQueryFault({ code, message }: Fault): SecretsFault {
-  return new SecretsFault(CODES[code] ?? 'AccessDeniedException', message);
+  return new SecretsFault(isCommon(code) ? CODES[code] : 'InternalServiceError', message);
 }
 
 export function invalidParameter(message: string): SecretsFault {

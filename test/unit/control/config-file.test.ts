@@ -732,7 +732,7 @@ const BAD: readonly (readonly [string, string, string])[] = [
   [
     'DBInstances:',
     'DBClusters: []\nDBInstances:',
-    '1  DBClusters: is not supported: DB clusters are not supported yet',
+    '1  DBClusters: is not supported: DB clusters are made with the RDS API',
   ],
   [
     'DBInstances:',

@@ -1,7 +1,6 @@
 /** docs/api.md against the RDS API, and the API's answers against the shapes of AWS's SDK. */
 
 import { describe, expect, test } from 'bun:test';
-import { readFileSync } from 'node:fs';
 import type {
   DBCluster,
   DBInstance,
@@ -24,39 +23,24 @@ import type {
 } from '../../../src/control/rds/answers.ts';
 import { OPERATIONS } from '../../../src/control/rds/api.ts';
 import type { eventAnswer } from '../../../src/control/rds/events.ts';
+import { firstCells, Manual } from './manual.ts';
 
-const MANUAL = readFileSync(new URL('../../../docs/api.md', import.meta.url), 'utf8');
-
-function sectionOf(heading: string): string {
-  const [, rest = ''] = MANUAL.split(`\n${heading}\n`);
-  return rest.split(/\n##/)[0] ?? '';
-}
-
-/** Names in the first cells of a section's tables. */
-function firstCells(section: string): string[] {
-  const rows = section.split('\n').filter((line) => /^\| `/.test(line));
-  return rows.flatMap((row) =>
-    [...(row.split('|')[1] ?? '').matchAll(/`(\w+)`/g)].map(([, name = '']) => name),
-  );
-}
+const MANUAL = new Manual('api.md');
 
 describe('docs/api.md', () => {
   test('has a section for every operation, and for no other', () => {
-    const headings = [...MANUAL.matchAll(/^### `(\w+)`$/gm)].map(([, name = '']) => name);
+    const headings = MANUAL.operations;
     expect(headings.toSorted()).toEqual([...OPERATIONS.keys()].toSorted());
     expect(headings.length).toBeGreaterThan(15);
   });
 
   test.each([...OPERATIONS])('says what %s takes', (name, { parameters }) => {
-    const section = sectionOf(`### \`${name}\``).split('`TargetHealth`')[0] ?? '';
+    const section = MANUAL.sectionOf(`### \`${name}\``).split('`TargetHealth`')[0] ?? '';
     expect(firstCells(section).toSorted()).toEqual([...parameters].toSorted());
   });
 
   test('has every fault and its status', () => {
-    const rows = [...sectionOf('## Faults').matchAll(/^\| `(\w+)` \| (\d+) \|/gm)];
-    expect(Object.fromEntries(rows.map(([, code, status]) => [code, Number(status)]))).toEqual(
-      FAULT_STATUSES,
-    );
+    expect(MANUAL.faults).toEqual(FAULT_STATUSES);
   });
 });
 
