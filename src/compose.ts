@@ -2,8 +2,8 @@
 
 import { TimerWheel } from './base/timer-wheel.ts';
 import type { ProbeResult } from './cli/check.ts';
+import { Throttle } from './control/aws/throttle.ts';
 import { type HttpApi, httpApi } from './control/http/api.ts';
-import { Throttle } from './control/query/throttle.ts';
 import type { ProxyObservation } from './control/rds/answers.ts';
 import { answerRds, type RdsApiOptions } from './control/rds/api.ts';
 import {

@@ -398,7 +398,7 @@ export const connectionPoolConfigSchema = mapping({
 export const endpointSchema = mapping({
   DBProxyEndpointName: name(),
   TargetRole: oneOf(['READ_WRITE'], {
-    READ_ONLY: 'READ_ONLY endpoints need a DB cluster, and clusters are not supported yet',
+    READ_ONLY: 'READ_ONLY endpoints are not supported yet: readers are not told from writers',
   }).default('READ_WRITE'),
   Listen: listen,
   VpcSecurityGroupIds: groupIds,

@@ -5,11 +5,9 @@
  */
 
 import { randomUUID } from 'node:crypto';
-import { type Admission, admit, authorize, type Caller } from '../query/access.ts';
-import { faultOf } from '../query/failure.ts';
-import { Fault } from '../query/fault.ts';
-import { readForm } from '../query/form.ts';
-import { element } from '../query/xml.ts';
+import { type Admission, admit, authorize, type Caller } from '../aws/access.ts';
+import { faultOf } from '../aws/failure.ts';
+import { Fault } from '../aws/fault.ts';
 import {
   createDBCluster,
   deleteDBCluster,
@@ -23,6 +21,7 @@ import {
   modifyDBProxyEndpoint,
 } from './endpoints.ts';
 import { describeEvents } from './events.ts';
+import { readForm } from './form.ts';
 import {
   createDBInstance,
   deleteDBInstance,
@@ -40,6 +39,7 @@ import {
   modifyDBProxyTargetGroup,
   registerDBProxyTargets,
 } from './targets.ts';
+import { element } from './xml.ts';
 
 const VERSION = '2014-10-31';
 const NAMESPACE = `http://rds.amazonaws.com/doc/${VERSION}/`;

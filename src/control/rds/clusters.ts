@@ -3,7 +3,7 @@
  * that are there, and that were registered as its members; the first of them is taken for its writer.
  */
 
-import { Fault } from '../query/fault.ts';
+import { Fault } from '../aws/fault.ts';
 import { newId } from '../state/arns.ts';
 import type { DBClusterRecord } from '../state/records.ts';
 import type { Change } from '../state/state-store.ts';

@@ -1,6 +1,6 @@
 /** CreateDBProxyEndpoint, DescribeDBProxyEndpoints, ModifyDBProxyEndpoint, DeleteDBProxyEndpoint. */
 
-import { Fault } from '../query/fault.ts';
+import { Fault } from '../aws/fault.ts';
 import { newId } from '../state/arns.ts';
 import type { EndpointRecord, ProxyRecord } from '../state/records.ts';
 import { DEFAULT_ENDPOINT, dbProxyEndpointAnswer, defaultEndpoint } from './answers.ts';

@@ -1,6 +1,6 @@
 /** DescribeEvents, of proxies. */
 
-import { Fault } from '../query/fault.ts';
+import { Fault } from '../aws/fault.ts';
 import { arnOf } from '../state/arns.ts';
 import { EVENT_CATEGORIES, KEPT_MS, type ProxyEvent } from '../state/event-journal.ts';
 import { operation, type RdsContext } from './operation.ts';

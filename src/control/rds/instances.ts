@@ -3,7 +3,7 @@
  * that is there: none is made, changed or deleted.
  */
 
-import { Fault } from '../query/fault.ts';
+import { Fault } from '../aws/fault.ts';
 import { ENGINE_PORTS } from '../schema.ts';
 import { newId } from '../state/arns.ts';
 import type { DBClusterRecord, DBInstanceRecord } from '../state/records.ts';

@@ -1,13 +1,13 @@
 /** An operation of the RDS API: what it takes, and what it does. */
 
 import type { z } from 'zod';
-import { Fault, type FaultCode } from '../query/fault.ts';
-import type { FormTree } from '../query/form.ts';
-import type { XmlValue } from '../query/xml.ts';
+import { Fault, type FaultCode } from '../aws/fault.ts';
 import type { DesiredState, KnownInstance, KnownProxy } from '../state/desired-state.ts';
 import type { DBClusterRecord } from '../state/records.ts';
 import type { ProxyObservation } from './answers.ts';
+import type { FormTree } from './form.ts';
 import { readParameters } from './parameters.ts';
+import type { XmlValue } from './xml.ts';
 
 export interface RdsContext {
   readonly state: DesiredState;

@@ -6,6 +6,7 @@
 import { isIPv6 } from 'node:net';
 import { targetAddress } from '../../proxy/settings.ts';
 import type { EngineFamily } from '../../proxy/snapshot.ts';
+import { Fault } from '../aws/fault.ts';
 import {
   isHost,
   isTooLong,
@@ -14,7 +15,6 @@ import {
   parseListenAddress,
   parseTcpAddress,
 } from '../listen-address.ts';
-import { Fault } from '../query/fault.ts';
 import { freeListen } from '../state/endpoint-addresses.ts';
 import { type DBInstanceRecord, type Tag, TLS_MODES } from '../state/records.ts';
 import type { RdsContext } from './operation.ts';

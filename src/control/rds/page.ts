@@ -1,6 +1,6 @@
 /** Pages of a list, as all Describe operations of RDS have them. */
 
-import { Fault } from '../query/fault.ts';
+import { Fault } from '../aws/fault.ts';
 
 interface PageRequest {
   readonly Marker?: string | undefined;

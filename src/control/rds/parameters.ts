@@ -1,8 +1,8 @@
 /** The shapes of what RDS operations take, and the faults for what has another shape. */
 
 import { z } from 'zod';
-import { Fault } from '../query/fault.ts';
-import { type FormTree, listItems } from '../query/form.ts';
+import { Fault } from '../aws/fault.ts';
+import { type FormTree, listItems } from './form.ts';
 
 /** The RDS API's own rule for the names of proxies, endpoints, target groups and DB instances. */
 const NAME = /^[a-zA-Z](?:-?[a-zA-Z0-9]+)*$/;

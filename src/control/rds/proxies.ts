@@ -2,8 +2,8 @@
 
 import type { z } from 'zod';
 import type { EngineFamily } from '../../proxy/snapshot.ts';
+import { Fault } from '../aws/fault.ts';
 import { isLoopback, parseTcpAddress } from '../listen-address.ts';
-import { Fault } from '../query/fault.ts';
 import { newId } from '../state/arns.ts';
 import { ENGINE_FAMILIES } from '../state/engine-families.ts';
 import type { AuthRecord, ProxyRecord } from '../state/records.ts';

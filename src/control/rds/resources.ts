@@ -4,10 +4,10 @@
  * not see a resource is not told whether there is one.
  */
 
-import { type FormTree, listItems } from '../query/form.ts';
 import { type ArnType, arnOf } from '../state/arns.ts';
 import type { DesiredState } from '../state/desired-state.ts';
 import { defaultEndpoint } from './answers.ts';
+import { type FormTree, listItems } from './form.ts';
 
 type Finder = (name: string, state: DesiredState) => string | undefined;
 

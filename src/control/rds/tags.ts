@@ -1,6 +1,6 @@
 /** AddTagsToResource, RemoveTagsFromResource, ListTagsForResource: by ARN, for everything that has one. */
 
-import { Fault } from '../query/fault.ts';
+import { Fault } from '../aws/fault.ts';
 import { arnOf } from '../state/arns.ts';
 import type { StateRecord, Tag } from '../state/records.ts';
 import { defaultEndpoint, tagList } from './answers.ts';

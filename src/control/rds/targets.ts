@@ -2,7 +2,7 @@
 
 import type { EngineFamily } from '../../proxy/snapshot.ts';
 import type { TargetHealth } from '../../target/monitor.ts';
-import { Fault } from '../query/fault.ts';
+import { Fault } from '../aws/fault.ts';
 import { poolSettings } from '../state/desired-state.ts';
 import { ENGINE_FAMILIES } from '../state/engine-families.ts';
 import type { DBClusterRecord, PoolConfigRecord, ProxyRecord } from '../state/records.ts';

@@ -5,9 +5,9 @@
  */
 
 import { randomUUID } from 'node:crypto';
-import { type Admission, admit, authorize, type Caller } from '../query/access.ts';
-import { faultOf } from '../query/failure.ts';
-import { fromQueryFault, SecretsFault } from './fault.ts';
+import { type Admission, admit, authorize, type Caller } from '../aws/access.ts';
+import { faultOf } from '../aws/failure.ts';
+import { fromFault, SecretsFault } from './fault.ts';
 import type { Operation, SecretsContext } from './operation.ts';
 import { getRandomPassword } from './random-password.ts';
 import { resourcesOf } from './resources.ts';
@@ -76,7 +76,7 @@ export async function answerSecrets(
     return respond(200, requestId, answer);
   } catch (error) {
     const fault =
-      error instanceof SecretsFault ? error : fromQueryFault(faultOf(error, options.onError));
+      error instanceof SecretsFault ? error : fromFault(faultOf(error, options.onError));
     const { code, message, status } = fault;
     return respond(status, requestId, { __type: code, message }, code);
   }

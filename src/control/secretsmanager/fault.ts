@@ -4,7 +4,7 @@
  * https://docs.aws.amazon.com/secretsmanager/latest/apireference/CommonErrors.html
  */
 
-import { type CommonFaultCode, type Fault, isCommon } from '../query/fault.ts';
+import { type CommonFaultCode, type Fault, isCommon } from '../aws/fault.ts';
 
 /** docs/secrets.md describes each, and a test compares. */
 export const SECRETS_FAULT_STATUSES = {
@@ -65,7 +65,7 @@ const CODES: Readonly<Record<CommonFaultCode, SecretsFaultCode>> = {
   ValidationError: 'InvalidParameterException',
 };
 
-export function fromQueryFault({ code, message }: Fault): SecretsFault {
+export function fromFault({ code, message }: Fault): SecretsFault {
   return new SecretsFault(isCommon(code) ? CODES[code] : 'InternalServiceError', message);
 }
 

@@ -872,7 +872,7 @@ describe('a bad file', () => {
       'berth.yaml:19  DBProxies[0].Endpoints[1].Listen: must not be an address that DBProxies[0].Listen listens on, got "0.0.0.0:6432"',
       'berth.yaml:20  DBProxies[0].Endpoints[2].DBProxyEndpointName: must be unique, and DBProxies[0].Endpoints[1].DBProxyEndpointName is the same, got "batch"',
       'berth.yaml:20  DBProxies[0].Endpoints[2].Listen: must not be an address that DBProxies[0].Endpoints[0].Listen listens on, got "[::]:6433"',
-      'berth.yaml:21  DBProxies[0].Endpoints[3].TargetRole: must be READ_WRITE (READ_ONLY endpoints need a DB cluster, and clusters are not supported yet), got "READ_ONLY"',
+      'berth.yaml:21  DBProxies[0].Endpoints[3].TargetRole: must be READ_WRITE (READ_ONLY endpoints are not supported yet: readers are not told from writers), got "READ_ONLY"',
     ]);
   });
 

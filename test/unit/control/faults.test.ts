@@ -1,9 +1,9 @@
 /** What the two APIs say of the same failure, each in its own words. */
 
 import { describe, expect, test } from 'bun:test';
-import { faultOf } from '../../../src/control/query/failure.ts';
-import { Fault } from '../../../src/control/query/fault.ts';
-import { fromQueryFault } from '../../../src/control/secretsmanager/fault.ts';
+import { faultOf } from '../../../src/control/aws/failure.ts';
+import { Fault } from '../../../src/control/aws/fault.ts';
+import { fromFault } from '../../../src/control/secretsmanager/fault.ts';
 import {
   StateClosedError,
   StateError,
@@ -50,19 +50,19 @@ describe.each([
     const unexpected: unknown[] = [];
     const fault = faultOf(error, (what) => unexpected.push(what));
     expect(fault.code).toBe(code);
-    expect(fromQueryFault(fault)).toMatchObject({ code: secretsCode, status: secretsStatus });
+    expect(fromFault(fault)).toMatchObject({ code: secretsCode, status: secretsStatus });
     expect(unexpected).toHaveLength(told);
   });
 });
 
 test('a change that may have been kept is never said not to have been', () => {
   const fault = faultOf(new StateUncertainError('no disk', undefined), () => {});
-  for (const { message } of [fault, fromQueryFault(fault)]) {
+  for (const { message } of [fault, fromFault(fault)]) {
     expect(message).toBe('It is not certain that the change was kept.');
   }
 });
 
 test('a failure of our own is told without its words', () => {
   const fault = faultOf(new Error('canary'), () => {});
-  for (const { message } of [fault, fromQueryFault(fault)]) expect(message).not.toContain('canary');
+  for (const { message } of [fault, fromFault(fault)]) expect(message).not.toContain('canary');
 });

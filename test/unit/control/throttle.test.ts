@@ -1,7 +1,7 @@
 /** How many requests a caller may send. */
 
 import { expect, test } from 'bun:test';
-import { BURST_MAX, REQUESTS_PER_S, Throttle } from '../../../src/control/query/throttle.ts';
+import { BURST_MAX, REQUESTS_PER_S, Throttle } from '../../../src/control/aws/throttle.ts';
 
 function admitted(throttle: Throttle, caller: string, wanted: number): number {
   for (let count = 0; count < wanted; count++) {

@@ -10,7 +10,7 @@ import type {
   DBProxyTargetGroup,
   Event,
 } from '@aws-sdk/client-rds';
-import { FAULT_STATUSES } from '../../../src/control/query/fault.ts';
+import { FAULT_STATUSES } from '../../../src/control/aws/fault.ts';
 import type {
   dbClusterAnswer,
   dbInstanceAnswer,

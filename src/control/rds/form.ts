@@ -3,7 +3,7 @@
  * the first item of the list `Auth`. What comes out is a tree of texts; `parameters.ts` says what it means.
  */
 
-import { Fault } from './fault.ts';
+import { Fault } from '../aws/fault.ts';
 
 /** More than any operation takes: 200 entries of `Auth` have six members each. */
 export const PARAMETERS_MAX = 2_000;
