@@ -14,6 +14,10 @@ export interface TestResult {
   readonly seconds: number;
 }
 
+/** So many lines of a message say what happened; the whole of it is above in the output. */
+const GIST_LINES_MAX = 8;
+const GIST_COLUMNS_MAX = 300;
+
 const TAG = /<(?<close>\/)?(?<name>[\w]+)(?<attributes>(?:\s+[\w-]+="[^"]*")*)\s*(?<empty>\/)?>/g;
 const ENTITIES: Readonly<Record<string, string>> = {
   lt: '<',
@@ -61,4 +65,20 @@ function attribute(attributes: string, name: string): string {
   return value.replace(/&(?:#(\d+)|(\w+));/g, (whole, code?: string, entity = '') =>
     code === undefined ? (ENTITIES[entity] ?? whole) : String.fromCodePoint(Number(code)),
   );
+}
+
+/** The first line of a message, and the lines that differ, or what else it says. */
+export function gist(message: string): string[] {
+  const [first = '', ...rest] = message.split('\n').filter((line) => line.trim() !== '');
+  const isCount = (line: string) => /^[-+] (Expected|Received) +[-+] \d+$/.test(line);
+  const others = rest.filter((line) => !isCount(line));
+  const differing = others.filter((line) => /^[-+] /.test(line));
+  const told = differing.length > 0 ? differing : others;
+  const left = told.length - GIST_LINES_MAX;
+  const shown = [first, ...told.slice(0, GIST_LINES_MAX)].map(shortened);
+  return left > 0 ? [...shown, `... and ${left} more lines`] : shown;
+}
+
+function shortened(line: string): string {
+  return line.length <= GIST_COLUMNS_MAX ? line : `${line.slice(0, GIST_COLUMNS_MAX)}...`;
 }

@@ -19,7 +19,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { keepFolder } from '../src/embedded/keeper.ts';
-import { parseReport, type TestResult } from './junit.ts';
+import { gist, parseReport, type TestResult } from './junit.ts';
 
 const ROOT = join(import.meta.dir, '..');
 const TEST_FOLDERS = [
@@ -189,8 +189,9 @@ function report(results: readonly TestResult[], seconds: number): void {
   }
   const failed = results.filter(({ outcome }) => outcome === 'failed');
   for (const { file, name, message } of failed) {
-    const [firstLine = ''] = message.split('\n');
+    const [firstLine = '', ...others] = gist(message);
     say(`FAILED  ${file}: ${name === '' ? '' : `${name}: `}${firstLine}`);
+    for (const line of others) say(`        ${line}`);
   }
   const verdict = failed.length === 0 ? 'ok    ' : 'FAILED';
   say(`${verdict}  ${results.length} tests (${seconds.toFixed(1)} s)`);

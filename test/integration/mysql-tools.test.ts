@@ -166,7 +166,7 @@ describeServers('a tool', (server) => {
       testTool('sysbench', isPrepared ? `${title}, prepared` : title, async () => {
         const before = await pinsOf(berth());
         const load = { script, isPrepared, threads: LOAD_THREADS, seconds: LOAD_SECONDS };
-        const place = { database: database(), port: berth().port, poolSize: POOL_SIZE };
+        const place = { database: database(), berth: berth(), poolSize: POOL_SIZE };
         expect(await loadWithSysbench({ ...load, ...place })).toMatchObject({ wrong: [] });
         expect(await pinsOf(berth())).toBe(before);
       });

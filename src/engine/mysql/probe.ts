@@ -4,7 +4,7 @@
  */
 
 import type { Observation } from '../../target/monitor.ts';
-import { afterServerForgets } from './forgetting.ts';
+import { whenServerHasForgotten } from './forgetting.ts';
 import { DatabaseLogin, type LoginIdentity, type LoginTarget } from './login/database-login.ts';
 import type { Flavour } from './login/server-facts.ts';
 import { type Answer, Question } from './question.ts';
@@ -29,7 +29,7 @@ export function probe(target: LoginTarget, identity: ProbeIdentity): Promise<Obs
           const { wheel } = target;
           const options = { stream, capabilities, wheel, sql: FACTS, timeoutMs: ANSWER_TIMEOUT_MS };
           new Question(options, (answer) =>
-            afterServerForgets(() => resolve(observationOf(answer, server.flavour))),
+            whenServerHasForgotten(() => resolve(observationOf(answer, server.flavour))),
           );
         },
         failed: ({ reason, detail }) => resolve({ isOk: false, reason, detail }),

@@ -1,6 +1,8 @@
 /** How many connections a MySQL or MariaDB had at once, at most, by its own count. */
 
 import type { EmbeddedMysql } from '../../../src/embedded/mysql.ts';
+import type { Berth } from '../berth.ts';
+import { eventually } from '../polling.ts';
 import { MysqlRawClient } from './raw-client.ts';
 
 export class MostConnections {
@@ -11,12 +13,25 @@ export class MostConnections {
     this.client = client;
   }
 
-  /** Counts from here on. Nobody but whom it is about may log in meanwhile. */
-  static async count(database: EmbeddedMysql): Promise<MostConnections> {
+  /**
+   * Counts those of `berth` from here on. Nobody else may log in meanwhile; whoever did before is waited
+   * for, because a server counts a connection for a while after its client has left.
+   */
+  static async count(database: EmbeddedMysql, berth: Berth): Promise<MostConnections> {
     const { socketPath } = database;
     const client = await MysqlRawClient.login({ socketPath }, { user: 'root' });
+    const counted = new MostConnections(client);
+    await eventually(
+      async () => ((await counted.#others(berth)) === 0 ? true : undefined),
+      'the database counts nobody but the proxy',
+    );
     await client.rows('flush status');
-    return new MostConnections(client);
+    return counted;
+  }
+
+  async #others(berth: Berth): Promise<number> {
+    const pooled = await berth.metric('database_connections');
+    return (await this.#status('Threads_connected')) - 1 - pooled;
   }
 
   /** Without the one that asks. */

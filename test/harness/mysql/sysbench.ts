@@ -5,6 +5,7 @@
 
 import { spawn } from 'node:child_process';
 import type { EmbeddedMysql } from '../../../src/embedded/mysql.ts';
+import type { Berth } from '../berth.ts';
 import { within } from '../deadline.ts';
 import type { ProgramResult } from '../programs.ts';
 import { MostConnections } from './most-connections.ts';
@@ -18,8 +19,7 @@ export const SYSBENCH_SCRIPTS = ['oltp_point_select', 'oltp_read_write'] as cons
 
 export interface SysbenchLoad {
   readonly database: EmbeddedMysql;
-  /** The proxy's. */
-  readonly port: number;
+  readonly berth: Berth;
   /** As many connections as its pool may have. */
   readonly poolSize: number;
   readonly script: (typeof SYSBENCH_SCRIPTS)[number];
@@ -36,15 +36,15 @@ export interface SysbenchOutcome {
 
 /** Makes the tables anew, directly, and runs the load through the proxy. */
 export async function loadWithSysbench(load: SysbenchLoad): Promise<SysbenchOutcome> {
-  const { database, poolSize, port, seconds, threads } = load;
+  const { berth, database, poolSize, seconds, threads } = load;
   const deadlineMs = START_AND_END_MS + 2_000 * seconds;
   for (const command of ['cleanup', 'prepare']) {
     const { code, stdout } = await sysbench(database.port, load, [command], deadlineMs);
     if (code !== 0) throw new Error(`sysbench ${command}: ${stdout}`);
   }
-  using counted = await MostConnections.count(database);
+  using counted = await MostConnections.count(database, berth);
   const args = [`--threads=${threads}`, `--time=${seconds}`, 'run'];
-  const { code, stdout, stderr } = await sysbench(port, load, args, deadlineMs);
+  const { code, stdout, stderr } = await sysbench(berth.port, load, args, deadlineMs);
   const transactions = Number(/transactions: +(\d+)/.exec(stdout)?.[1] ?? 0);
   const wrong: string[] = [];
   if (code !== 0 || stderr !== '') wrong.push(`sysbench ended with ${code}: ${stderr || stdout}`);

@@ -33,7 +33,7 @@ export async function soakWithSysbench(
     const berth = await Berth.start({ configuration, logLevel: 'info' });
     try {
       const seconds = Math.ceil((minutes * SECONDS_PER_MINUTE) / WAYS.length);
-      const place = { database, port: berth.port, poolSize: POOL_SIZE, threads: THREADS, seconds };
+      const place = { database, berth, poolSize: POOL_SIZE, threads: THREADS, seconds };
       for (const way of WAYS) {
         const { transactions, wrong } = await loadWithSysbench({ ...place, ...way });
         const name = `${way.script}${way.isPrepared ? ', prepared' : ''}`;

@@ -4,7 +4,7 @@ import { expect, test } from 'bun:test';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseReport } from '../../../scripts/junit.ts';
+import { gist, parseReport } from '../../../scripts/junit.ts';
 
 const TESTS = `
 import { describe, expect, test } from 'bun:test';
@@ -35,4 +35,37 @@ test('a report of this very Bun is read completely', () => {
   } finally {
     rmSync(folder, { recursive: true });
   }
+});
+
+test('of a failure the lines that differ are told', () => {
+  const difference = [
+    '  {',
+    '-   "wrong": [],',
+    '+   "wrong": [',
+    '+     "17 connections",',
+    '+   ],',
+    '  }',
+  ];
+  const counts = ['', '- Expected  - 1', '+ Received  + 3', ''];
+  const message = ['expect(received).toEqual(expected)', '', ...difference, ...counts].join('\n');
+  expect(gist(message)).toEqual([
+    'expect(received).toEqual(expected)',
+    '-   "wrong": [],',
+    '+   "wrong": [',
+    '+     "17 connections",',
+    '+   ],',
+  ]);
+});
+
+test('of a failure without them its first lines are told, of a long one not all', () => {
+  const seen = 'expect(received).toBe(expected)\n\nExpected: 3\nReceived: 4\n';
+  expect(gist(seen)).toEqual(['expect(received).toBe(expected)', 'Expected: 3', 'Received: 4']);
+  const lines = Array.from({ length: 20 }, (_, index) => `+ ${index}`);
+  expect(gist(['first', ...lines].join('\n'))).toEqual([
+    'first',
+    ...lines.slice(0, 8),
+    '... and 12 more lines',
+  ]);
+  expect(gist('')).toEqual(['']);
+  expect(gist('x'.repeat(1_000))[0]?.length).toBe(303);
 });
