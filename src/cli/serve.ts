@@ -175,6 +175,7 @@ class Service {
       apply,
     });
     this.state.forgetDeletedSecrets();
+    this.state.keepDebugLogging();
     return this.state;
   }
 

@@ -60,6 +60,8 @@ export interface Configuration {
   /** Undefined: nothing listens for the management API, metrics and health. */
   readonly api: ApiConfiguration | undefined;
   readonly drainTimeoutMs: number;
+  /** Names of proxies with `DebugLogging`. */
+  readonly debugLoggedProxies: ReadonlySet<string>;
   /** What secrets are encrypted with that the API makes; undefined: with a key that Berth makes. */
   readonly secretKeys: Keyring | undefined;
   /** Paths of secrets by their names. */
@@ -310,6 +312,9 @@ function toConfiguration(file: File, folder: string, reader: TlsFileReader): Con
       Secrets: file.Secrets.flatMap(toSecret),
       DBProxies: proxies,
     },
+    debugLoggedProxies: new Set(
+      file.DBProxies.filter((proxy) => proxy.DebugLogging).map(({ DBProxyName }) => DBProxyName),
+    ),
     instances,
     owner,
     stateDirectory: directory,
@@ -385,6 +390,8 @@ function toProxy(proxy: FileProxy, file: File, instances: readonly DBInstance[])
     MaxClientConnections: proxy.MaxClientConnections,
     Replication: proxy.Replication ?? 'passthrough',
     NotificationFanOut: proxy.NotificationFanOut ?? true,
+    // Until when is kept in the state directory.
+    DebugLoggingUntil: undefined,
     Auth: proxy.Auth.map((auth) => toAuth(auth, target, file)),
     Target: target,
     ConnectionPoolConfig: toPoolConfig(proxy.TargetGroup.ConnectionPoolConfig),

@@ -421,6 +421,7 @@ export const dbProxySchema = mapping({
   ServerVersion: text('the version that clients are told', 64)
     .regex(/^\d+\.\d+[!-~]*$/, { error: 'must begin like 8.4.0, without spaces' })
     .optional(),
+  DebugLogging: flag().default(false),
   Auth: listOf(authSchema, 1, 200),
   TargetGroup: mapping({
     DBInstanceIdentifiers: listOf(name(), 1, 1),
@@ -498,7 +499,6 @@ export const UNSUPPORTED_KEYS: Readonly<Record<string, string>> = {
   'DBProxies.Tls': 'all proxies have the certificate in Tls at the top of the file',
   'DBProxies.DefaultAuthScheme':
     'clients log in with IAM tokens where Auth has IAMAuth: REQUIRED; databases get passwords',
-  'DBProxies.DebugLogging': 'use --log-level debug',
   'DBProxies.RoleArn': 'there is no IAM role to take: secrets are in this file',
   'DBProxies.VpcSubnetIds': 'there is no VPC: Listen says where the proxy is reached',
   'DBProxies.Tags': 'only what the RDS API has made has tags',

@@ -81,6 +81,13 @@ interface SessionRelay<C> {
   end(): void;
 }
 
+/** What debug logging tells of a session on a connection. */
+type SessionDetail =
+  | { readonly event: 'connection.borrowed'; readonly waitedMs: number }
+  | { readonly event: 'connection.returned'; readonly verdict: 'clean' | 'cleanable' | 'destroy' }
+  | { readonly event: 'statement.sent'; readonly digest: string }
+  | { readonly event: 'request.answered'; readonly durationMs: number };
+
 export interface BorrowingSessionOptions<E> {
   readonly id: ClientConnectionId;
   readonly endpoint: E;
@@ -111,6 +118,8 @@ export abstract class BorrowingSession<C extends SessionConnection<C>, E extends
   protected requestedAt = 0;
   protected isDraining = false;
   protected isClosed = false;
+  /** Tells of each statement. A field of its own, as every message asks for it. */
+  isDebugLogged: boolean;
 
   constructor({ id, endpoint, stream, priority }: BorrowingSessionOptions<E>) {
     this.id = id;
@@ -120,6 +129,7 @@ export abstract class BorrowingSession<C extends SessionConnection<C>, E extends
     this.pins = new Pins(endpoint, id);
     this.clock = new SessionClock(this, endpoint);
     this.clock.lookAgain(stream.isCongested);
+    this.isDebugLogged = endpoint.limits.isDebugLogging;
   }
 
   // --- What the engine says
@@ -265,7 +275,7 @@ export abstract class BorrowingSession<C extends SessionConnection<C>, E extends
     const { pool } = this.userPool;
     const connection = former ?? pool.borrow();
     if (connection !== undefined) {
-      this.attach(connection);
+      this.lend(connection);
       if (!this.isWaitingForAnswer) return true;
       this.keep(rest);
       return false;
@@ -285,8 +295,29 @@ export abstract class BorrowingSession<C extends SessionConnection<C>, E extends
     this.waiter = undefined;
     const { counters } = this.endpoint;
     counters.borrowLatencyMicros += (performance.now() - this.requestedAt) * 1000;
-    this.attach(connection);
+    this.lend(connection);
     if (!this.isWaitingForAnswer) this.processHeld();
+  }
+
+  private lend(connection: C): void {
+    if (this.isDebugLogged) {
+      const waitedMs = roundedMs(performance.now() - this.requestedAt);
+      this.tell(connection, { event: 'connection.borrowed', waitedMs });
+    }
+    this.attach(connection);
+  }
+
+  /** Only while debug logging is on. */
+  private tell({ id: databaseConnection }: C, detail: SessionDetail): void {
+    const { proxy, name: endpoint, observer } = this.endpoint;
+    const clientConnection = this.id;
+    observer.emit({ proxy, endpoint, clientConnection, databaseConnection, ...detail });
+  }
+
+  /** The same; of a statement that is about to be sent. */
+  protected tellStatement(digest: string): void {
+    const { connection } = this;
+    if (connection !== undefined) this.tell(connection, { event: 'statement.sent', digest });
   }
 
   refused(error: BerthError): void {
@@ -316,8 +347,9 @@ export abstract class BorrowingSession<C extends SessionConnection<C>, E extends
     const { cancelsInFlight, isDirty, unfitBy } = connection;
     const { pool } = this.userPool;
     const isClean = cancelsInFlight === 0 && !isDirty && connection.isSettled;
-    if (unfitBy !== undefined) pool.release(connection, 'destroy', unfitBy);
-    else pool.release(connection, isClean ? 'clean' : 'cleanable');
+    const verdict = unfitBy === undefined ? (isClean ? 'clean' : 'cleanable') : 'destroy';
+    if (this.isDebugLogged) this.tell(connection, { event: 'connection.returned', verdict });
+    pool.release(connection, verdict, unfitBy);
   }
 
   protected detach(connection: C): void {
@@ -358,6 +390,9 @@ export abstract class BorrowingSession<C extends SessionConnection<C>, E extends
     if (this.requestedAt === 0) return;
     const micros = (performance.now() - this.requestedAt) * 1000;
     this.requestedAt = 0;
+    if (this.isDebugLogged) {
+      this.tell(connection, { event: 'request.answered', durationMs: roundedMs(micros / 1000) });
+    }
     const { counters } = this.endpoint;
     counters.queryResponses++;
     counters.queryResponseLatencyMicros += micros;
@@ -511,4 +546,9 @@ export abstract class BorrowingSession<C extends SessionConnection<C>, E extends
     if (this.relay.isMidRequest) connection.unfitBy ??= 'client_gone_in_request';
     this.giveBack(connection);
   }
+}
+
+/** To the microsecond. */
+function roundedMs(duration: number): number {
+  return Math.round(duration * 1000) / 1000;
 }

@@ -11,6 +11,8 @@ export interface ClientLogin {
 
 export interface ClientOfEngine {
   readonly isPinned: boolean;
+  /** Tells of each statement. */
+  isDebugLogged: boolean;
   describe(): SessionDescription;
   drain(): void;
   close(reason: ClientCloseReason, error?: BerthError): void;
@@ -46,6 +48,11 @@ export class Clients<L extends ClientLogin, S extends ClientOfEngine> {
   sessionEnded(number: number): void {
     this.sessions.delete(number);
     this.countdown();
+  }
+
+  /** For those that there are. */
+  useDebugLogging(isOn: boolean): void {
+    for (const session of this.sessions.values()) session.isDebugLogged = isOn;
   }
 
   describe({ isPinnedOnly, limit }: SessionQuery): Listing<SessionDescription> {

@@ -40,6 +40,8 @@ export interface EngineSettings {
   readonly areVariableSetsExcluded: boolean;
   /** Clients that ask for replication are refused, as by RDS Proxy. */
   readonly isReplicationRefused: boolean;
+  /** What clients do is told statement by statement. */
+  readonly isDebugLogging: boolean;
   /** Run once on each new database connection. */
   readonly initQuery: string | undefined;
   /** In place of the target's own; MySQL only. */

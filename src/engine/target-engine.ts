@@ -124,6 +124,9 @@ export abstract class TargetEngine<
     this.settings = settings;
     this.credentials = credentials;
     this.group.configure(settings.pool);
+    if (before.isDebugLogging !== settings.isDebugLogging) {
+      this.clients.useDebugLogging(settings.isDebugLogging);
+    }
     // A changed password is for the next login; open connections stay.
     const isInitChanged = before.initQuery !== settings.initQuery;
     if (isInitChanged) this.generation++;

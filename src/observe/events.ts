@@ -88,6 +88,28 @@ export type Event =
       /** Why it had been pinned. */
       readonly reason: PinReason;
     })
+  // While the proxy has DebugLogging.
+  | (ClientScope & {
+      readonly event: 'connection.borrowed';
+      readonly databaseConnection: DatabaseConnectionId;
+      readonly waitedMs: number;
+    })
+  | (ClientScope & {
+      readonly event: 'connection.returned';
+      readonly databaseConnection: DatabaseConnectionId;
+      readonly verdict: 'clean' | 'cleanable' | 'destroy';
+    })
+  | (ClientScope & {
+      readonly event: 'statement.sent';
+      readonly databaseConnection: DatabaseConnectionId;
+      readonly digest: string;
+    })
+  /** Everything that the client has asked for. */
+  | (ClientScope & {
+      readonly event: 'request.answered';
+      readonly databaseConnection: DatabaseConnectionId;
+      readonly durationMs: number;
+    })
   | (ClientScope & {
       readonly event: 'replication.started';
       readonly databaseConnection: DatabaseConnectionId;
@@ -148,6 +170,13 @@ export type Event =
   /** A user cannot log in, because no password is known for him. */
   | { readonly event: 'credentials.missing'; readonly proxy: string; readonly detail: string }
   | { readonly event: 'endpoint.closed'; readonly proxy: string; readonly endpoint: string }
+  | {
+      readonly event: 'proxy.debug_logging';
+      readonly proxy: string;
+      readonly isOn: boolean;
+      /** When it switches itself off: ISO 8601; empty when it is off. */
+      readonly until: string;
+    }
   /** It was removed, or replaced by another of its name, and its last client is gone. */
   | { readonly event: 'proxy.stopped'; readonly proxy: string; readonly clientsCut: number }
   | { readonly event: 'api.listening'; readonly address: string }
@@ -177,5 +206,6 @@ export type EventName = Event['event'];
 
 /** Receives events. Implementations must not throw. */
 export interface Observer {
-  emit(event: Event): void;
+  /** `isDetailed`: it comes from a proxy with DebugLogging, and is worth telling whatever the level of the log. */
+  emit(event: Event, isDetailed?: boolean): void;
 }

@@ -114,6 +114,7 @@ export function levelOf(event: Event): LogLevel {
     case 'api.listening':
     case 'endpoint.closed':
     case 'configuration.applied':
+    case 'proxy.debug_logging':
     case 'listener.opened':
     case 'listener.closed':
     case 'process.started':
@@ -127,6 +128,10 @@ export function levelOf(event: Event): LogLevel {
     case 'session.unpinned':
     case 'cancel.forwarded':
     case 'replication.started':
+    case 'connection.borrowed':
+    case 'connection.returned':
+    case 'statement.sent':
+    case 'request.answered':
     case 'connection.opened':
     case 'connection.reset':
       return 'debug';
@@ -208,6 +213,18 @@ export function textOf(event: Event): string {
       return `The client session was pinned to the database connection [dbConnection=${event.databaseConnection}] for the remainder of the session. The proxy can't reuse this connection until the session ends. Reason: ${pinText(event.reason, event.digest)}`;
     case 'session.unpinned':
       return `The client session is no longer pinned to the database connection [dbConnection=${event.databaseConnection}].`;
+    case 'connection.borrowed':
+      return `The client session borrowed the database connection [dbConnection=${event.databaseConnection}] after ${event.waitedMs} ms.`;
+    case 'connection.returned':
+      return `The client session returned the database connection [dbConnection=${event.databaseConnection}], ${RETURN_TEXTS[event.verdict]}.`;
+    case 'statement.sent':
+      return `A statement of the client goes to the database connection [dbConnection=${event.databaseConnection}]. Digest: "${event.digest}".`;
+    case 'request.answered':
+      return `The database connection [dbConnection=${event.databaseConnection}] answered the client after ${event.durationMs} ms.`;
+    case 'proxy.debug_logging':
+      return event.isOn
+        ? `Debug logging is on until ${event.until}: every statement of a client is logged, without its values.`
+        : 'Debug logging is off.';
     case 'replication.started':
       return `The client replicates (${event.kind}) on a database connection of its own [dbConnection=${event.databaseConnection}].`;
     case 'cancel.forwarded':
@@ -304,6 +321,12 @@ const IAM_TEXTS: Readonly<Record<IamFailure, string>> = {
   too_many: 'There are too many competing requests.',
   no_credentials: 'The proxy has no credentials for the role.',
 };
+
+const RETURN_TEXTS = {
+  clean: 'which others can have as it is',
+  cleanable: 'which is reset before others have it',
+  destroy: 'which is closed',
+} as const;
 
 const BORROW_TEXTS = {
   timeout: 'Timed-out waiting to acquire database connection.',

@@ -28,6 +28,8 @@ export interface LogOptions {
 /** An `Observer` that writes the log. */
 export class EventLog implements Observer {
   private readonly logger: Logger;
+  /** For what comes from proxies with DebugLogging. */
+  private readonly detailed: Logger;
   private readonly sink: LogSink;
 
   constructor({ level, format, hasColor, sink }: LogOptions) {
@@ -41,18 +43,20 @@ export class EventLog implements Observer {
       },
       format === 'json' ? sink : readable(sink, hasColor),
     );
+    this.detailed = this.logger.child({}, { level: level === 'trace' ? 'trace' : 'debug' });
   }
 
-  emit(event: Event): void {
+  emit(event: Event, isDetailed = false): void {
     const level = levelOf(event);
-    if (!this.logger.isLevelEnabled(level)) return;
+    const logger = isDetailed ? this.detailed : this.logger;
+    if (!logger.isLevelEnabled(level)) return;
     const lines = this.sink.takeDropped();
     if (lines > 0)
-      this.logger.warn(
+      logger.warn(
         { event: 'log.dropped', lines },
         `${lines} log lines were lost: the reader of the log is too slow.`,
       );
-    this.logger[level](fieldsOf(event), textOf(event));
+    logger[level](fieldsOf(event), textOf(event));
   }
 
   /** Resolves when everything is written; await it last. */
@@ -75,6 +79,7 @@ function fieldsOf(event: Event): Record<string, unknown> {
   if ('why' in event) fields.reason = event.why;
   if ('principal' in event) fields.principal = event.principal;
   if ('waitedMs' in event) fields.duration_ms = event.waitedMs;
+  if ('durationMs' in event) fields.duration_ms = event.durationMs;
   if ('digest' in event) fields.digest = event.digest;
   if ('error' in event) fields.err = toError(event.error);
   return fields;

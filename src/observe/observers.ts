@@ -9,7 +9,7 @@ export class Observers implements Observer {
     this.observers = observers;
   }
 
-  emit(event: Event): void {
-    for (const observer of this.observers) observer.emit(event);
+  emit(event: Event, isDetailed?: boolean): void {
+    for (const observer of this.observers) observer.emit(event, isDetailed);
   }
 }

@@ -8,10 +8,15 @@ import type { TimerWheel } from '../base/timer-wheel.ts';
 import { Credentials } from '../credential/credentials.ts';
 import type { Secret } from '../credential/secret.ts';
 import type { TokenJudge } from '../credential/token-judge.ts';
-import type { DatabaseTls, Engine, EngineFactory, Stopped } from '../engine/contract.ts';
+import type {
+  DatabaseTls,
+  Engine,
+  EngineFactory,
+  EngineSettings,
+  Stopped,
+} from '../engine/contract.ts';
 import { type Address, formatAddress } from '../net/address.ts';
 import { ListenError } from '../net/listener.ts';
-import type { AcceptTls } from '../net/tls.ts';
 import { EndpointCounters, TargetCounters } from '../observe/counters.ts';
 import type {
   Listing,
@@ -21,6 +26,7 @@ import type {
 } from '../observe/descriptions.ts';
 import type { Observer } from '../observe/events.ts';
 import { Monitor, type TargetFacts, type TargetHealth } from '../target/monitor.ts';
+import { DebugLogging } from './debug-logging.ts';
 import { Gate } from './gate.ts';
 import type { Listeners, OpenPlace, Place } from './listeners.ts';
 import { connectionLimits, engineSettings, targetAddress } from './settings.ts';
@@ -58,28 +64,29 @@ export class DatabaseProxy {
   readonly targetCounters = new TargetCounters();
   private readonly dependencies: ProxyDependencies;
   private spec: DBProxy;
-  private secrets: readonly SecretEntry[];
   /** What was last told to be wrong with the credentials. */
   private toldProblems: ReadonlySet<string> = new Set();
   private databaseTls: DatabaseTls;
-  private acceptTls: AcceptTls | undefined;
   private readonly engine: Engine;
   private readonly monitor: Monitor;
+  private readonly debugLogging: DebugLogging;
+  /** What the engine works with, but for what changes by itself. */
+  private surroundings: Surroundings;
   private facts: TargetFacts | undefined = undefined;
   private readonly endpoints = new Map<string, OpenEndpoint>();
 
-  constructor(
-    spec: DBProxy,
-    { secrets, tls, passwordKey, tokens }: Surroundings,
-    dependencies: ProxyDependencies,
-  ) {
-    const { wheel, observer, engines } = dependencies;
-    this.dependencies = dependencies;
-    this.spec = spec;
-    this.secrets = secrets;
-    this.databaseTls = databaseTls(spec.Target);
-    this.acceptTls = tls.accept;
+  constructor(spec: DBProxy, surroundings: Surroundings, dependencies: ProxyDependencies) {
+    const { wheel, engines } = dependencies;
     const proxy = spec.DBProxyName;
+    const ended = () => this.configureEngine();
+    const { observer: outer } = dependencies;
+    const observer = new DebugLogging({ proxy, wheel, observer: outer, now: Date.now, ended });
+    this.debugLogging = observer;
+    this.dependencies = { ...dependencies, observer };
+    this.spec = spec;
+    this.surroundings = surroundings;
+    this.databaseTls = databaseTls(spec.Target);
+    this.debugLogging.use(spec.DebugLoggingUntil);
     const target = spec.Target.DBInstanceIdentifier;
     this.engine = engines[spec.EngineFamily]({
       proxy,
@@ -88,7 +95,7 @@ export class DatabaseProxy {
       wheel,
       observer,
       limits: connectionLimits(spec.ConnectionPoolConfig, undefined),
-      settings: engineSettings(spec, tls, this.databaseTls, passwordKey, tokens),
+      settings: this.engineSettings,
       credentials: this.resolveCredentials(),
       refreshSecret: (user) => this.refreshSecret(user),
       targetCounters: this.targetCounters,
@@ -162,19 +169,26 @@ export class DatabaseProxy {
     );
   }
 
+  private get engineSettings(): EngineSettings {
+    const { tls, passwordKey, tokens } = this.surroundings;
+    const { isOn } = this.debugLogging;
+    return engineSettings(this.spec, tls, this.databaseTls, passwordKey, tokens, isOn);
+  }
+
+  private configureEngine(): void {
+    this.engine.configure(this.engineSettings, this.resolveCredentials());
+  }
+
   /** Takes effect at once. Throws `ListenError` when a new address cannot be listened on. */
-  configure(spec: DBProxy, { secrets, tls, passwordKey, tokens }: Surroundings): void {
+  configure(spec: DBProxy, surroundings: Surroundings): void {
     // The same object as before tells the engine that nothing has changed.
     if (!isSameTls(spec.Target.Tls, this.spec.Target.Tls)) {
       this.databaseTls = databaseTls(spec.Target);
     }
     this.spec = spec;
-    this.secrets = secrets;
-    this.acceptTls = tls.accept;
-    this.engine.configure(
-      engineSettings(spec, tls, this.databaseTls, passwordKey, tokens),
-      this.resolveCredentials(),
-    );
+    this.surroundings = surroundings;
+    this.debugLogging.use(spec.DebugLoggingUntil);
+    this.configureEngine();
     this.engine.limit(connectionLimits(spec.ConnectionPoolConfig, this.facts));
     for (const [name, open] of this.endpoints) {
       const wanted = spec.Endpoints.find((each) => each.DBProxyEndpointName === name);
@@ -198,6 +212,7 @@ export class DatabaseProxy {
   /** Ends everything now. */
   stop(): Stopped {
     this.closeEndpoints();
+    this.debugLogging.stop();
     this.monitor.stop();
     return this.engine.stop();
   }
@@ -224,7 +239,7 @@ export class DatabaseProxy {
   /** What is wrong with them is told once, until it has changed. */
   private resolveCredentials(): Credentials {
     const { Auth, DBProxyName: proxy } = this.spec;
-    const { credentials, problems } = Credentials.resolve(Auth, this.secrets);
+    const { credentials, problems } = Credentials.resolve(Auth, this.surroundings.secrets);
     const texts = new Set(problems.map(({ text }) => text));
     for (const detail of texts) {
       if (this.toldProblems.has(detail)) continue;
@@ -238,7 +253,7 @@ export class DatabaseProxy {
     const { refreshSecret } = this.dependencies;
     const isOfUser = ({ username, others = [] }: SecretEntry) =>
       username === user || others.some((other) => other.username === user);
-    const names = new Set(this.secrets.filter(isOfUser).map(({ Name }) => Name));
+    const names = new Set(this.surroundings.secrets.filter(isOfUser).map(({ Name }) => Name));
     const concerned = this.spec.Auth.filter(({ SecretArn }) => names.has(SecretArn));
     await Promise.all(concerned.map(({ SecretArn }) => refreshSecret(SecretArn)));
   }
@@ -267,7 +282,7 @@ export class DatabaseProxy {
     const { engine } = this;
     const hostName = () =>
       this.spec.Endpoints.find(({ DBProxyEndpointName }) => DBProxyEndpointName === name)?.HostName;
-    const acceptTls = () => this.acceptTls;
+    const acceptTls = () => this.surroundings.tls.accept;
     return {
       family: this.spec.EngineFamily,
       gate,

@@ -20,6 +20,7 @@ export function engineSettings(
   databaseTls: DatabaseTls,
   passwordKey: Secret | undefined,
   tokens: TokenJudge,
+  isDebugLogging: boolean,
 ): EngineSettings {
   const config = proxy.ConnectionPoolConfig;
   // Who must show a certificate cannot do so in plain text.
@@ -32,6 +33,7 @@ export function engineSettings(
     maxClientConnections: proxy.MaxClientConnections,
     isReplicationRefused: proxy.Replication === 'refuse',
     hasNotificationFanOut: proxy.NotificationFanOut,
+    isDebugLogging,
     isSessionMode: config.PoolMode === 'SESSION',
     areVariableSetsExcluded: config.SessionPinningFilters.includes('EXCLUDE_VARIABLE_SETS'),
     initQuery: config.InitQuery,

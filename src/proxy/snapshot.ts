@@ -120,6 +120,8 @@ export interface DBProxy {
   /** What becomes of clients that ask for replication. */
   readonly Replication: 'passthrough' | 'refuse';
   readonly NotificationFanOut: boolean;
+  /** Until when what its clients do is told statement by statement: milliseconds since 1970. */
+  readonly DebugLoggingUntil: number | undefined;
   readonly Auth: readonly UserAuth[];
   readonly Target: DBInstance;
   readonly ConnectionPoolConfig: ConnectionPoolConfig;

@@ -43,6 +43,7 @@ const SETTINGS: EngineSettings = {
   isReplicationRefused: false,
   hasNotificationFanOut: true,
   isSessionMode: false,
+  isDebugLogging: false,
   areVariableSetsExcluded: false,
   initQuery: undefined,
   serverVersion: undefined,

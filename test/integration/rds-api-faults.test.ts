@@ -311,7 +311,6 @@ describe('parameters', () => {
     ['IAM for some', () => proxy({ Auth: [{ SecretArn: 'a', IAMAuth: 'ENABLED' }] }), 'SQL Server'],
     ['IAM alone', () => proxy({ DefaultAuthScheme: 'IAM_AUTH' }), 'not supported yet'],
     ['a timeout', () => proxy({ IdleClientTimeout: 28_801 }), 'must be between 1 and 28800'],
-    ['debug logging', () => proxy({ DebugLogging: true }), 'DebugLogging'],
     ['IPv6', () => proxy({ EndpointNetworkType: 'IPV6' }), 'not supported yet'],
     ['dual stack', () => proxy({ TargetConnectionNetworkType: 'IPV6' }), 'not supported yet'],
     ['a tag key', () => proxy({ Tags: [{ Key: 'aws:a' }] }), 'Tags.0.Key'],

@@ -118,6 +118,7 @@ function snapshotFor({ dialect, port }: DemoDatabase, password: string): Snapsho
       {
         DBProxyName: 'demo',
         DBProxyId: 'prx-demo',
+        DebugLoggingUntil: undefined,
         EngineFamily: dialect.proxy.family,
         ServerVersion: undefined,
         RequireTLS: false,

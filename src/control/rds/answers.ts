@@ -4,6 +4,7 @@ import type { TargetHealth } from '../../target/monitor.ts';
 import { parseListenAddress } from '../listen-address.ts';
 import type { SecretOwner } from '../secret-arn.ts';
 import { arnOf } from '../state/arns.ts';
+import { isDebugLogging } from '../state/debug-logging.ts';
 import { poolSettings } from '../state/desired-state.ts';
 import { ENGINE_FAMILIES } from '../state/engine-families.ts';
 import type {
@@ -85,7 +86,7 @@ export function dbProxyAnswer(
     Endpoint: endpointText(proxy.listen, proxy, context),
     RequireTLS: proxy.requireTls,
     IdleClientTimeout: proxy.idleClientTimeout,
-    DebugLogging: false,
+    DebugLogging: isDebugLogging(proxy.debugLoggingUntil),
     CreatedDate: dateOf(proxy.createdAt),
     UpdatedDate: dateOf(proxy.updatedAt),
     EndpointNetworkType: 'IPV4' as const,

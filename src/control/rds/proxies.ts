@@ -5,6 +5,7 @@ import type { EngineFamily } from '../../proxy/snapshot.ts';
 import { Fault } from '../aws/fault.ts';
 import { isLoopback, parseTcpAddress } from '../listen-address.ts';
 import { newId } from '../state/arns.ts';
+import { debugLoggingUntil } from '../state/debug-logging.ts';
 import { ENGINE_FAMILIES } from '../state/engine-families.ts';
 import type { AuthRecord, ProxyRecord } from '../state/records.ts';
 import { dbProxyAnswer } from './answers.ts';
@@ -32,9 +33,6 @@ const USUAL_IDLE_CLIENT_TIMEOUT = 1_800;
 
 const roleArn = text(2048, 20);
 const defaultAuthScheme = oneOf(['NONE'], { IAM_AUTH: 'IAM_AUTH is not supported yet' });
-const noDebugLogging = flag().refine((isOn) => !isOn, {
-  error: 'is not supported yet; the option --log-level debug is for all proxies',
-});
 
 const notYet = 'is not supported yet';
 export const onlyIpv4 = oneOf(['IPV4'], { IPV6: `IPV6 ${notYet}`, DUAL: `DUAL ${notYet}` });
@@ -50,7 +48,7 @@ export const createDBProxy = operation(
     VpcSecurityGroupIds: vpcIds.default([]),
     RequireTLS: flag().optional(),
     IdleClientTimeout: IDLE_CLIENT_TIMEOUT.default(USUAL_IDLE_CLIENT_TIMEOUT),
-    DebugLogging: noDebugLogging.optional(),
+    DebugLogging: flag().default(false),
     Tags: tags.default([]),
     EndpointNetworkType: onlyIpv4.optional(),
     TargetConnectionNetworkType: onlyIpv4.optional(),
@@ -77,6 +75,7 @@ export const createDBProxy = operation(
       auth: toAuth(parameters.Auth, parameters.EngineFamily),
       requireTls: parameters.RequireTLS ?? !isLocal(listen),
       idleClientTimeout: parameters.IdleClientTimeout,
+      ...debugLogging(debugLoggingUntil(parameters.DebugLogging, undefined)),
       listen,
       createdAt: at,
       updatedAt: at,
@@ -117,7 +116,7 @@ export const modifyDBProxy = operation(
     DefaultAuthScheme: defaultAuthScheme.optional(),
     RequireTLS: flag().optional(),
     IdleClientTimeout: IDLE_CLIENT_TIMEOUT.optional(),
-    DebugLogging: noDebugLogging.optional(),
+    DebugLogging: flag().optional(),
     RoleArn: roleArn.optional(),
     SecurityGroups: vpcIds.optional(),
   }),
@@ -126,8 +125,10 @@ export const modifyDBProxy = operation(
     const before = findOwnProxy(context, parameters.DBProxyName);
     const { NewDBProxyName: newName = before.name, Auth } = parameters;
     if (newName !== before.name) checkIsFree(newName, context);
+    const { debugLoggingUntil: until, ...rest } = before;
     const record: ProxyRecord = {
-      ...before,
+      ...rest,
+      ...debugLogging(debugLoggingUntil(parameters.DebugLogging, until)),
       name: newName,
       auth: Auth === undefined ? before.auth : toAuth(Auth, before.engineFamily),
       requireTls: parameters.RequireTLS ?? before.requireTls,
@@ -159,6 +160,10 @@ export function checkSubnets(subnetIds: readonly string[]): void {
 function checkIsFree(proxyName: string, { state }: RdsContext): void {
   if (!state.proxies.some(({ record }) => record.name === proxyName)) return;
   throw new Fault('DBProxyAlreadyExistsFault', `DB proxy ${proxyName} already exists.`);
+}
+
+function debugLogging(until: string | undefined): Pick<ProxyRecord, 'debugLoggingUntil'> {
+  return until === undefined ? {} : { debugLoggingUntil: until };
 }
 
 function isLocal(listen: string): boolean {

@@ -7,7 +7,10 @@ import type { DBInstanceRecord, ProxyRecord, SecretRecord } from './records.ts';
 
 const NO_NETWORK = { vpcSubnetIds: [], vpcSecurityGroupIds: [] };
 
-export function declaredProxy(proxy: DBProxy): ProxyRecord {
+export function declaredProxy(
+  proxy: DBProxy,
+  debugLoggingUntil: ProxyRecord['debugLoggingUntil'],
+): ProxyRecord {
   const { DBProxyName: name, ConnectionPoolConfig: config } = proxy;
   const [first, ...others] = proxy.Endpoints;
   return {
@@ -19,6 +22,7 @@ export function declaredProxy(proxy: DBProxy): ProxyRecord {
     auth: proxy.Auth,
     requireTls: proxy.RequireTLS,
     idleClientTimeout: proxy.IdleClientTimeout,
+    ...(debugLoggingUntil === undefined ? {} : { debugLoggingUntil }),
     listen: first === undefined ? '' : formatListen(first.Listen),
     tags: [],
     targetGroup: {

@@ -20,6 +20,7 @@ import { allowedSources, subnetRanges } from '../networks.ts';
 import { dbProxySchema } from '../schema.ts';
 import type { SecretSource } from '../secrets/polled-secrets.ts';
 import { declaredId } from './arns.ts';
+import { debugLoggingChanges } from './debug-logging.ts';
 import { declaredInstance, declaredProxy } from './declared.ts';
 import type { AddressRange } from './endpoint-addresses.ts';
 import type { EventJournal, ProxyEvent } from './event-journal.ts';
@@ -76,11 +77,19 @@ export class DesiredState {
     this.knownSecrets = new KnownSecrets(store, secretReader, configuration);
     this.apply = options.apply;
     this.configuration = configuration;
-    this.declare(options.file, configuration);
+    this.check(options.file, configuration);
+    this.use(configuration, this.declaredRecords);
   }
 
-  /** Takes another configuration file. Throws `ConfigurationError`, and then nothing has changed. */
+  /** Takes another configuration file. Throws `ConfigurationError` or `StateError`, and then nothing has changed. */
   declare(file: string, configuration: Configuration): void {
+    this.check(file, configuration);
+    const before = this.declaredRecords;
+    this.keepDebugLogging(configuration);
+    this.use(configuration, before);
+  }
+
+  private check(file: string, configuration: Configuration): void {
     const clashes = [
       ...findClashes(configuration, this.storedProxies, this.storedInstances),
       ...this.knownSecrets.clashesWith(configuration).map((name) => ({
@@ -92,7 +101,9 @@ export class DesiredState {
       const problems = clashes.map(({ path, text }) => ({ line: undefined, path, text }));
       throw new ConfigurationError(file, problems);
     }
-    const before = this.declaredRecords;
+  }
+
+  private use(configuration: Configuration, before: readonly ProxyRecord[]): void {
     this.configuration = configuration;
     this.knownSecrets.declare(configuration);
     this.journal.changed(before, this.declaredRecords);
@@ -167,7 +178,22 @@ export class DesiredState {
   }
 
   private get declaredRecords(): readonly ProxyRecord[] {
-    return this.configuration.snapshot.DBProxies.map(declaredProxy);
+    return this.configuration.snapshot.DBProxies.map((proxy) =>
+      declaredProxy(proxy, this.debugLoggingUntil(proxy.DBProxyName)),
+    );
+  }
+
+  /** When the DebugLogging of a proxy of the file ends. */
+  private debugLoggingUntil(name: string): string | undefined {
+    const id = declaredId('proxy', name);
+    const kept = this.store.records.filter((record) => record.kind === 'debug-logging');
+    return kept.find((record) => record.id === id)?.until;
+  }
+
+  /** Keeps since when the file has DebugLogging. Throws `StateError`. */
+  keepDebugLogging(configuration = this.configuration): void {
+    const changes = debugLoggingChanges(configuration, this.store.records);
+    if (changes.length > 0) this.store.commit(changes);
   }
 
   /** By name. */
@@ -224,6 +250,7 @@ export class DesiredState {
   private get declaredProxies(): readonly DBProxy[] {
     return this.configuration.snapshot.DBProxies.map((proxy) => ({
       ...proxy,
+      DebugLoggingUntil: timeOf(this.debugLoggingUntil(proxy.DBProxyName)),
       Tls: this.tlsOf(declaredId('proxy', proxy.DBProxyName), proxy),
     }));
   }
@@ -298,6 +325,7 @@ export class DesiredState {
         MaxClientConnections: MAX_CLIENT_CONNECTIONS,
         Replication: 'passthrough',
         NotificationFanOut: true,
+        DebugLoggingUntil: timeOf(record.debugLoggingUntil),
         Auth: record.auth.map((auth) => this.toAuth(auth, target)),
         Target: target,
         ConnectionPoolConfig: { ...DEFAULT_POOL_CONFIG, ...poolSettings(config) },
@@ -386,6 +414,10 @@ function byName<StoredRecord extends { readonly name: string }>(
   items: readonly Known<StoredRecord>[],
 ): readonly Known<StoredRecord>[] {
   return items.toSorted((a, b) => (a.record.name < b.record.name ? -1 : 1));
+}
+
+function timeOf(iso: string | undefined): number | undefined {
+  return iso === undefined ? undefined : Date.parse(iso);
 }
 
 /** Of a record, so it has been found to be one. */

@@ -83,6 +83,8 @@ const proxy = z
     auth: z.array(auth).readonly(),
     requireTls: z.boolean(),
     idleClientTimeout: z.int(),
+    /** When DebugLogging switches itself off, or has. */
+    debugLoggingUntil: time.optional(),
     /** Where the default endpoint listens. */
     listen: text,
     createdAt: time.optional(),
@@ -121,6 +123,16 @@ const dbCluster = z
     engine: engineSchema,
     createdAt: time,
     tags,
+  })
+  .readonly();
+
+/** Of a proxy that the file declares with DebugLogging, since when it does. */
+const debugLogging = z
+  .strictObject({
+    kind: z.literal('debug-logging'),
+    /** Of the proxy. */
+    id: text,
+    until: time,
   })
   .readonly();
 
@@ -175,6 +187,7 @@ export const stateRecord = z.discriminatedUnion('kind', [
   dbCluster,
   secret,
   principal,
+  debugLogging,
 ]);
 
 export type Tag = z.output<typeof tag>;

@@ -7,6 +7,7 @@
 
 import { BerthError } from '../../base/errors.ts';
 import type { ClientCloseReason, PinReason } from '../../observe/reasons.ts';
+import { digest } from '../../sql/mysql/digest.ts';
 import type { EffectSet } from '../../sql/mysql/effects.ts';
 import { PlainTexts } from '../../sql/mysql/plain-texts.ts';
 import type { Syntax } from '../../sql/mysql/syntax.ts';
@@ -123,6 +124,10 @@ export class ClientSession
     const effects = this.leftovers.running(connection, all, bytes, from, to);
     const replay = this.previous.replayFor(connection, effects);
     if (replay !== undefined) this.replay(connection, [replay]);
+  }
+
+  sending(text: Uint8Array): void {
+    this.tellStatement(digest(text, this.own.syntax));
   }
 
   get statements(): StatementRegistry {

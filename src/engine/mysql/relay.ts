@@ -430,6 +430,7 @@ export class Relay {
       return GONE;
     }
     host.requested();
+    if (host.isDebugLogged) host.sending(bytes.subarray(textAt < 0 ? next : textAt, next));
     if (effects !== 0) host.running(effects, bytes, Math.max(textAt, at + HEADER_BYTES + 1), next);
     const mayReadFile = (effects & Effect.loadLocal) !== 0;
     this.connection?.ledger.owe(mayReadFile ? OWES_RESULT | MAY_READ_FILE : OWES_RESULT);

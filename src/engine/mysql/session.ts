@@ -28,6 +28,8 @@ export interface Session {
   /** The pool that it borrows from. */
   readonly userPool: UserPool;
   readonly isPinned: boolean;
+  /** Tells of each statement. */
+  isDebugLogged: boolean;
   /** What it is now, for people who ask. */
   describe(): SessionDescription;
   /** Somebody kills what it runs. `done` when everything that follows from it is over. */

@@ -180,6 +180,10 @@ export class ClientSession
     this.subscriptions?.running(text, databaseProcess, this.processId);
   }
 
+  sending(text: Uint8Array): void {
+    this.tellStatement(digest(text));
+  }
+
   hubAnswered(): void {
     this.isWaitingForHub = false;
     if (!this.isWaitingForAnswer) this.processHeld();

@@ -92,16 +92,18 @@ export class ClientTexts {
     return this.mayRun(connection, effects, bytes, textAt(bytes, at), end);
   }
 
-  /** Tells what a listening client runs. */
+  /** Tells who has to know what the client runs. */
   tellRunning(bytes: Buffer, from: number, to: number): void {
-    if (this.host.isListening) this.host.running(bytes.toString('latin1', from, to));
+    const { host } = this;
+    if (host.isListening) host.running(bytes.toString('latin1', from, to));
+    if (host.isDebugLogged) host.sending(bytes.subarray(from, to));
   }
 
-  /** Tells what a listening client has bound: the statement in the Parse at `at`. */
+  /** The same of what it has bound: the statement in the Parse at `at`. */
   tellBound(parse: Buffer, at: number): void {
-    if (!this.host.isListening) return;
+    if (!this.host.isListening && !this.host.isDebugLogged) return;
     const from = textAt(parse, at);
-    this.host.running(parse.toString('latin1', from, parse.indexOf(0, from)));
+    this.tellRunning(parse, from, parse.indexOf(0, from));
   }
 
   /** Begins to read a text of which the rest comes later. What it does is known long before the connection is given back. */
@@ -109,6 +111,7 @@ export class ClientTexts {
     this.scanner ??= new StatementScanner();
     this.scanner.reset(this.host.stringSyntax);
     this.scanner.push(bytes, from, bytes.length);
+    if (this.host.isDebugLogged) this.host.sending(bytes.subarray(from));
     this.isScanning = true;
   }
 

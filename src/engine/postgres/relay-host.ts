@@ -33,6 +33,10 @@ export interface RelayHost {
   mayListen(text: string): boolean;
   /** A listening client's text is about to be run. */
   running(text: string): void;
+  /** Debug logging is on, and has to be told what runs. */
+  readonly isDebugLogged: boolean;
+  /** A statement is about to be sent. Of one that is too large to be kept this is the beginning. */
+  sending(text: Uint8Array): void;
   /** A Sync ended the skipping that `Relay.skip` began. */
   skipped(): void;
 }

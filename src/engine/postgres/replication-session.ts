@@ -42,6 +42,8 @@ export class ReplicationSession implements StreamHandler, Session, ReplicationHo
   readonly userPool = undefined;
   /** It has its connection to itself, but of a kind of its own. */
   readonly isPinned = false;
+  /** Its commands are not told: it has no requests and answers, only two streams. */
+  isDebugLogged = false;
   private readonly applicationName: string;
   private readonly endpoint: EndpointContext;
   private readonly stream: Stream;

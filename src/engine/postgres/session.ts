@@ -27,6 +27,8 @@ export interface Session {
   /** The pool that it borrows from, unless it has a connection to itself. */
   readonly userPool: UserPool | undefined;
   readonly isPinned: boolean;
+  /** Tells of each statement. */
+  isDebugLogged: boolean;
   /** What it is now, for people who ask. */
   describe(): SessionDescription;
   /** A CancelRequest with this session's key. `done` when everything that follows from it is over. */

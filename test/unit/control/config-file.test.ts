@@ -157,6 +157,7 @@ describe('a good file', () => {
             MaxClientConnections: 10_000,
             Replication: 'passthrough',
             NotificationFanOut: true,
+            DebugLoggingUntil: undefined,
             Auth: [
               {
                 AuthScheme: 'SECRETS',

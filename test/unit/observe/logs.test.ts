@@ -22,6 +22,7 @@ const database = {
   target: 'orders-db',
   databaseConnection: 9 as DatabaseConnectionId,
 } as const;
+const { databaseConnection } = database;
 const target = { proxy: 'orders', target: 'orders-db' } as const;
 
 /** At least one of every event; a new event does not compile until it is here. */
@@ -86,6 +87,30 @@ const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { event: N
     databaseConnection: database.databaseConnection,
     kind,
   })),
+  'connection.borrowed': [
+    { ...client, event: 'connection.borrowed', databaseConnection, waitedMs: 0.25 },
+  ],
+  'connection.returned': (['clean', 'cleanable', 'destroy'] as const).map((verdict) => ({
+    ...client,
+    event: 'connection.returned',
+    databaseConnection,
+    verdict,
+  })),
+  'statement.sent': [
+    { ...client, event: 'statement.sent', databaseConnection, digest: 'select $1' },
+  ],
+  'request.answered': [
+    { ...client, event: 'request.answered', databaseConnection, durationMs: 1.5 },
+  ],
+  'proxy.debug_logging': [
+    {
+      event: 'proxy.debug_logging',
+      proxy: 'orders',
+      isOn: true,
+      until: '2030-01-01T00:00:00.000Z',
+    },
+    { event: 'proxy.debug_logging', proxy: 'orders', isOn: false, until: '' },
+  ],
   'listener.opened': [{ ...target, event: 'listener.opened', database: 'shop', channels: 2 }],
   'listener.closed': [{ ...target, event: 'listener.closed', database: 'shop' }],
   'listener.lost': [

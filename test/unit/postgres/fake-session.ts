@@ -171,6 +171,7 @@ export async function startFakeSession(settings = SessionSettings.NONE): Promise
         isReplicationRefused: false,
         hasNotificationFanOut: false,
         isSessionMode: false,
+        isDebugLogging: false,
         areVariableSetsExcluded: false,
         initQuery: undefined,
         serverVersion: undefined,

@@ -73,6 +73,10 @@ export interface StatementHost {
   wait(rest: Buffer): void;
   requested(): void;
   running(effects: EffectSet, bytes: Buffer, from: number, to: number): void;
+  /** Debug logging is on, and has to be told what runs. */
+  readonly isDebugLogged: boolean;
+  /** A statement is about to be sent. Of one that is too large to be kept this is the beginning, or nothing. */
+  sending(text: Uint8Array): void;
   /** Has `connection` run what makes it the session's again. */
   replay(connection: DatabaseConnection, replays: readonly Replay[]): void;
   refuse(error: BerthError): void;
@@ -90,6 +94,7 @@ export interface CommandOutlet {
   sendPrepended(): void;
 }
 
+const NOTHING = Buffer.alloc(0);
 /** In the place of the types of a statement that may have any. */
 const UNKNOWN_TYPES = Buffer.alloc(1);
 
@@ -307,6 +312,7 @@ export class StatementRelay {
     if (what === DEALT_WITH) return this.refuse(new BerthError('result_type_changed'));
     host.requested();
     const { effects, text } = statement;
+    if (host.isDebugLogged) host.sending(text ?? NOTHING);
     if (effects !== 0) host.running(effects, text ?? bytes, 0, text?.length ?? 0);
     let owed = OWES_RESULT;
     if ((effects & Effect.loadLocal) !== 0) owed |= MAY_READ_FILE;
