@@ -4,7 +4,7 @@
  */
 
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { giveTo, run } from './account.ts';
 import { publish } from './installation.ts';
@@ -54,6 +54,8 @@ export async function createMysqlDataDirectory(options: CreateOptions): Promise<
     account: installation.account,
     directory: '/',
   });
+  // MySQL's identity, which replication knows servers by; one that has none makes one.
+  rmSync(join(dataDirectory, 'auto.cnf'), { force: true });
 }
 
 async function ensureTemplate(

@@ -5,7 +5,7 @@
  * temporary folder, which is removed by `stop`, and also when our process ends without calling it (see keeper.ts).
  */
 
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { cleanEnvironment, giveTo } from './account.ts';
 import { makeServerFolder, removeServerFolder } from './folder.ts';
@@ -190,6 +190,15 @@ export class EmbeddedMysql {
     await this.startUp(settings);
   }
 
+  /** Replaces the data of a server that does not run by what it was made with, and starts it on the same port. */
+  async startAfresh(settings: MysqlSettings = {}): Promise<void> {
+    if (this.isRunning) throw new Error('the database is running');
+    this.#settings = { ...this.#settings, ...settings };
+    rmSync(this.dataDirectory, { recursive: true, force: true, maxRetries: 3 });
+    await this.#create();
+    await this.#startFirst(() => this.#launch(this.#port, this.#firstStart()));
+  }
+
   /** Sends a signal to the server's process. */
   kill(signal: NodeJS.Signals): void {
     this.#running().signal(signal);
@@ -200,6 +209,11 @@ export class EmbeddedMysql {
     this.#writeFile('server.crt', tls.certificate);
     this.#writeFile('server.key', tls.privateKey);
     if (tls.clientCa !== undefined) this.#writeFile('clients.crt', tls.clientCa);
+  }
+
+  /** As `kill`: it has no other processes. */
+  killAll(signal: NodeJS.Signals): void {
+    this.kill(signal);
   }
 
   #running(): ServerProcess {
@@ -218,6 +232,8 @@ export class EmbeddedMysql {
   #firstStatements(): string[] {
     const { users = [], databases = [], statements = [] } = this.#options;
     return [
+      // What a server was made with is not for its replicas, which were made in the same way.
+      'SET sql_log_bin = 0;',
       ...contentsLines(this.product, users, databases),
       ...statements.map((sql) => `${sql};`),
     ];
@@ -239,16 +255,26 @@ export class EmbeddedMysql {
       : { ...files, ssl_ca: join(this.folder, 'clients.crt') };
   }
 
+  #firstStart(): string[] {
+    return [`--init-file=${join(this.folder, 'first-start.sql')}`];
+  }
+
   async #startOnFreePort(): Promise<void> {
-    const firstStart = [`--init-file=${join(this.folder, 'first-start.sql')}`];
-    const { port, server } = await startOnFreePort(
-      (free) => this.#launch(free, firstStart),
-      (log) => log.includes('Bind on TCP/IP port'),
-    );
-    this.#server = server;
-    this.#port = port;
+    await this.#startFirst(async () => {
+      const { port, server } = await startOnFreePort(
+        (free) => this.#launch(free, this.#firstStart()),
+        (log) => log.includes('Bind on TCP/IP port'),
+      );
+      this.#port = port;
+      return server;
+    });
+  }
+
+  async #startFirst(start: () => Promise<ServerProcess>): Promise<void> {
+    const { length } = this.log;
+    this.#server = await start();
     // A statement that fails there is only logged.
-    const problem = /^.*\bERROR\b.*$/m.exec(this.log)?.[0];
+    const problem = /^.*\bERROR\b.*$/m.exec(this.log.slice(length))?.[0];
     if (problem === undefined) return;
     await this.shutDown('immediate');
     throw new Error(`the first statements of ${this.product} failed: ${problem}`);

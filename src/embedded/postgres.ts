@@ -5,7 +5,7 @@
  * our process ends without calling it (see keeper.ts).
  */
 
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { chooseAccount, cleanEnvironment, giveTo } from './account.ts';
 import {
@@ -46,6 +46,8 @@ export interface EmbeddedPostgresOptions {
   readonly databases?: readonly EmbeddedDatabase[];
   readonly authentication?: Authentication;
   readonly tls?: EmbeddedTls;
+  /** It is a replica of the server that the setting `primary_conninfo` names, whose template was the same. */
+  readonly isStandby?: boolean;
   /** A folder for finished data directories, shared by several starts. Default: none is kept. */
   readonly templateDirectory?: string;
   /** For the start, and for a shutdown. Default: 30 s. */
@@ -66,6 +68,9 @@ const DEFAULT_SETTINGS: Settings = {
 };
 
 const DEFAULT_DEADLINE_MS = 30_000;
+
+/** A standby accepts connections that only read. */
+const READY = /database system is ready to accept (read[ -]only )?connections/;
 
 export class EmbeddedPostgres {
   readonly installation: Installation;
@@ -185,6 +190,20 @@ export class EmbeddedPostgres {
     await this.startUp();
   }
 
+  /** Replaces the data of a database that does not run by what it was made with, and starts it on the same port. */
+  async startAfresh({ isStandby }: { readonly isStandby: boolean }): Promise<void> {
+    if (this.isRunning) throw new Error('the database is running');
+    rmSync(this.dataDirectory, { recursive: true, force: true, maxRetries: 3 });
+    await this.#createData();
+    if (isStandby) this.becomeStandby();
+    await this.startUp();
+  }
+
+  /** The next start is a replica of the server that `primary_conninfo` names. */
+  becomeStandby(): void {
+    this.#writeFile('standby.signal', '');
+  }
+
   /** Makes the running database read its files again. */
   async reload(): Promise<void> {
     const reloaded = this.#log.next('received SIGHUP', this.#deadlineMs);
@@ -204,6 +223,11 @@ export class EmbeddedPostgres {
     this.#running().signal(signal);
   }
 
+  /** Sends a signal to the postmaster and to all its processes. Linux only. */
+  killAll(signal: NodeJS.Signals): void {
+    this.#running().signalAll(signal);
+  }
+
   #running(): ServerProcess {
     if (this.#postmaster === undefined) throw new Error('the database was never started');
     return this.#postmaster;
@@ -215,11 +239,16 @@ export class EmbeddedPostgres {
   }
 
   async #create(): Promise<void> {
+    mkdirSync(this.socketDirectory, { mode: 0o755 });
+    giveTo(this.installation.account, this.socketDirectory);
+    await this.#createData();
+    if (this.#options.isStandby === true) this.becomeStandby();
+  }
+
+  async #createData(): Promise<void> {
     const { users = [], databases = [], authentication = {}, tls } = this.#options;
     const { installation, dataDirectory } = this;
     const templateDirectory = this.#options.templateDirectory;
-    mkdirSync(this.socketDirectory, { mode: 0o755 });
-    giveTo(installation.account, this.socketDirectory);
     await createDataDirectory({ installation, dataDirectory, templateDirectory, users, databases });
     this.#writeFile('pg_hba.conf', hbaText(users, authentication));
     this.#writeFile('postgresql.conf', "include 'embedded.conf'\n");
@@ -254,7 +283,7 @@ export class EmbeddedPostgres {
         command: [postgres, '-D', dataDirectory, '-p', String(port), '-k', socketDirectory],
         account: installation.account,
         environment: cleanEnvironment(dataDirectory),
-        ready: 'database system is ready to accept connections',
+        ready: READY,
       },
       { log: this.#log, deadlineMs: this.#deadlineMs },
     );

@@ -4,6 +4,7 @@
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { type Account, spawnAs } from './account.ts';
 
@@ -63,7 +64,7 @@ export interface ServerProgram {
   readonly account: Account | undefined;
   readonly environment: Readonly<Record<string, string>>;
   /** In the line of the log that says that it accepts connections. */
-  readonly ready: string;
+  readonly ready: string | RegExp;
 }
 
 export class ServerProcess {
@@ -138,12 +139,52 @@ export class ServerProcess {
     if (this.#isRunning) this.#child.kill(signal);
   }
 
+  /**
+   * Signals it and all processes that it has started, itself first, so that it starts no more of them when the
+   * signal stops or kills it. Linux only.
+   */
+  signalAll(signal: NodeJS.Signals): void {
+    const children = this.#isRunning ? childrenOf(this.pid) : [];
+    this.signal(signal);
+    for (const pid of children) signalProcess(pid, signal);
+    if (!this.#isRunning) return;
+    // Those that were started while we looked.
+    for (const pid of childrenOf(this.pid)) {
+      if (!children.includes(pid)) signalProcess(pid, signal);
+    }
+  }
+
   /** Asks it to end by a signal and waits for the end; past the deadline, kills. */
   async stop(signal: NodeJS.Signals, deadlineMs: number): Promise<void> {
     this.signal(signal);
     const timer = setTimeout(() => this.signal('SIGKILL'), deadlineMs);
     await this.exited;
     clearTimeout(timer);
+  }
+}
+
+function signalProcess(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // It has ended.
+  }
+}
+
+/** https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html */
+function childrenOf(parent: number): number[] {
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  return pids.map(Number).filter((pid) => parentOf(pid) === parent);
+}
+
+function parentOf(pid: number): number | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // The name of the program, in parentheses, may have any character; after it come the state and the parent.
+    const [, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return Number(parent);
+  } catch {
+    return undefined;
   }
 }
 
