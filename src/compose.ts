@@ -89,7 +89,7 @@ function observe(registry: ProxyRegistry, name: string): ProxyObservation | unde
   const proxy = registry.find(name);
   if (proxy === undefined) return undefined;
   const listening = new Set(proxy.addresses.map(({ endpoint }) => endpoint));
-  return { listening, health: proxy.health };
+  return { listening, targets: proxy.targets };
 }
 
 /** Logs in to `target` as the user of `secret`; for `berth check`. */

@@ -75,13 +75,13 @@ interface Obstacle {
 
 function attemptsOf(state: StateToCheck): readonly Attempt[] {
   const { DBProxies, Secrets } = state.snapshot;
-  return DBProxies.flatMap(({ DBProxyName: proxy, Target: target, Auth }) => {
+  return DBProxies.flatMap(({ DBProxyName: proxy, Target: { Members }, Auth }) => {
     const { problems } = Credentials.resolve(Auth, Secrets);
-    return Auth.map(({ SecretArn: secretArn }, index) => {
+    return Auth.flatMap(({ SecretArn: secretArn }, index) => {
       const problem = problems.find(({ authIndex }) => authIndex === index);
       const obstacle = problem && obstacleOf(problem, secretArn, state);
       const secret = Secrets.find(({ Name }) => Name === secretArn);
-      return { proxy, target, secretArn, secret, obstacle };
+      return Members.map((target) => ({ proxy, target, secretArn, secret, obstacle }));
     });
   });
 }

@@ -393,7 +393,7 @@ function toProxy(proxy: FileProxy, file: File, instances: readonly DBInstance[])
     // Until when is kept in the state directory.
     DebugLoggingUntil: undefined,
     Auth: proxy.Auth.map((auth) => toAuth(auth, target, file)),
-    Target: target,
+    Target: { DBClusterIdentifier: undefined, Members: [target] },
     ConnectionPoolConfig: toPoolConfig(proxy.TargetGroup.ConnectionPoolConfig),
     Endpoints: toEndpoints(proxy, file),
     Tls: undefined,

@@ -344,8 +344,8 @@ export abstract class BorrowingSession<C extends SessionConnection<C>, E extends
   }
 
   private release(connection: C): void {
-    const { cancelsInFlight, isDirty, unfitBy } = connection;
-    const { pool } = this.userPool;
+    // Not the pool that the session borrows from next: that may be at another DB instance by now.
+    const { cancelsInFlight, isDirty, pool, unfitBy } = connection;
     const isClean = cancelsInFlight === 0 && !isDirty && connection.isSettled;
     const verdict = unfitBy === undefined ? (isClean ? 'clean' : 'cleanable') : 'destroy';
     if (this.isDebugLogged) this.tell(connection, { event: 'connection.returned', verdict });

@@ -1,6 +1,6 @@
 /**
  * What a proxy asks of an engine: everything about one engine family behind one door. One engine
- * object serves one proxy, with all its endpoints, users and databases, on one target.
+ * object serves one proxy, with all its endpoints, users and databases, on the DB instances of its target.
  */
 
 import type { TimerWheel } from '../base/timer-wheel.ts';
@@ -58,7 +58,6 @@ export interface EngineSettings {
   }) => number;
   readonly pool: PoolSettings;
   readonly clientTls: ClientTls;
-  readonly databaseTls: DatabaseTls;
 }
 
 /** TLS towards clients. */
@@ -80,18 +79,44 @@ export interface DatabaseTls {
 
 export interface EngineOptions {
   readonly proxy: string;
-  readonly target: string;
-  readonly address: Address;
   readonly wheel: TimerWheel;
   readonly observer: Observer;
-  readonly limits: ConnectionLimits;
   readonly settings: EngineSettings;
   readonly credentials: Credentials;
   /** Looks the secret of `user` up again; what comes of it has been configured when it resolves. */
   readonly refreshSecret: (user: string) => Promise<void>;
-  readonly targetCounters: TargetCounters;
-  /** Called when a connection was lost or could not be opened: does the target still answer? */
+  /** What clients wait for while no DB instance is the writer. */
+  readonly waiting: Waiting;
+}
+
+/** Where clients wait while the target has no writer. */
+export interface Waiting {
+  /** The name of the target: that of its cluster. */
+  readonly target: string;
+  readonly counters: TargetCounters;
+  /** Why there is no writer; a client that was refused reads it. */
+  readonly reason: () => string;
+}
+
+/** A DB instance of the target. */
+export interface MemberOptions {
+  readonly target: string;
+  readonly address: Address;
+  readonly databaseTls: DatabaseTls;
+  readonly limits: ConnectionLimits;
+  readonly counters: TargetCounters;
+  /** Called when a connection was lost or could not be opened: does the instance still answer? */
   readonly doubted: () => void;
+}
+
+/** A DB instance of the target that the engine has. */
+export interface EngineMember extends Prober {
+  readonly target: string;
+  /** Takes effect for new connections; those that are open go when their borrowers are done. */
+  secure(databaseTls: DatabaseTls): void;
+  /** How many connections to it there may be. */
+  limit(limits: ConnectionLimits): void;
+  gauges(isAvailable: boolean): TargetGauges;
 }
 
 export interface Stopped {
@@ -101,7 +126,7 @@ export interface Stopped {
   readonly closed: Promise<void>;
 }
 
-export interface Engine extends Prober {
+export interface Engine {
   /**
    * Takes over a client connection that was just accepted on the endpoint `name`. `arrival` is what it
    * has said already, of an engine of the same family.
@@ -113,9 +138,16 @@ export interface Engine extends Prober {
   hasSession(number: number): boolean;
   /** Takes effect at once; nobody is disconnected. */
   configure(settings: EngineSettings, credentials: Credentials): void;
-  /** How many database connections there may be. */
-  limit(limits: ConnectionLimits): void;
-  gauges(isAvailable: boolean): TargetGauges;
+  /** Another DB instance of the target. Nobody is sent there before it is given a role. */
+  add(member: MemberOptions): EngineMember;
+  /** It is none any more, and not the writer: its connections go when their borrowers are done. */
+  remove(member: EngineMember): void;
+  /** Requests go to `writer` from now on, and so does who waits; undefined: everybody waits. */
+  follow(writer: EngineMember | undefined): void;
+  /** Nothing more is to reach `member` on the connections that it has: they are cut off. */
+  fence(member: EngineMember): void;
+  /** Of the clients that wait for a writer. */
+  waitingGauges(isAvailable: boolean): TargetGauges;
   /** The sessions there are now, the oldest first; clients that are still logging in have none yet. */
   describeSessions(query: SessionQuery): Listing<SessionDescription>;
   describePools(): readonly PoolDescription[];

@@ -185,6 +185,11 @@ export abstract class TargetConnection implements PooledConnection, StreamHandle
     this.stream.end(this.target.wheel, CLOSE_LINGER_MS);
   }
 
+  sever(reason: DatabaseCloseReason): void {
+    this.closeReason ??= reason;
+    this.stream.destroy();
+  }
+
   /** A cancel for this connection has been dealt with. */
   cancelEnded(): void {
     this.reset?.progress();

@@ -1,6 +1,7 @@
 /**
- * The engine of one proxy, whatever the protocol: its endpoints and clients, its pools on one target, and
- * what becomes of all of them when the configuration changes or the proxy stops.
+ * The engine of one proxy, whatever the protocol: its endpoints and clients, the DB instances of its target
+ * with the pools on each, and what becomes of all of them when the writer or the configuration changes, or
+ * the proxy stops.
  */
 
 import type { BerthError } from '../base/errors.ts';
@@ -15,25 +16,35 @@ import type {
   SessionQuery,
 } from '../observe/descriptions.ts';
 import type { Observer } from '../observe/events.ts';
-import { ConnectionBudget, type ConnectionLimits } from '../pool/budget.ts';
+import { ConnectionBudget } from '../pool/budget.ts';
 import type { Connector, PooledConnection } from '../pool/contract.ts';
 import type { Pool } from '../pool/pool.ts';
 import { PoolGroup } from '../pool/pool-group.ts';
 import type { PoolKey } from '../pool/pool-host.ts';
 import type { Observation } from '../target/monitor.ts';
 import { type ClientLogin, type ClientOfEngine, Clients } from './clients.ts';
-import type { DatabaseTls, Engine, EngineOptions, EngineSettings, Stopped } from './contract.ts';
+import type {
+  Engine,
+  EngineMember,
+  EngineOptions,
+  EngineSettings,
+  MemberOptions,
+  Stopped,
+} from './contract.ts';
 import { DatabasePasswords, type DatabaseUser } from './database-passwords.ts';
 import type { Endpoint, EndpointClient, EndpointEngine } from './endpoint.ts';
 import type { Arrival, Lobby } from './lobby.ts';
+import { type PoolOfUser, Role } from './role.ts';
+import { type MemberHost, TargetMember } from './target-member.ts';
+import type { EngineTarget, PlaceOptions } from './target-place.ts';
 import { TargetPools } from './target-pools.ts';
 
-/** The pool of one user, with what the engine knows of it. */
-interface PoolOfUser<C extends PooledConnection> {
-  readonly pool: Pool<C>;
-  /** What was learnt in an earlier generation is not known any more. */
-  useGeneration(generation: number): void;
-}
+/** Nobody has a connection where there is no database. */
+const NO_CONNECTIONS = {
+  maxConnections: 0,
+  limitedBy: 'MaxConnections',
+  maxIdleConnections: 0,
+} as const;
 
 /** A client after its login; one that has a connection to itself has no pool. */
 interface SessionOfEngine<P> extends EndpointClient, ClientOfEngine {
@@ -45,7 +56,8 @@ export abstract class TargetEngine<
   P extends PoolOfUser<C>,
   L extends ClientLogin,
   S extends SessionOfEngine<P>,
-> implements Engine, EndpointEngine<S>
+  T extends EngineTarget,
+> implements Engine, EndpointEngine<S>, MemberHost<C, T>
 {
   readonly proxy: string;
   readonly wheel: TimerWheel;
@@ -56,11 +68,15 @@ export abstract class TargetEngine<
   protected credentials: Credentials;
   protected readonly passwords: DatabasePasswords;
   private readonly refreshSecret: EngineOptions['refreshSecret'];
-  protected readonly budget: ConnectionBudget;
-  protected readonly group: PoolGroup<C>;
-  private readonly pools: TargetPools<C>;
+  private readonly members = new Set<TargetMember<C, T>>();
+  /** No members any more; their last connections are finishing. */
+  private readonly leaving = new Set<TargetMember<C, T>>();
+  /** Requests go there. */
+  protected writer: TargetMember<C, T> | undefined = undefined;
+  private readonly lobby: PoolGroup<C>;
+  private readonly lobbyPools: TargetPools<C>;
+  private readonly writerRole: Role<C, P>;
   private readonly endpoints = new Map<string, Endpoint<S>>();
-  private readonly userPools = new WeakMap<Pool<C>, P>();
   /** Goes up when what clients are told at login may have changed. */
   private generation = 0;
 
@@ -76,27 +92,31 @@ export abstract class TargetEngine<
       refresh: options.refreshSecret,
       now: () => performance.now(),
     });
-    this.budget = new ConnectionBudget(options.limits);
-    this.group = new PoolGroup<C>({
-      target: options.target,
-      budget: this.budget,
+    const { target, counters, reason } = options.waiting;
+    this.lobby = new PoolGroup<C>({
+      target,
+      budget: new ConnectionBudget(NO_CONNECTIONS),
       wheel: options.wheel,
       settings: options.settings.pool,
-      counters: options.targetCounters,
+      counters,
       random: Math.random,
-      doubted: options.doubted,
-      connectorFor: (key, pool) => this.connectorFor(key, pool),
+      doubted: () => {},
+      connectorFor: () => NOWHERE,
+      obstacle: reason,
     });
-    this.pools = new TargetPools(this.proxy, this.group);
+    this.lobbyPools = new TargetPools(this.proxy, this.lobby);
+    const newUserPool = (pool: Pool<C>) => this.newUserPool(pool);
+    this.writerRole = new Role<C, P>({ lobby: this.lobby, newUserPool });
   }
 
   // --- What the protocol says
 
   protected abstract newEndpoint(name: string, counters: EndpointCounters): Endpoint<S>;
   protected abstract newUserPool(pool: Pool<C>): P;
-  protected abstract connectorFor(key: PoolKey, pool: Pool<C>): Connector<C>;
-  /** Looks at the target by a login of its own. */
-  protected abstract look(login: DatabaseUser): Promise<Observation>;
+  abstract newContext(place: PlaceOptions): T;
+  abstract connectorFor(context: T, key: PoolKey, pool: Pool<C>): Connector<C>;
+  /** Looks at a DB instance by a login of its own. */
+  protected abstract lookAs(login: DatabaseUser, context: T): Promise<Observation>;
   /** What a client is told that cannot even log in. */
   abstract refusal(error: BerthError): Uint8Array;
   protected abstract numberOf(session: S): number;
@@ -114,6 +134,50 @@ export abstract class TargetEngine<
 
   abstract receive(stream: Stream, lobby: Lobby): void;
 
+  // --- The DB instances of the target
+
+  add(options: MemberOptions): EngineMember {
+    const member = new TargetMember<C, T>(this, options);
+    this.members.add(member);
+    return member;
+  }
+
+  remove(of: EngineMember): void {
+    const member = this.known(of);
+    if (member === undefined) return;
+    if (member === this.writer) this.follow(undefined);
+    this.members.delete(member);
+    this.leaving.add(member);
+    void member.group.close('configuration_changed').then(() => this.leaving.delete(member));
+  }
+
+  follow(of: EngineMember | undefined): void {
+    const writer = of && this.known(of);
+    if (writer === this.writer) return;
+    this.writer = writer;
+    this.writerRole.give(writer?.group);
+    this.writerChanged();
+  }
+
+  /** Requests go elsewhere from now on; see `writer`. */
+  protected writerChanged(): void {}
+
+  resecured(_member: TargetMember<C, T>): void {}
+
+  fence(of: EngineMember): void {
+    this.known(of)?.group.sever('writer_changed');
+  }
+
+  private known(of: EngineMember): TargetMember<C, T> | undefined {
+    for (const member of this.members) if (member === of) return member;
+    return undefined;
+  }
+
+  private get groups(): readonly PoolGroup<C>[] {
+    const all = [...this.members, ...this.leaving];
+    return [this.lobby, ...all.map(({ group }) => group)];
+  }
+
   hasSession(number: number): boolean {
     return this.clients.session(number) !== undefined;
   }
@@ -123,31 +187,32 @@ export abstract class TargetEngine<
     const old = this.credentials;
     this.settings = settings;
     this.credentials = credentials;
-    this.group.configure(settings.pool);
     if (before.isDebugLogging !== settings.isDebugLogging) {
       this.clients.useDebugLogging(settings.isDebugLogging);
     }
     // A changed password is for the next login; open connections stay.
     const isInitChanged = before.initQuery !== settings.initQuery;
     if (isInitChanged) this.generation++;
-    // What is open was opened as the configuration said then, and goes when its borrower is done.
-    const isTlsChanged = !isSameTls(before.databaseTls, settings.databaseTls);
-    const isGone = (user: string) => isTlsChanged || credentials.find(user) === undefined;
-    this.group.configurationChanged(({ user }) => isInitChanged || isGone(user));
+    const isGone = (user: string) => credentials.find(user) === undefined;
     this.passwords.prune();
-    this.group.mended(({ user }) => old.find(user)?.version !== credentials.find(user)?.version);
+    for (const group of this.groups) {
+      group.configure(settings.pool);
+      // What is open was opened as the configuration said then, and goes when its borrower is done.
+      group.configurationChanged(({ user }) => isInitChanged || isGone(user));
+      group.mended(({ user }) => old.find(user)?.version !== credentials.find(user)?.version);
+    }
     this.configured(isGone);
   }
 
   /** The configuration is in force. `isGone`: what was opened for a user before is not to be used. */
   protected configured(_isGone: (user: string) => boolean): void {}
 
-  limit(limits: ConnectionLimits): void {
-    this.budget.configure(limits);
+  gauges({ group }: TargetMember<C, T>, isAvailable: boolean): TargetGauges {
+    return { ...group.gauges(isAvailable), listeningConnections: 0, subscriptions: 0 };
   }
 
-  gauges(isAvailable: boolean): TargetGauges {
-    return { ...this.group.gauges(isAvailable), listeningConnections: 0, subscriptions: 0 };
+  waitingGauges(isAvailable: boolean): TargetGauges {
+    return { ...this.lobby.gauges(isAvailable), listeningConnections: 0, subscriptions: 0 };
   }
 
   describeSessions(query: SessionQuery): Listing<SessionDescription> {
@@ -155,14 +220,17 @@ export abstract class TargetEngine<
   }
 
   describePools(): readonly PoolDescription[] {
-    return this.pools.describe();
+    const members = [...this.members, ...this.leaving];
+    // Who has waited there is known by that; nobody else needs to see it.
+    const waiting = this.lobbyPools.describe().filter(({ waiting }) => waiting > 0);
+    return [...members.flatMap(({ pools }) => pools.describe()), ...waiting];
   }
 
   get clientCount(): number {
     return this.clients.count;
   }
 
-  async probe(): Promise<Observation | undefined> {
+  async look({ context, pools }: TargetMember<C, T>): Promise<Observation | undefined> {
     const [credential] = this.credentials;
     const login = credential && this.passwords.loginOf(credential.user);
     if (login === undefined) {
@@ -170,7 +238,7 @@ export abstract class TargetEngine<
         this.credentials.problems[0]?.text ?? 'Proxy does not have any registered credentials';
       return { isOk: false, reason: 'AUTH_FAILURE', detail };
     }
-    const seen = await this.pools.probe(() => this.look(login));
+    const seen = await pools.probe(() => this.lookAs(login, context));
     // Nothing is wrong with the target while its password is being changed.
     const isRefused = seen?.isOk === false && seen.reason === 'AUTH_FAILURE';
     return isRefused && this.passwords.isChanging(login.user) ? undefined : seen;
@@ -182,7 +250,10 @@ export abstract class TargetEngine<
 
   stop(): Stopped {
     const clientsCut = this.clients.stop();
-    return { clientsCut, closed: this.group.close() };
+    return {
+      clientsCut,
+      closed: Promise.all(this.groups.map((group) => group.close())).then(noop),
+    };
   }
 
   // --- For endpoints and logins
@@ -203,21 +274,24 @@ export abstract class TargetEngine<
 
   /** The pool for clients of `key`; kept until `leavePool`. */
   protected join(key: PoolKey): P {
-    const pool = this.group.join(key);
-    let userPool = this.userPools.get(pool);
-    if (userPool === undefined) {
-      userPool = this.newUserPool(pool);
-      this.userPools.set(pool, userPool);
-    }
-    userPool.useGeneration(this.generation);
-    return userPool;
+    return this.writerRole.join(key, this.generation);
   }
 
   leavePool(userPool: P): void {
-    this.group.leave(userPool.pool);
+    this.writerRole.leave(userPool);
+  }
+
+  /** For who has a connection to himself: where the writer is, or where everybody waits for one. */
+  protected get writerGroup(): PoolGroup<C> {
+    return this.writer?.group ?? this.lobby;
   }
 }
 
-function isSameTls(a: DatabaseTls, b: DatabaseTls): boolean {
-  return a.connect === b.connect && a.isRequired === b.isRequired;
-}
+/** Opens nothing: without permits it is never asked to. */
+const NOWHERE: Connector<never> = {
+  open() {
+    throw new Error('there is no database to open a connection to');
+  },
+};
+
+function noop(): void {}

@@ -1,10 +1,10 @@
-/** A target of one proxy, as everything that talks to it sees it, whatever the engine. */
+/** A DB instance of the target of one proxy, as everything that talks to it sees it, whatever the engine. */
 
 import type { TimerWheel } from '../base/timer-wheel.ts';
 import type { Address } from '../net/address.ts';
 import type { TargetCounters } from '../observe/counters.ts';
 import type { Observer } from '../observe/events.ts';
-import type { DatabaseTls, EngineOptions } from './contract.ts';
+import type { DatabaseTls } from './contract.ts';
 
 /** Where to connect. */
 export interface ConnectTarget {
@@ -21,6 +21,10 @@ export interface EngineTarget extends ConnectTarget {
   readonly counters: TargetCounters;
 }
 
+export interface PlaceOptions extends Omit<EngineTarget, 'databaseTls'> {
+  readonly tlsInForce: () => DatabaseTls;
+}
+
 export class TargetPlace implements EngineTarget {
   readonly proxy: string;
   readonly target: string;
@@ -30,14 +34,14 @@ export class TargetPlace implements EngineTarget {
   readonly counters: TargetCounters;
   private readonly tlsInForce: () => DatabaseTls;
 
-  constructor(options: EngineOptions, tlsInForce: () => DatabaseTls) {
+  constructor(options: PlaceOptions) {
     this.proxy = options.proxy;
     this.target = options.target;
     this.address = options.address;
     this.wheel = options.wheel;
     this.observer = options.observer;
-    this.counters = options.targetCounters;
-    this.tlsInForce = tlsInForce;
+    this.counters = options.counters;
+    this.tlsInForce = options.tlsInForce;
   }
 
   get databaseTls(): DatabaseTls {

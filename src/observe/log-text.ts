@@ -78,6 +78,7 @@ const DATABASE_CLOSE_TEXTS: Readonly<Record<DatabaseCloseReason, string>> = {
   limit_lowered: 'The limit of connections to the target was lowered.',
   evicted: 'Another pool of the same target, or its listening connection, needed the place.',
   configuration_changed: 'The configuration changed.',
+  writer_changed: 'The DB instance is not the writer any more.',
   shutdown: 'The proxy is stopping.',
   internal_error: 'An internal error.',
 };
@@ -184,6 +185,7 @@ function databaseCloseLevel(reason: DatabaseCloseReason): LogLevel {
     case 'limit_lowered':
     case 'evicted':
     case 'configuration_changed':
+    case 'writer_changed':
     case 'shutdown':
       return 'debug';
   }

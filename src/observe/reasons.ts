@@ -65,6 +65,7 @@ export const DATABASE_CLOSE_REASONS = [
   'limit_lowered',
   'evicted',
   'configuration_changed',
+  'writer_changed',
   'shutdown',
   'internal_error',
 ] as const;

@@ -37,6 +37,8 @@ export interface PooledConnection {
   probe(deadlineMs: number): void;
   /** Ends the connection; idempotent. Calls `Pool.closed` once the database has it no more, never before it returns. */
   close(reason: DatabaseCloseReason): void;
+  /** Cuts the connection off, whatever runs there: nothing more is sent. Tells its borrower, and calls `Pool.closed`, before it returns. */
+  sever(reason: DatabaseCloseReason): void;
 }
 
 /** Why a connection could not be opened. */

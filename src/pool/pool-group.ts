@@ -8,8 +8,10 @@
  * `sweep` once a second (idle and too old connections, unused pools, the audit).
  */
 
+import { BerthError } from '../base/errors.ts';
 import { TICK_MS, Timer, type TimerWheel } from '../base/timer-wheel.ts';
 import type { PoolGauges, TargetCounters } from '../observe/counters.ts';
+import type { DatabaseCloseReason } from '../observe/reasons.ts';
 import { Backoff } from './backoff.ts';
 import type { ConnectionBudget } from './budget.ts';
 import type {
@@ -46,6 +48,8 @@ export interface PoolGroupOptions<C extends PooledConnection> {
   readonly doubted: () => void;
   /** Called when a pool is made, and again when its configuration has changed. */
   readonly connectorFor: (key: PoolKey, pool: Pool<C>) => Connector<C>;
+  /** Why there is nothing to wait for but that it changes; absent: clients wait for a connection. */
+  readonly obstacle?: () => string | undefined;
 }
 
 export class PoolGroup<C extends PooledConnection> implements PoolHost {
@@ -59,6 +63,7 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost {
   starvationAt = Number.POSITIVE_INFINITY;
   private readonly connectorFor: PoolGroupOptions<C>['connectorFor'];
   private readonly doubted: () => void;
+  private readonly obstacle: () => string | undefined;
   /** Those that can be joined, by the name of their key. */
   private readonly shared = new Map<string, Pool<C>>();
   private readonly pools = new Set<AnyPool>();
@@ -68,6 +73,7 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost {
   /** After a failure one at a time, then doubled by each success. */
   private concurrency = Number.POSITIVE_INFINITY;
   private isClosed = false;
+  private closedBy: DatabaseCloseReason = 'shutdown';
   private readonly whenDrained = Promise.withResolvers<void>();
   private readonly tickTimer = new Timer(() => this.tick());
   private readonly sweepTimer = new Timer(() => this.sweep());
@@ -81,21 +87,22 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost {
     this.settings = options.settings;
     this.connectorFor = options.connectorFor;
     this.doubted = options.doubted;
+    this.obstacle = options.obstacle ?? (() => undefined);
     this.budget.onChange = () => this.budgetChanged();
     this.wheel.arm(this.sweepTimer, SWEEP_MS);
   }
 
   // Sessions.
 
-  /** The pool for `key`, made on demand. It is kept at least until the matching `leave`. */
-  join(key: PoolKey): Pool<C> {
+  /** The pool for `key`, made on demand, for so many users. It is kept at least until they have left. */
+  join(key: PoolKey, users = 1): Pool<C> {
     const name = nameOf(key);
     let pool = this.shared.get(name);
     if (pool === undefined) {
       pool = this.add(new Pool(key, this, (own) => this.connectorFor(key, own)));
       this.shared.set(name, pool);
     }
-    pool.users++;
+    pool.users += users;
     return pool;
   }
 
@@ -113,14 +120,14 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost {
   }
 
   private add<D extends PooledConnection>(pool: Pool<D>): Pool<D> {
-    if (this.isClosed) pool.close();
+    if (this.isClosed) pool.close(this.closedBy);
     this.pools.add(pool);
     return pool;
   }
 
-  leave(pool: AnyPool): void {
-    if (pool.users === 0) throw new Error('pool group: a pool was left more often than joined');
-    pool.users--;
+  leave(pool: AnyPool, users = 1): void {
+    if (pool.users < users) throw new Error('pool group: a pool was left more often than joined');
+    pool.users -= users;
   }
 
   // The proxy.
@@ -147,6 +154,25 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost {
     this.openWhereWanted();
   }
 
+  /** The target serves again, as far as is known: whatever failed before, the next attempts go out now. */
+  recovered(): void {
+    this.concurrency = Number.POSITIVE_INFINITY;
+    this.backoff.succeeded();
+    this.mended(() => true);
+  }
+
+  /**
+   * Cuts off every connection, also those that are lent: nothing more reaches the database on them. Who
+   * waits for a connection of his own is refused; others have been moved elsewhere before, or wait on.
+   */
+  sever(reason: DatabaseCloseReason): void {
+    const shared = new Set<AnyPool>(this.shared.values());
+    for (const pool of this.pools) {
+      if (!shared.has(pool)) pool.refuseAll(new BerthError('connection_lost'));
+      pool.sever(reason);
+    }
+  }
+
   /** What the last attempts of these pools failed for is mended: who waits there need not any more. */
   mended(isConcerned: (key: PoolKey) => boolean): void {
     for (const pool of this.pools) if (isConcerned(pool.key)) pool.backoff.succeeded();
@@ -157,12 +183,13 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost {
    * Refuses who waits and who comes, closes what is not borrowed, and the rest as it returns.
    * Resolves when the last socket is gone; the caller has a deadline for that.
    */
-  close(): Promise<void> {
+  close(reason: DatabaseCloseReason = 'shutdown'): Promise<void> {
     if (!this.isClosed) {
       this.isClosed = true;
+      this.closedBy = reason;
       this.wheel.disarm(this.tickTimer);
       this.wheel.disarm(this.sweepTimer);
-      for (const pool of this.pools) pool.close();
+      for (const pool of this.pools) pool.close(reason);
       this.budgetChanged();
     }
     return this.whenDrained.promise;
@@ -305,6 +332,10 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost {
 
   describeWait(pool: AnyPool, waitedMs: number): string {
     const seconds = (waitedMs / 1000).toFixed(1);
+    const obstacle = this.obstacle();
+    if (obstacle !== undefined) {
+      return `Waited ${seconds} s for a connection to target ${this.target}: ${obstacle}`;
+    }
     const failure = pool.backoff.lastFailure ?? this.backoff.lastFailure;
     if (failure !== undefined) {
       const why = failure.error.detail ?? failure.error.message;
@@ -463,7 +494,7 @@ function comesBefore(pool: AnyPool, other: AnyPool): boolean {
   return pool.oldestWaitSince < other.oldestWaitSince;
 }
 
-function nameOf(key: PoolKey): string {
+export function nameOf(key: PoolKey): string {
   return JSON.stringify([key.user, key.database, key.variant ?? '']);
 }
 

@@ -67,6 +67,7 @@ export class Pool<C extends PooledConnection> {
   /** Connections of an older generation are closed when they next pass through. */
   private generation = 0;
   private isClosed = false;
+  private closedBy: DatabaseCloseReason = 'shutdown';
 
   /** Every connection, with the generation it was opened in. */
   private readonly members = new Map<C, number>();
@@ -380,22 +381,60 @@ export class Pool<C extends PooledConnection> {
   }
 
   /** Refuses waiters, gives attempts up, closes what is not borrowed, and the rest as it returns. */
-  close(): void {
+  close(reason: DatabaseCloseReason): void {
     if (this.isClosed) return;
     this.isClosed = true;
+    this.closedBy = reason;
     for (const [connection] of this.members) {
       connection.expiresAt = EXPIRED;
       if (connection.placement !== 'idle' && connection.placement !== 'resetting') continue;
       this.takeOffList(connection);
-      this.end(connection, 'shutdown');
+      this.end(connection, reason);
     }
+    this.abandonAttempts();
+    this.refuseAll(new BerthError('shutting_down'));
+  }
+
+  private abandonAttempts(): void {
     for (const attempt of this.attempts) {
       this.attempts.delete(attempt);
       attempt.handle?.abandon();
       this.budget.connecting--;
       this.budget.returnFromPool();
     }
-    this.refuseAll(new BerthError('shutting_down'));
+  }
+
+  /**
+   * Whoever waits here goes on waiting at `other`, in the same order and for no longer. What is being
+   * opened for them here goes on, for those who come later.
+   */
+  handWaitersTo(other: Pool<C>): void {
+    if (this.queue.length === 0) return;
+    other.queue.takeOver(this.queue);
+    other.joined();
+  }
+
+  /** Others wait here now who have waited elsewhere before. */
+  private joined(): void {
+    this.host.enlist(this);
+    if (this.keepers.size > 0) queueMicrotask(this.recallSoon);
+    this.serve();
+  }
+
+  /** Cuts off every connection, also those that are lent, and gives attempts up. Waiters stay. */
+  sever(reason: DatabaseCloseReason): void {
+    this.generation++;
+    this.abandonAttempts();
+    // Who is told may borrow again at once; nothing is left here by then that could be lent.
+    const all = [...this.members.keys()];
+    for (const connection of all) connection.expiresAt = EXPIRED;
+    for (const connection of all) {
+      if (connection.placement !== 'closing') {
+        this.takeOffList(connection);
+        this.toClosing(connection, reason);
+      }
+      connection.sever(reason);
+    }
   }
 
   /** Throws when lists and counts disagree; adds what it found to the census. */
@@ -493,7 +532,7 @@ export class Pool<C extends PooledConnection> {
   }
 
   private reasonOfExpiry(connection: C): DatabaseCloseReason {
-    if (this.isClosed) return 'shutdown';
+    if (this.isClosed) return this.closedBy;
     const isCurrent = this.members.get(connection) === this.generation;
     return isCurrent ? 'lifetime' : 'configuration_changed';
   }
@@ -621,7 +660,7 @@ export class Pool<C extends PooledConnection> {
     this.budget.returnFromPool();
   }
 
-  private refuseAll(error: BerthError): void {
+  refuseAll(error: BerthError): void {
     const places: Place<Borrower<C>>[] = [];
     this.queue.visitSince(Number.POSITIVE_INFINITY, (place) => places.push(place));
     for (const place of places) this.refuse(place, error);

@@ -31,7 +31,8 @@ export class Place<T> implements Waiter {
   previous: Place<T> | undefined = undefined;
   /** The list that holds this place; undefined while it is in none. */
   list: PriorityList<T> | undefined = undefined;
-  private readonly queue: WaitQueue<T>;
+  /** Where it is; another one when who waits here goes on waiting elsewhere. Written by the queue. */
+  queue: WaitQueue<T>;
 
   constructor(queue: WaitQueue<T>, occupant: T, priority: number, since: number) {
     this.queue = queue;
@@ -58,6 +59,33 @@ export class WaitQueue<T> {
     if (list.tail === undefined) list.head = place;
     else list.tail.next = place;
     list.tail = place;
+    this.length++;
+  }
+
+  /** Takes over who waits in `other`: each keeps its priority, and its place by when its wait began. */
+  takeOver(other: WaitQueue<T>): void {
+    for (const list of other.lists) {
+      for (let place = list.head; place !== undefined; place = list.head) {
+        other.remove(place);
+        place.queue = this;
+        this.insert(place);
+      }
+    }
+  }
+
+  /** Behind everybody of its priority who has waited for as long; mostly that is the end. */
+  private insert(place: Place<T>): void {
+    const list = this.listOf(place.priority);
+    let before = list.tail;
+    while (before !== undefined && before.since > place.since) before = before.previous;
+    const after = before === undefined ? list.head : before.next;
+    place.list = list;
+    place.previous = before;
+    place.next = after;
+    if (before === undefined) list.head = place;
+    else before.next = place;
+    if (after === undefined) list.tail = place;
+    else after.previous = place;
     this.length++;
   }
 

@@ -1,5 +1,5 @@
 /**
- * One proxy: its endpoints, its engine with the pools, and the monitor of its target. It is told what
+ * One proxy: its endpoints, its engine with the pools, and its target. It is told what
  * it should be (`configure`) and becomes that without disconnecting anybody whom it does not concern.
  */
 
@@ -8,16 +8,10 @@ import type { TimerWheel } from '../base/timer-wheel.ts';
 import { Credentials } from '../credential/credentials.ts';
 import type { Secret } from '../credential/secret.ts';
 import type { TokenJudge } from '../credential/token-judge.ts';
-import type {
-  DatabaseTls,
-  Engine,
-  EngineFactory,
-  EngineSettings,
-  Stopped,
-} from '../engine/contract.ts';
+import type { Engine, EngineFactory, EngineSettings, Stopped } from '../engine/contract.ts';
 import { type Address, formatAddress } from '../net/address.ts';
 import { ListenError } from '../net/listener.ts';
-import { EndpointCounters, TargetCounters } from '../observe/counters.ts';
+import { EndpointCounters } from '../observe/counters.ts';
 import type {
   Listing,
   PoolDescription,
@@ -25,13 +19,13 @@ import type {
   SessionQuery,
 } from '../observe/descriptions.ts';
 import type { Observer } from '../observe/events.ts';
-import { Monitor, type TargetFacts, type TargetHealth } from '../target/monitor.ts';
 import { DebugLogging } from './debug-logging.ts';
 import { Gate } from './gate.ts';
 import type { Listeners, OpenPlace, Place } from './listeners.ts';
-import { connectionLimits, engineSettings, targetAddress } from './settings.ts';
+import { type MemberState, ProxyTarget } from './proxy-target.ts';
+import { engineSettings } from './settings.ts';
 import type { DBProxy, Endpoint, SecretEntry } from './snapshot.ts';
-import { type AcceptedTls, databaseTls, isSameTls } from './tls.ts';
+import type { AcceptedTls } from './tls.ts';
 
 /** The endpoint that every proxy has. */
 const DEFAULT_ENDPOINT = 'default';
@@ -61,18 +55,15 @@ interface OpenEndpoint {
 }
 
 export class DatabaseProxy {
-  readonly targetCounters = new TargetCounters();
   private readonly dependencies: ProxyDependencies;
   private spec: DBProxy;
   /** What was last told to be wrong with the credentials. */
   private toldProblems: ReadonlySet<string> = new Set();
-  private databaseTls: DatabaseTls;
   private readonly engine: Engine;
-  private readonly monitor: Monitor;
+  private readonly target: ProxyTarget;
   private readonly debugLogging: DebugLogging;
   /** What the engine works with, but for what changes by itself. */
   private surroundings: Surroundings;
-  private facts: TargetFacts | undefined = undefined;
   private readonly endpoints = new Map<string, OpenEndpoint>();
 
   constructor(spec: DBProxy, surroundings: Surroundings, dependencies: ProxyDependencies) {
@@ -85,33 +76,22 @@ export class DatabaseProxy {
     this.dependencies = { ...dependencies, observer };
     this.spec = spec;
     this.surroundings = surroundings;
-    this.databaseTls = databaseTls(spec.Target);
     this.debugLogging.use(spec.DebugLoggingUntil);
-    const target = spec.Target.DBInstanceIdentifier;
+    this.target = new ProxyTarget(spec, { proxy, wheel, observer });
     this.engine = engines[spec.EngineFamily]({
       proxy,
-      target,
-      address: targetAddress(spec.Target),
       wheel,
       observer,
-      limits: connectionLimits(spec.ConnectionPoolConfig, undefined),
       settings: this.engineSettings,
       credentials: this.resolveCredentials(),
       refreshSecret: (user) => this.refreshSecret(user),
-      targetCounters: this.targetCounters,
-      doubted: () => this.monitor.doubt(),
+      waiting: this.target.waiting,
     });
-    const prober = this.engine;
-    const learnt = (facts: TargetFacts) => this.learnt(facts);
-    this.monitor = new Monitor({ proxy, target, prober, wheel, observer, learnt });
+    this.target.attach(this.engine);
   }
 
   get name(): string {
     return this.spec.DBProxyName;
-  }
-
-  get target(): string {
-    return this.spec.Target.DBInstanceIdentifier;
   }
 
   get clientCount(): number {
@@ -126,9 +106,9 @@ export class DatabaseProxy {
     }));
   }
 
-  /** How its target is. */
-  get health(): TargetHealth {
-    return this.monitor.health;
+  /** How the DB instances of its target are. */
+  get targets(): readonly MemberState[] {
+    return this.target.states;
   }
 
   /** Why it cannot serve; empty when it can. */
@@ -136,7 +116,7 @@ export class DatabaseProxy {
     const problems: string[] = [];
     if (this.endpoints.size < this.spec.Endpoints.length)
       problems.push('not every endpoint listens');
-    if (!this.monitor.isAvailable) problems.push(`target ${this.target} is not available`);
+    if (this.target.problem !== undefined) problems.push(this.target.problem);
     return problems;
   }
 
@@ -155,24 +135,18 @@ export class DatabaseProxy {
       this.closeEndpoints();
       throw error;
     }
-    this.monitor.start();
+    this.target.start();
   }
 
   /** Whether it can become `spec` without being replaced. */
   canBecome(spec: DBProxy): boolean {
-    const { EngineFamily, Target } = this.spec;
-    const { DBInstanceIdentifier, Endpoint } = spec.Target;
-    return (
-      spec.EngineFamily === EngineFamily &&
-      DBInstanceIdentifier === Target.DBInstanceIdentifier &&
-      isDeepStrictEqual(Endpoint, Target.Endpoint)
-    );
+    return spec.EngineFamily === this.spec.EngineFamily;
   }
 
   private get engineSettings(): EngineSettings {
     const { tls, passwordKey, tokens } = this.surroundings;
     const { isOn } = this.debugLogging;
-    return engineSettings(this.spec, tls, this.databaseTls, passwordKey, tokens, isOn);
+    return engineSettings(this.spec, tls, passwordKey, tokens, isOn);
   }
 
   private configureEngine(): void {
@@ -181,15 +155,11 @@ export class DatabaseProxy {
 
   /** Takes effect at once. Throws `ListenError` when a new address cannot be listened on. */
   configure(spec: DBProxy, surroundings: Surroundings): void {
-    // The same object as before tells the engine that nothing has changed.
-    if (!isSameTls(spec.Target.Tls, this.spec.Target.Tls)) {
-      this.databaseTls = databaseTls(spec.Target);
-    }
     this.spec = spec;
     this.surroundings = surroundings;
     this.debugLogging.use(spec.DebugLoggingUntil);
     this.configureEngine();
-    this.engine.limit(connectionLimits(spec.ConnectionPoolConfig, this.facts));
+    this.target.configure(spec);
     for (const [name, open] of this.endpoints) {
       const wanted = spec.Endpoints.find((each) => each.DBProxyEndpointName === name);
       if (wanted === undefined || !isDeepStrictEqual(wanted.Listen, open.listen)) {
@@ -213,7 +183,7 @@ export class DatabaseProxy {
   stop(): Stopped {
     this.closeEndpoints();
     this.debugLogging.stop();
-    this.monitor.stop();
+    this.target.stop();
     return this.engine.stop();
   }
 
@@ -223,9 +193,8 @@ export class DatabaseProxy {
     }
   }
 
-  targetReading() {
-    const gauges = this.engine.gauges(this.monitor.isAvailable);
-    return { proxy: this.name, target: this.target, counters: this.targetCounters, gauges };
+  targetReadings() {
+    return this.target.readings();
   }
 
   describeSessions(query: SessionQuery): Listing<SessionDescription> {
@@ -256,11 +225,6 @@ export class DatabaseProxy {
     const names = new Set(this.surroundings.secrets.filter(isOfUser).map(({ Name }) => Name));
     const concerned = this.spec.Auth.filter(({ SecretArn }) => names.has(SecretArn));
     await Promise.all(concerned.map(({ SecretArn }) => refreshSecret(SecretArn)));
-  }
-
-  private learnt(facts: TargetFacts): void {
-    this.facts = facts;
-    this.engine.limit(connectionLimits(this.spec.ConnectionPoolConfig, facts));
   }
 
   private openEndpoint({ DBProxyEndpointName: name, Listen, AllowedSources }: Endpoint): void {

@@ -133,7 +133,7 @@ export class ProxyRegistry implements MetricsSource {
   }
 
   *targets() {
-    for (const proxy of this.proxies.values()) yield proxy.targetReading();
+    for (const proxy of this.proxies.values()) yield* proxy.targetReadings();
   }
 
   /** Of all proxies, or of the one called `name`; undefined when there is none of that name. */

@@ -3,7 +3,7 @@
 import { join } from 'node:path';
 import type { Secret } from '../credential/secret.ts';
 import type { TokenJudge } from '../credential/token-judge.ts';
-import type { ClientTls, DatabaseTls, EngineSettings } from '../engine/contract.ts';
+import type { ClientTls, EngineSettings } from '../engine/contract.ts';
 import type { Address } from '../net/address.ts';
 import type { ConnectionLimits } from '../pool/budget.ts';
 import type { TargetFacts } from '../target/monitor.ts';
@@ -17,7 +17,6 @@ export const LOGIN_TIMEOUT_MS = 15 * SECOND;
 export function engineSettings(
   proxy: DBProxy,
   clientTls: Pick<ClientTls, 'accept' | 'isCertificateRequired'>,
-  databaseTls: DatabaseTls,
   passwordKey: Secret | undefined,
   tokens: TokenJudge,
   isDebugLogging: boolean,
@@ -42,7 +41,6 @@ export function engineSettings(
     tokens,
     priorityOf: priorityOf(config.Priorities),
     clientTls: { ...clientTls, isRequired: isTlsRequired },
-    databaseTls,
     pool: {
       borrowTimeoutMs: config.ConnectionBorrowTimeout * SECOND,
       borrowNoticeMs: 5 * SECOND,

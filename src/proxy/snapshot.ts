@@ -107,6 +107,14 @@ export interface Endpoint {
   readonly AllowedSources: readonly string[];
 }
 
+/** What a proxy is for. */
+export interface Target {
+  /** Undefined: it is one DB instance. */
+  readonly DBClusterIdentifier: string | undefined;
+  /** At least one. Who of them is the writer, the databases say themselves. */
+  readonly Members: readonly DBInstance[];
+}
+
 export interface DBProxy {
   readonly DBProxyName: string;
   /** The tail of its ARN, which policies name. */
@@ -123,7 +131,7 @@ export interface DBProxy {
   /** Until when what its clients do is told statement by statement: milliseconds since 1970. */
   readonly DebugLoggingUntil: number | undefined;
   readonly Auth: readonly UserAuth[];
-  readonly Target: DBInstance;
+  readonly Target: Target;
   readonly ConnectionPoolConfig: ConnectionPoolConfig;
   readonly Endpoints: readonly Endpoint[];
   /** TLS towards its clients, when it is not that of the snapshot. */

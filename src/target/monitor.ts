@@ -11,6 +11,7 @@
 
 import { Timer, type TimerWheel } from '../base/timer-wheel.ts';
 import type { Observer } from '../observe/events.ts';
+import type { Standing } from './topology.ts';
 
 /** What a database says of itself. */
 export interface TargetFacts {
@@ -19,6 +20,7 @@ export interface TargetFacts {
   readonly maxConnections: number;
   /** Of those, connections that ordinary users do not get. */
   readonly reservedConnections: number;
+  readonly standing: Standing;
 }
 
 export type TargetFailureReason = 'UNREACHABLE' | 'CONNECTION_FAILED' | 'AUTH_FAILURE';
@@ -48,8 +50,8 @@ export interface MonitorOptions {
   readonly prober: Prober;
   readonly wheel: TimerWheel;
   readonly observer: Observer;
-  /** Called for each successful look. */
-  readonly learnt: (facts: TargetFacts) => void;
+  /** Called for each look that told something, good or bad. */
+  readonly noted: (observation: Observation) => void;
 }
 
 /** From the end of a look to the next, at a target that answers. */
@@ -148,8 +150,8 @@ export class Monitor {
   private note(observation: Observation): void {
     const before = this.last;
     this.last = observation;
-    const { proxy, target, observer, learnt } = this.options;
-    if (observation.isOk && observation.facts !== undefined) learnt(observation.facts);
+    const { proxy, target, observer, noted } = this.options;
+    noted(observation);
     const isNews =
       before === undefined ||
       before.isOk !== observation.isOk ||

@@ -276,14 +276,14 @@ test('permits with attempts that nobody answers do not prove that the target is 
   network.stall();
   const waiting = proxy.login();
   await untilQueued(proxy, 1);
-  expect(await proxy.engine.probe()).toBeUndefined();
-  expect(await proxy.engine.probe()).toBeUndefined();
+  expect(await proxy.member.probe()).toBeUndefined();
+  expect(await proxy.member.probe()).toBeUndefined();
   network.flow();
   using client = await waiting;
   await client.query('begin');
-  expect(await proxy.engine.probe()).toMatchObject({ isOk: true });
+  expect(await proxy.member.probe()).toMatchObject({ isOk: true });
   // Nobody has been answered since.
-  expect(await proxy.engine.probe()).toBeUndefined();
+  expect(await proxy.member.probe()).toBeUndefined();
   await client.query('select 1');
-  expect(await proxy.engine.probe()).toMatchObject({ isOk: true });
+  expect(await proxy.member.probe()).toMatchObject({ isOk: true });
 });

@@ -6,7 +6,7 @@
 import { TimerWheel } from '../../src/base/timer-wheel.ts';
 import { Credentials } from '../../src/credential/credentials.ts';
 import { Secret } from '../../src/credential/secret.ts';
-import type { EngineSettings } from '../../src/engine/contract.ts';
+import type { EngineMember, EngineSettings } from '../../src/engine/contract.ts';
 import { PostgresEngine } from '../../src/engine/postgres/engine.ts';
 import type { TcpAddress } from '../../src/net/address.ts';
 import { type Listener, listen } from '../../src/net/listener.ts';
@@ -52,7 +52,6 @@ const SETTINGS: EngineSettings = {
   priorityOf: () => 0,
   pool: POOL,
   clientTls: { accept: undefined, isRequired: false, isCertificateRequired: false },
-  databaseTls: { connect: undefined, isRequired: false },
 };
 
 /** The longest step of the clock: it passes every tick, as real time would. */
@@ -61,6 +60,7 @@ const STEP_MS = 100;
 export class EngineOnWheel {
   readonly wheel = new TimerWheel(0);
   readonly engine: PostgresEngine;
+  readonly member: EngineMember;
   readonly events = new Arrivals<Event>();
   readonly counters = new EndpointCounters();
   readonly targetCounters = new TargetCounters();
@@ -80,17 +80,22 @@ export class EngineOnWheel {
     }));
     this.engine = new PostgresEngine({
       proxy: 'orders',
-      target: 'orders-db',
-      address: { host: '127.0.0.1', port },
       wheel: this.wheel,
       observer: { emit: (event) => this.events.push(event) },
-      limits: { maxConnections, limitedBy: 'MaxConnections', maxIdleConnections: maxConnections },
       settings: { ...SETTINGS, pool: { ...POOL, ...pool } },
       credentials: Credentials.resolve(auth, secrets).credentials,
       refreshSecret: () => Promise.resolve(),
-      targetCounters: this.targetCounters,
+      waiting: { target: 'orders', counters: new TargetCounters(), reason: () => 'there is none' },
+    });
+    this.member = this.engine.add({
+      target: 'orders-db',
+      address: { host: '127.0.0.1', port },
+      databaseTls: { connect: undefined, isRequired: false },
+      limits: { maxConnections, limitedBy: 'MaxConnections', maxIdleConnections: maxConnections },
+      counters: this.targetCounters,
       doubted: () => undefined,
     });
+    this.engine.follow(this.member);
     this.#listener = listen({ host: '127.0.0.1', port: 0 }, (stream) =>
       this.engine.accept(stream, 'default', this.counters),
     );
@@ -109,7 +114,7 @@ export class EngineOnWheel {
   }
 
   get gauges(): TargetGauges {
-    return this.engine.gauges(true);
+    return this.member.gauges(true);
   }
 
   /** Resolves when `count` events of this name have come, those before the call included. */

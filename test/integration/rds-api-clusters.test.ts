@@ -116,7 +116,7 @@ describe('a cluster', () => {
     expect(DBProxyTargets?.map(({ TargetHealth }) => TargetHealth?.State)).toEqual([
       'REGISTERING',
       'REGISTERING',
-      'UNUSED',
+      'REGISTERING',
     ]);
     const targets = await eventually(async () => {
       const found = await targetsOf(DBProxyName);
@@ -138,8 +138,8 @@ describe('a cluster', () => {
         Type: 'RDS_INSTANCE',
         RdsResourceId: 'shop-2',
         TrackedClusterId: 'shop',
-        Role: 'READ_ONLY',
-        TargetHealth: { State: 'UNUSED' },
+        Role: 'UNKNOWN',
+        TargetHealth: { State: 'UNAVAILABLE', Reason: 'UNREACHABLE' },
       },
     ]);
     expect(targets[0]).not.toHaveProperty('Endpoint');

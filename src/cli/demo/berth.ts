@@ -135,10 +135,15 @@ function snapshotFor({ dialect, port }: DemoDatabase, password: string): Snapsho
           },
         ],
         Target: {
-          DBInstanceIdentifier: 'bank-db',
-          Engine: dialect.engine,
-          Endpoint: { Address: HOST, Port: port },
-          Tls: NO_TLS,
+          DBClusterIdentifier: undefined,
+          Members: [
+            {
+              DBInstanceIdentifier: 'bank-db',
+              Engine: dialect.engine,
+              Endpoint: { Address: HOST, Port: port },
+              Tls: NO_TLS,
+            },
+          ],
         },
         ConnectionPoolConfig: {
           MaxConnectionsPercent: 100,

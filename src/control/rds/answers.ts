@@ -1,6 +1,6 @@
 /** What RDS operations answer: the shapes of the service model, out of records and what is observed. */
 
-import type { TargetHealth } from '../../target/monitor.ts';
+import type { MemberState } from '../../proxy/proxy-target.ts';
 import { parseListenAddress } from '../listen-address.ts';
 import type { SecretOwner } from '../secret-arn.ts';
 import { arnOf } from '../state/arns.ts';
@@ -18,7 +18,8 @@ import type {
 export interface ProxyObservation {
   /** Names of the endpoints that listen. */
   readonly listening: ReadonlySet<string>;
-  readonly health: TargetHealth;
+  /** The DB instances of its target. */
+  readonly targets: readonly MemberState[];
 }
 
 export const DEFAULT_ENDPOINT = 'default';
@@ -152,13 +153,13 @@ export function targetAnswer(
   identifier: string,
   instance: DBInstanceRecord | undefined,
   owner: SecretOwner,
-  health: TargetHealth,
+  { role: Role, health }: Pick<MemberState, 'role' | 'health'>,
 ) {
   const shared = {
     TargetArn: arnOf(owner, 'db', identifier),
     RdsResourceId: identifier,
     Type: 'RDS_INSTANCE' as const,
-    Role: 'READ_WRITE' as const,
+    Role,
   };
   if (instance === undefined) return { ...shared, TargetHealth: GONE };
   const { address: Endpoint, port: Port } = instance;
@@ -176,26 +177,15 @@ export function trackedClusterAnswer(cluster: DBClusterRecord, owner: SecretOwne
   };
 }
 
-/** Of a cluster. Who is not the writer is not looked at. */
+/** Of a cluster. */
 export function memberAnswer(
   instance: DBInstanceRecord,
   owner: SecretOwner,
-  of: {
-    readonly cluster: DBClusterRecord;
-    readonly health: TargetHealth;
-    readonly isWriter: boolean;
-  },
+  of: Pick<MemberState, 'role' | 'health'> & { readonly cluster: DBClusterRecord },
 ) {
-  const { TargetHealth, ...shared } = targetAnswer(instance.name, instance, owner, of.health);
-  const TrackedClusterId = of.cluster.name;
-  if (of.isWriter) return { ...shared, TrackedClusterId, TargetHealth };
-  return { ...shared, TrackedClusterId, Role: 'READ_ONLY' as const, TargetHealth: UNUSED };
+  const { TargetHealth, ...shared } = targetAnswer(instance.name, instance, owner, of);
+  return { ...shared, TrackedClusterId: of.cluster.name, TargetHealth };
 }
-
-const UNUSED = {
-  State: 'UNUSED' as const,
-  Description: 'Only the writer of the cluster, its first member, is used',
-};
 
 export function dbClusterAnswer(
   cluster: DBClusterRecord,
@@ -226,13 +216,27 @@ const GONE = {
   Description: 'The configuration file does not declare this DB instance any more',
 };
 
-export const NOT_LISTENING: TargetHealth = {
-  state: 'UNAVAILABLE',
-  reason: 'PENDING_PROXY_CAPACITY',
-  detail: 'The proxy cannot listen on the address of its default endpoint',
+export const REGISTERING = { role: 'UNKNOWN', health: { state: 'REGISTERING' } } as const;
+
+const NOT_LISTENING: Pick<MemberState, 'role' | 'health'> = {
+  role: 'UNKNOWN',
+  health: {
+    state: 'UNAVAILABLE',
+    reason: 'PENDING_PROXY_CAPACITY',
+    detail: 'The proxy cannot listen on the address of its default endpoint',
+  },
 };
 
-function healthAnswer(health: TargetHealth) {
+/** How the data plane sees a DB instance of the target. */
+export function stateOf(
+  target: string,
+  observation: ProxyObservation | undefined,
+): Pick<MemberState, 'role' | 'health'> {
+  if (observation === undefined) return NOT_LISTENING;
+  return observation.targets.find((each) => each.target === target) ?? REGISTERING;
+}
+
+function healthAnswer(health: MemberState['health']) {
   if (health.state !== 'UNAVAILABLE') return { State: health.state };
   return { State: health.state, Reason: health.reason, Description: health.detail };
 }

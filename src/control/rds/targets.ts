@@ -1,7 +1,6 @@
 /** Target groups and targets: their Describe and Modify, RegisterDBProxyTargets, DeregisterDBProxyTargets. */
 
 import type { EngineFamily } from '../../proxy/snapshot.ts';
-import type { TargetHealth } from '../../target/monitor.ts';
 import { Fault } from '../aws/fault.ts';
 import { poolSettings } from '../state/desired-state.ts';
 import { ENGINE_FAMILIES } from '../state/engine-families.ts';
@@ -9,7 +8,9 @@ import type { DBClusterRecord, PoolConfigRecord, ProxyRecord } from '../state/re
 import {
   DEFAULT_GROUP,
   memberAnswer,
-  NOT_LISTENING,
+  type ProxyObservation,
+  REGISTERING,
+  stateOf,
   targetAnswer,
   targetGroupAnswer,
   trackedClusterAnswer,
@@ -149,10 +150,9 @@ export const registerDBProxyTargets = operation(members(targetNames), (parameter
   if (targets.length + names.length > TARGETS_MAX) throw hasTarget();
   checkHasNoCluster(before);
   state.commit({ put: withTargets(before, [...targets, ...names]) });
-  const registering = { state: 'REGISTERING' } as const;
   return {
     DBProxyTargets: instances.map((instance) =>
-      targetAnswer(instance.name, instance, state.owner, registering),
+      targetAnswer(instance.name, instance, state.owner, REGISTERING),
     ),
   };
 });
@@ -204,24 +204,21 @@ function registerCluster(
   }
   const targetGroup = { ...before.targetGroup, clusterId: cluster.id, updatedAt: now() };
   state.commit({ put: { ...before, targetGroup } });
-  const health = { state: 'REGISTERING' } as const;
   const tracked = {
     ...trackedClusterAnswer(cluster, state.owner),
-    TargetHealth: { State: health.state },
+    TargetHealth: { State: REGISTERING.health.state },
   };
-  return { DBProxyTargets: [tracked, ...memberAnswers(cluster, health, context)] };
+  return { DBProxyTargets: [tracked, ...memberAnswers(cluster, context, () => REGISTERING)] };
 }
 
 function memberAnswers(
   cluster: DBClusterRecord,
-  health: TargetHealth,
   { state }: RdsContext,
+  seen: (target: string) => ReturnType<typeof stateOf>,
 ): ReturnType<typeof memberAnswer>[] {
   return state
     .membersOf(cluster.id)
-    .map((instance, index) =>
-      memberAnswer(instance, state.owner, { cluster, health, isWriter: index === 0 }),
-    );
+    .map((instance) => memberAnswer(instance, state.owner, { cluster, ...seen(instance.name) }));
 }
 
 /** The proxy without the cluster that is its target. */
@@ -265,15 +262,16 @@ export const describeDBProxyTargets = operation(
     const { state, observe } = context;
     const { record } = findProxy(context, DBProxyName);
     checkGroup(TargetGroupName);
-    const health = observe(DBProxyName)?.health ?? NOT_LISTENING;
+    const observation: ProxyObservation | undefined = observe(DBProxyName);
+    const seen = (target: string) => stateOf(target, observation);
     const cluster = state.clusters.find(({ id }) => id === record.targetGroup.clusterId);
     const all: readonly TargetRow[] =
       cluster === undefined
         ? record.targetGroup.targets.map((name) => {
             const instance = state.instances.find((each) => each.record.name === name)?.record;
-            return targetAnswer(name, instance, state.owner, health);
+            return targetAnswer(name, instance, state.owner, seen(name));
           })
-        : [trackedClusterAnswer(cluster, state.owner), ...memberAnswers(cluster, health, context)];
+        : [trackedClusterAnswer(cluster, state.owner), ...memberAnswers(cluster, context, seen)];
     const sorted = all.toSorted((a, b) => (targetKey(a) < targetKey(b) ? -1 : 1));
     const { items, Marker } = page(sorted, targetKey, paging);
     return { Targets: items, Marker };

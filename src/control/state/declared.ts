@@ -34,7 +34,7 @@ export function declaredProxy(
         SessionPinningFilters: config.SessionPinningFilters,
         ...(config.InitQuery === undefined ? {} : { InitQuery: config.InitQuery }),
       },
-      targets: [proxy.Target.DBInstanceIdentifier],
+      targets: proxy.Target.Members.map(({ DBInstanceIdentifier }) => DBInstanceIdentifier),
       tags: [],
     },
     endpoints: others.map(({ DBProxyEndpointName, Listen }) => ({

@@ -295,12 +295,11 @@ export class DesiredState {
     return clusters.toSorted((a, b) => (a.name < b.name ? -1 : 1));
   }
 
-  /** The writer first. */
   membersOf(clusterId: string): readonly DBInstanceRecord[] {
     return this.storedInstances.filter((instance) => instance.clusterId === clusterId);
   }
 
-  /** Identifiers of the DB instances that a proxy is for; clients go to the first one. */
+  /** Identifiers of the DB instances that a proxy is for. */
   targetsOf({ targetGroup: { targets, clusterId } }: ProxyRecord): readonly string[] {
     return clusterId === undefined ? targets : this.membersOf(clusterId).map(({ name }) => name);
   }
@@ -310,9 +309,11 @@ export class DesiredState {
   }
 
   private toProxy(record: ProxyRecord): readonly DBProxy[] {
-    const [target] = this.targetsOf(record).flatMap((name) => this.toInstance(name));
-    if (target === undefined) return [];
-    const { config } = record.targetGroup;
+    const Members = this.targetsOf(record).flatMap((name) => this.toInstance(name));
+    const [first] = Members;
+    if (first === undefined) return [];
+    const { config, clusterId } = record.targetGroup;
+    const DBClusterIdentifier = this.clusters.find(({ id }) => id === clusterId)?.name;
     const Endpoints = this.toEndpoints(record);
     return [
       {
@@ -326,8 +327,8 @@ export class DesiredState {
         Replication: 'passthrough',
         NotificationFanOut: true,
         DebugLoggingUntil: timeOf(record.debugLoggingUntil),
-        Auth: record.auth.map((auth) => this.toAuth(auth, target)),
-        Target: target,
+        Auth: record.auth.map((auth) => this.toAuth(auth, first)),
+        Target: { DBClusterIdentifier, Members },
         ConnectionPoolConfig: { ...DEFAULT_POOL_CONFIG, ...poolSettings(config) },
         Endpoints,
         Tls: this.tlsOf(record.id, { DBProxyName: record.name, Endpoints }),

@@ -1,5 +1,5 @@
 /**
- * The MySQL and MariaDB engine of one proxy: its logins and sessions, and its pools on one target. The
+ * The MySQL and MariaDB engine of one proxy: its logins and sessions, and its pools on its target. The
  * only thing outside this room knows it by is the `Engine` contract.
  */
 
@@ -16,6 +16,7 @@ import type { DatabaseUser } from '../database-passwords.ts';
 import { Endpoint } from '../endpoint.ts';
 import type { Arrival, Lobby } from '../lobby.ts';
 import { TargetEngine } from '../target-engine.ts';
+import type { PlaceOptions } from '../target-place.ts';
 import { judgeToken } from '../token-login.ts';
 import {
   ClientAuthenticator,
@@ -39,30 +40,46 @@ import {
   variantOf,
 } from './login/negotiation.ts';
 import { type Greeted, MySqlArrival, Reception } from './login/reception.ts';
-import type { KnownServer, ServerFacts } from './login/server-facts.ts';
+import { KnownServer, type ServerFacts } from './login/server-facts.ts';
 import { probe } from './probe.ts';
 import { nextThreadId, type Session } from './session.ts';
 import { StatementRegistry } from './statement/registry.ts';
-import { MySqlTarget } from './target-context.ts';
+import { MySqlTarget, type TargetContext } from './target-context.ts';
 import { UserChange, type UserChangeHost } from './user-change.ts';
 import { UserPool } from './user-pool.ts';
 import { CLIENT_MULTI_STATEMENTS, has } from './wire/capabilities.ts';
 import type { ChangeUser } from './wire/handshake.ts';
 import { errorPacket } from './wire/replies.ts';
 
-export class MySqlEngine extends TargetEngine<DatabaseConnection, UserPool, ClientLogin, Session> {
+export class MySqlEngine extends TargetEngine<
+  DatabaseConnection,
+  UserPool,
+  ClientLogin,
+  Session,
+  TargetContext
+> {
   readonly passwordKey: PasswordKey;
   readonly statements = new StatementRegistry();
-  private readonly target: MySqlTarget;
+  /** What clients are greeted with: the writer, or whichever was met first. */
+  readonly server = new KnownServer();
 
   constructor(options: EngineOptions) {
     super(options);
     this.passwordKey = passwordKeyOf(options.settings.passwordKey);
-    this.target = new MySqlTarget(
-      options,
-      () => this.settings.databaseTls,
-      (user) => this.passwords.loginOf(user),
-    );
+  }
+
+  newContext(place: PlaceOptions): TargetContext {
+    const identityOf = (user: string) => this.passwords.loginOf(user);
+    const context: TargetContext = new MySqlTarget(place, identityOf, (facts) => {
+      const isWriter = this.writer?.context === context;
+      if (isWriter || this.server.facts === undefined) this.server.learn(facts);
+    });
+    return context;
+  }
+
+  protected override writerChanged(): void {
+    const facts = this.writer?.context.server.facts;
+    if (facts !== undefined) this.server.learn(facts);
   }
 
   protected newEndpoint(name: string, counters: EndpointCounters): MySqlEndpoint {
@@ -96,8 +113,8 @@ export class MySqlEngine extends TargetEngine<DatabaseConnection, UserPool, Clie
     return new UserPool(pool, this.wheel, hasSchema(pool.key.variant));
   }
 
-  protected look(login: DatabaseUser): Promise<Observation> {
-    return probe(this.target, login);
+  protected lookAs(login: DatabaseUser, context: TargetContext): Promise<Observation> {
+    return probe(context, login);
   }
 
   refusal(error: BerthError): Uint8Array {
@@ -121,10 +138,6 @@ export class MySqlEngine extends TargetEngine<DatabaseConnection, UserPool, Clie
     return { credential, plugin, isIam: credentials.isIam(user) };
   }
 
-  get server(): KnownServer {
-    return this.target.server;
-  }
-
   /** The pool for clients that have agreed on `capabilities`; kept until `leavePool`. */
   joinPool(user: string, capabilities: Capabilities, hasSchema: boolean): UserPool {
     return this.joinVariant(user, variantOf(capabilities), hasSchema);
@@ -143,8 +156,12 @@ export class MySqlEngine extends TargetEngine<DatabaseConnection, UserPool, Clie
     return this.join({ user, database: '', variant });
   }
 
-  protected connectorFor(key: PoolKey, pool: Pool<DatabaseConnection>): DatabaseConnector {
-    return new DatabaseConnector(this.target, pool, () => {
+  connectorFor(
+    context: TargetContext,
+    key: PoolKey,
+    pool: Pool<DatabaseConnection>,
+  ): DatabaseConnector {
+    return new DatabaseConnector(context, pool, () => {
       const login = this.passwords.loginOf(key.user);
       const { initQuery } = this.settings;
       if (login === undefined) return { login, initQuery };

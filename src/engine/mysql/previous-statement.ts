@@ -52,6 +52,8 @@ export class PreviousStatement implements Keeper {
   isAsking = false;
   private readonly host: PreviousStatementHost;
   private readonly place: Place;
+  /** The pool that knows that the connection is kept. */
+  private keptIn: UserPool['pool'] | undefined = undefined;
   /** What LAST_INSERT_ID() is. */
   private insertId = NO_ID;
   /** Wheel time until which the connection is kept, although nothing needs it any more; 0 while it is not. */
@@ -117,7 +119,7 @@ export class PreviousStatement implements Keeper {
     if (this.isGivingUp || !this.isWorthKeeping(connection, effects)) return false;
     if (this.keptUntil > 0) return true;
     const { wheel, counters } = this.place;
-    const { pool } = this.host.userPool;
+    const { pool } = connection;
     // What can be asked for needs no connection that somebody else waits for.
     const isRecoverable = connection.ledger.warnings === 0 && (effects & ONLY_THERE) === 0;
     if (isRecoverable) {
@@ -126,6 +128,7 @@ export class PreviousStatement implements Keeper {
         return false;
       }
       pool.keep(this);
+      this.keptIn = pool;
     }
     counters.diagnosticsKept++;
     this.keptUntil = wheel.now + DIAGNOSTICS_KEPT_MS;
@@ -165,7 +168,8 @@ export class PreviousStatement implements Keeper {
 
   private unkeep(): void {
     this.keptUntil = 0;
-    this.host.userPool.pool.unkeep(this);
+    this.keptIn?.unkeep(this);
+    this.keptIn = undefined;
   }
 
   /** The session's connection is not its own any more. */

@@ -11,7 +11,7 @@ import { type Answer, Question } from './question.ts';
 
 const PROGRAM_NAME = 'berth-monitor';
 const ANSWER_TIMEOUT_MS = 5_000;
-const FACTS = 'SELECT @@version, @@max_connections';
+const FACTS = 'SELECT @@version, @@max_connections, @@global.read_only, @@server_id';
 
 /** MariaDB says its name behind the number. */
 const NAMES: Readonly<Record<Flavour, string>> = { mysql: 'MySQL ', mariadb: '' };
@@ -40,13 +40,25 @@ export function probe(target: LoginTarget, identity: ProbeIdentity): Promise<Obs
 
 function observationOf(answer: Answer, flavour: Flavour): Observation {
   if (!answer.isOk) return failure(answer.detail);
-  const [[version = '', limit = ''] = []] = answer.rows;
+  const [[version = '', limit = '', readOnly = '', serverId] = []] = answer.rows;
   const maxConnections = Number(limit);
   if (limit === '' || !Number.isInteger(maxConnections)) {
     return failure('the database gave no max_connections');
   }
   // The one connection that servers keep for administrators is beyond max_connections.
-  const facts = { version: `${NAMES[flavour]}${version}`, maxConnections, reservedConnections: 0 };
+  const facts = {
+    version: `${NAMES[flavour]}${version}`,
+    maxConnections,
+    reservedConnections: 0,
+    standing: {
+      isReadOnly: readOnly !== '0' && readOnly !== 'OFF',
+      source: undefined,
+      serverId,
+      timeline: undefined,
+      position: undefined,
+      lagMs: undefined,
+    },
+  };
   return { isOk: true, facts };
 }
 

@@ -1,11 +1,10 @@
 /** What everything that talks to one target of one proxy shares. */
 
-import type { DatabaseTls, EngineOptions } from '../contract.ts';
-import { type EngineTarget, TargetPlace } from '../target-place.ts';
+import { type EngineTarget, type PlaceOptions, TargetPlace } from '../target-place.ts';
 import { BaseSettings } from './base-settings.ts';
 import { Canceller } from './cancel.ts';
 import type { LoginIdentity } from './login/database-login.ts';
-import { KnownServer } from './login/server-facts.ts';
+import { KnownServer, type ServerFacts } from './login/server-facts.ts';
 
 export interface TargetContext extends EngineTarget {
   readonly canceller: Canceller;
@@ -17,15 +16,16 @@ export interface TargetContext extends EngineTarget {
 
 export class MySqlTarget extends TargetPlace implements TargetContext {
   readonly canceller: Canceller;
-  readonly server = new KnownServer();
+  readonly server: KnownServer;
   readonly baseSettings = new BaseSettings();
 
   constructor(
-    options: EngineOptions,
-    tlsInForce: () => DatabaseTls,
+    options: PlaceOptions,
     identityOf: (user: string) => LoginIdentity | undefined,
+    met: (facts: ServerFacts) => void,
   ) {
-    super(options, tlsInForce);
+    super(options);
+    this.server = new KnownServer(met);
     this.canceller = new Canceller(this, identityOf);
   }
 }

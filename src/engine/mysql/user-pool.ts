@@ -72,11 +72,13 @@ interface ServerFacts {
 }
 
 export class UserPool {
-  readonly pool: Pool<DatabaseConnection>;
+  pool: Pool<DatabaseConnection>;
   /** Its sessions have a schema; or none of them has. */
   readonly hasSchema: boolean;
   private readonly wheel: TimerWheel;
   private facts: ServerFacts | undefined = undefined;
+  /** Of the server before, until the one that is asked now has told its own. */
+  private formerBase = SessionSettings.NONE;
   private readonly charsets = new Map<number, SessionSettings>();
   /** Until when each is taken to be usable, in the wheel's time. */
   private readonly schemas = new Map<string, number>();
@@ -91,7 +93,7 @@ export class UserPool {
 
   /** What a session has after COM_RESET_CONNECTION. */
   get base(): SessionSettings {
-    return this.facts?.base ?? SessionSettings.NONE;
+    return this.facts?.base ?? this.formerBase;
   }
 
   /** Tells `guest`, now or later, what its session begins with. */
@@ -105,6 +107,11 @@ export class UserPool {
   useGeneration(generation: number): void {
     if (this.generation === generation) return;
     this.generation = generation;
+    this.forget();
+  }
+
+  forget(): void {
+    this.formerBase = this.base;
     this.facts = undefined;
     this.charsets.clear();
     this.schemas.clear();

@@ -1,5 +1,5 @@
 /**
- * The PostgreSQL engine of one proxy: its logins and sessions, its pools on one target, and the
+ * The PostgreSQL engine of one proxy: its logins and sessions, its pools on its target, and the
  * virtual cancel keys. The only thing outside this room knows it by is the `Engine` contract.
  */
 
@@ -19,6 +19,8 @@ import { Endpoint } from '../endpoint.ts';
 import { EndpointLogin } from '../endpoint-login.ts';
 import type { Arrival, Lobby } from '../lobby.ts';
 import { TargetEngine } from '../target-engine.ts';
+import type { TargetMember } from '../target-member.ts';
+import type { PlaceOptions } from '../target-place.ts';
 import type { LoginFailure } from './auth/client-authenticator.ts';
 import { sharedVerifiers } from './auth/scram-verifiers.ts';
 import { ClientSession } from './client-session.ts';
@@ -37,7 +39,7 @@ import { ReplicationSession } from './replication-session.ts';
 import type { Session } from './session.ts';
 import type { SessionSettings } from './settings.ts';
 import { StatementRegistry } from './statement/registry.ts';
-import { PostgresTarget } from './target-context.ts';
+import { PostgresTarget, type TargetContext } from './target-context.ts';
 import { UserPool } from './user-pool.ts';
 import { errorResponse } from './wire/backend.ts';
 
@@ -45,24 +47,30 @@ export class PostgresEngine extends TargetEngine<
   DatabaseConnection,
   UserPool,
   ClientLogin,
-  Session
+  Session,
+  TargetContext
 > {
   readonly statements = new StatementRegistry();
   readonly hubs: NotificationHubs;
-  private readonly target: PostgresTarget;
 
   constructor(options: EngineOptions) {
     super(options);
-    this.target = new PostgresTarget(options, () => this.settings.databaseTls);
     this.hubs = new NotificationHubs(this.hubHost());
     this.warmCredentials();
   }
 
   private hubHost(): HubHost {
     const settings = () => this.settings;
+    const writer = () => this.writer;
+    const { proxy, wheel, observer } = this;
     return {
-      target: this.target,
-      budget: this.budget,
+      proxy,
+      wheel,
+      observer,
+      get place() {
+        const member = writer();
+        return member && { target: member.context, budget: member.budget };
+      },
       get poolSettings() {
         return settings().pool;
       },
@@ -82,8 +90,20 @@ export class PostgresEngine extends TargetEngine<
     return new UserPool(pool);
   }
 
-  protected look(login: DatabaseUser): Promise<Observation> {
-    return probe(this.target, login);
+  newContext(place: PlaceOptions): TargetContext {
+    return new PostgresTarget(place);
+  }
+
+  protected lookAs(login: DatabaseUser, context: TargetContext): Promise<Observation> {
+    return probe(context, login);
+  }
+
+  protected override writerChanged(): void {
+    this.hubs.move();
+  }
+
+  override resecured(member: TargetMember<DatabaseConnection, TargetContext>): void {
+    if (member === this.writer) this.hubs.renew(() => true);
   }
 
   refusal(error: BerthError): Uint8Array {
@@ -106,9 +126,14 @@ export class PostgresEngine extends TargetEngine<
     });
   }
 
-  override gauges(isAvailable: boolean): TargetGauges {
+  override gauges(
+    member: TargetMember<DatabaseConnection, TargetContext>,
+    isAvailable: boolean,
+  ): TargetGauges {
+    const gauges = super.gauges(member, isAvailable);
+    if (member !== this.writer) return gauges;
     return {
-      ...super.gauges(isAvailable),
+      ...gauges,
       listeningConnections: this.hubs.connections,
       subscriptions: this.hubs.subscriptions,
     };
@@ -119,8 +144,12 @@ export class PostgresEngine extends TargetEngine<
     return { clientsCut, closed: Promise.all([closed, this.hubs.stop()]).then(() => {}) };
   }
 
-  protected connectorFor(key: PoolKey, pool: Pool<DatabaseConnection>): DatabaseConnector {
-    return new DatabaseConnector(this.target, pool, () => {
+  connectorFor(
+    context: TargetContext,
+    key: PoolKey,
+    pool: Pool<DatabaseConnection>,
+  ): DatabaseConnector {
+    return new DatabaseConnector(context, pool, () => {
       const login = this.passwords.loginOf(key.user);
       const { initQuery } = this.settings;
       return login && { ...login, database: key.database, initQuery };
@@ -149,7 +178,7 @@ export class PostgresEngine extends TargetEngine<
 
   /** For one client. It gets a connection of its own there, opened with its start-up parameters. */
   replicationPool(user: string, database: string, startup: ReplicationStartup): ReplicationPool {
-    return new ReplicationPool(this.group, this.target, { user, database }, () => {
+    return new ReplicationPool(this.writerGroup, this.writer?.context, { user, database }, () => {
       const login = this.passwords.loginOf(user);
       return login && { ...login, database, initQuery: undefined, startup: startup.parameters };
     });

@@ -7,6 +7,7 @@ import { Timer, type TimerWheel } from '../../base/timer-wheel.ts';
 import type { Secret } from '../../credential/secret.ts';
 import type { Stream, StreamHandler } from '../../net/stream.ts';
 import type { Observation } from '../../target/monitor.ts';
+import type { Standing } from '../../target/topology.ts';
 import type { PasswordTrial } from '../database-passwords.ts';
 import { DatabaseLogin, type LoginTarget } from './login/database-login.ts';
 import { type Outcome, OwnStatement } from './own-statement.ts';
@@ -23,10 +24,22 @@ import {
 const APPLICATION_NAME = 'berth-monitor';
 const ANSWER_TIMEOUT_MS = 5_000;
 const CLOSE_LINGER_MS = 5_000;
-/** `reserved_connections` is new in PostgreSQL 16; both kinds are kept from ordinary users. */
+/**
+ * `reserved_connections` is new in PostgreSQL 16; both kinds are kept from ordinary users. The name of the
+ * log file that is written begins with the timeline. Everybody may call these functions.
+ */
 const FACTS = `SELECT pg_catalog.version(), pg_catalog.current_setting('max_connections'),
   pg_catalog.current_setting('superuser_reserved_connections'),
-  coalesce(pg_catalog.current_setting('reserved_connections', true), '0')`;
+  coalesce(pg_catalog.current_setting('reserved_connections', true), '0'),
+  pg_catalog.pg_is_in_recovery(),
+  CASE WHEN NOT pg_catalog.pg_is_in_recovery()
+    THEN pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()) END,
+  pg_catalog.pg_wal_lsn_diff(CASE WHEN pg_catalog.pg_is_in_recovery()
+    THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_lsn() END, '0/0'),
+  CASE WHEN pg_catalog.pg_is_in_recovery() THEN
+    CASE WHEN pg_catalog.pg_last_wal_receive_lsn() OPERATOR(pg_catalog.=) pg_catalog.pg_last_wal_replay_lsn() THEN 0
+    ELSE extract(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.pg_last_xact_replay_timestamp())
+    END END`;
 
 /** The database that probes log in to; every cluster has one unless somebody dropped it. */
 const PROBE_DATABASE = 'postgres';
@@ -108,11 +121,28 @@ class ProbeConnection implements StreamHandler {
 }
 
 function observationOf(row: readonly (string | undefined)[]): Observation {
-  const [version = '', ...numbers] = row;
-  const [maxConnections, superuserReserved, reserved] = numbers.map(Number);
+  const [version = '', connections, superusers, others, ...standing] = row;
+  const maxConnections = Number(connections);
   if (!Number.isInteger(maxConnections)) return failure('the database gave no max_connections');
-  const reservedConnections = (superuserReserved || 0) + (reserved || 0);
-  return { isOk: true, facts: { version, maxConnections, reservedConnections } };
+  const reservedConnections = (Number(superusers) || 0) + (Number(others) || 0);
+  const facts = { version, maxConnections, reservedConnections, standing: standingOf(standing) };
+  return { isOk: true, facts };
+}
+
+/** Hexadecimal digits of a log file's name that are the timeline. */
+const TIMELINE_DIGITS = 8;
+
+function standingOf(row: readonly (string | undefined)[]): Standing {
+  const [isInRecovery, walFile, position, lag] = row;
+  return {
+    isReadOnly: isInRecovery === 't',
+    source: undefined,
+    serverId: undefined,
+    timeline:
+      walFile === undefined ? undefined : Number.parseInt(walFile.slice(0, TIMELINE_DIGITS), 16),
+    position: position === undefined ? undefined : Number(position),
+    lagMs: lag === undefined ? undefined : Math.max(0, Number(lag) * 1000),
+  };
 }
 
 function failure(detail: string): Observation {

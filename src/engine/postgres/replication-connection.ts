@@ -173,5 +173,10 @@ export class ReplicationConnection
     this.stream.end(this.target.wheel, CLOSE_LINGER_MS);
   }
 
+  sever(reason: DatabaseCloseReason): void {
+    this.closeReason ??= reason;
+    this.stream.destroy();
+  }
+
   cancelEnded(): void {}
 }

@@ -22,6 +22,12 @@ import { ReplicationConnection } from './replication-connection.ts';
 import type { TargetContext } from './target-context.ts';
 import { readFields } from './wire/backend.ts';
 
+const NO_WRITER: Connector<ReplicationConnection> = {
+  open() {
+    throw new Error('there is no writer to open a connection to');
+  },
+};
+
 /** The proxy's own password is wrong: what the database says of that is not for the client. */
 const INVALID_PASSWORD = '28P01';
 
@@ -31,15 +37,19 @@ export class ReplicationPool {
   private connector: ReplicationConnector | undefined = undefined;
   private waiter: Waiter | undefined = undefined;
 
-  /** `identity` is asked for each attempt; undefined: the user has no credentials any more. */
+  /**
+   * `identity` is asked for each attempt; undefined: the user has no credentials any more. Without a
+   * `target`, `group` has no permits: a stream of changes cannot be moved to whoever is the writer later.
+   */
   constructor(
     group: PoolGroup<DatabaseConnection>,
-    target: TargetContext,
+    target: TargetContext | undefined,
     key: PoolKey,
     identity: () => LoginIdentity | undefined,
   ) {
     this.group = group;
     this.pool = group.joinAlone<ReplicationConnection>(key, (pool) => {
+      if (target === undefined) return NO_WRITER;
       this.connector = new ReplicationConnector(target, pool, identity);
       return this.connector;
     });

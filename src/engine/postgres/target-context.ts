@@ -1,7 +1,6 @@
 /** What everything that talks to one target of one proxy shares. */
 
-import type { DatabaseTls, EngineOptions } from '../contract.ts';
-import { type EngineTarget, TargetPlace } from '../target-place.ts';
+import { type EngineTarget, type PlaceOptions, TargetPlace } from '../target-place.ts';
 import { Canceller } from './cancel.ts';
 import { ServerProtocol } from './login/server-protocol.ts';
 import type { SchemaGeneration } from './statement/connection-statements.ts';
@@ -17,8 +16,8 @@ export class PostgresTarget extends TargetPlace implements TargetContext {
   readonly schema: SchemaGeneration = { generation: 0 };
   readonly protocol = new ServerProtocol();
 
-  constructor(options: EngineOptions, tlsInForce: () => DatabaseTls) {
-    super(options, tlsInForce);
+  constructor(options: PlaceOptions) {
+    super(options);
     this.canceller = new Canceller(this);
   }
 }

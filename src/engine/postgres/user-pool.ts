@@ -39,7 +39,7 @@ export interface Guest {
 }
 
 export class UserPool {
-  readonly pool: Pool<DatabaseConnection>;
+  pool: Pool<DatabaseConnection>;
   private readonly welcomes = new Map<string, Welcome>();
   private readonly visits = new Map<string, Visit>();
   private generation = 0;
@@ -59,7 +59,7 @@ export class UserPool {
     }
     let visit = this.visits.get(settings.key);
     if (visit === undefined) {
-      visit = new Visit(this.pool, settings, (welcome) => this.visited(settings.key, welcome));
+      visit = new Visit(this, settings, (welcome) => this.visited(settings.key, welcome));
       this.visits.set(settings.key, visit);
       visit.guests.push(guest);
       visit.begin(priority);
@@ -72,6 +72,10 @@ export class UserPool {
   useGeneration(generation: number): void {
     if (this.generation === generation) return;
     this.generation = generation;
+    this.forget();
+  }
+
+  forget(): void {
     this.welcomes.clear();
     this.settingsAfter.clear();
   }
@@ -97,32 +101,29 @@ export class UserPool {
 /** Borrows a connection, gives it the settings, and reads what the database reports then. */
 class Visit implements Borrower<DatabaseConnection>, ConnectionHolder {
   readonly guests: Guest[] = [];
-  private readonly pool: Pool<DatabaseConnection>;
+  private readonly userPool: UserPool;
   private readonly settings: SessionSettings;
   private readonly ended: (welcome: Welcome) => void;
   private connection: DatabaseConnection | undefined = undefined;
   private lost = 0;
 
-  constructor(
-    pool: Pool<DatabaseConnection>,
-    settings: SessionSettings,
-    ended: (welcome: Welcome) => void,
-  ) {
-    this.pool = pool;
+  constructor(userPool: UserPool, settings: SessionSettings, ended: (welcome: Welcome) => void) {
+    this.userPool = userPool;
     this.settings = settings;
     this.ended = ended;
   }
 
   begin(priority: number): void {
-    const connection = this.pool.borrow();
-    if (connection === undefined) this.pool.wait(this, priority);
+    const { pool } = this.userPool;
+    const connection = pool.borrow();
+    if (connection === undefined) pool.wait(this, priority);
     else this.granted(connection);
   }
 
   granted(connection: DatabaseConnection): void {
     if (connection.settings.equals(this.settings)) {
       const { parameters } = connection;
-      this.pool.release(connection, 'clean');
+      connection.pool.release(connection, 'clean');
       this.end({ isOk: true, settings: this.settings, parameters });
       return;
     }
@@ -142,7 +143,7 @@ class Visit implements Borrower<DatabaseConnection>, ConnectionHolder {
     this.connection = undefined;
     connection.takenBack();
     if (connection.settings.isHarsh) connection.isDirty = true;
-    this.pool.release(connection, connection.isDirty ? 'cleanable' : 'clean');
+    connection.pool.release(connection, connection.isDirty ? 'cleanable' : 'clean');
     if (error !== undefined) this.end({ isOk: false, fields: error });
     else this.end({ isOk: true, settings: this.settings, parameters });
   }

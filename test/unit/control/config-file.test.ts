@@ -57,7 +57,7 @@ function mysql(from = '', to = ''): string {
 }
 
 describe('a file for MySQL and MariaDB', () => {
-  const target = (text: string) => parse(text).snapshot.DBProxies[0]?.Target;
+  const target = (text: string) => parse(text).snapshot.DBProxies[0]?.Target.Members[0];
   const auth = (text: string) => parse(text).snapshot.DBProxies[0]?.Auth[0];
 
   test('has their port where it names none', () => {
@@ -99,7 +99,7 @@ describe('a file for MySQL and MariaDB', () => {
     const socket = text.replace('Address: 127.0.0.1', 'Address: /run/mysqld/mysqld.sock');
     const [proxy] = parse(socket).snapshot.DBProxies;
     expect(proxy?.Endpoints[0]?.Listen).toEqual({ socketPath: '/run/berth/mysql.sock' });
-    expect(proxy?.Target.Endpoint.Address).toBe('/run/mysqld/mysqld.sock');
+    expect(proxy?.Target.Members[0]?.Endpoint.Address).toBe('/run/mysqld/mysqld.sock');
     const loop = socket.replace('/run/mysqld/mysqld.sock', '/run/berth/mysql.sock');
     expect(refusal(loop)).toContain('must not have an address that DBProxies[0].Listen listens on');
   });
@@ -167,9 +167,14 @@ describe('a good file', () => {
               },
             ],
             Target: {
-              DBInstanceIdentifier: 'orders-db',
-              Engine: 'postgres',
-              Endpoint: { Address: '127.0.0.1', Port: 5432 },
+              DBClusterIdentifier: undefined,
+              Members: [
+                {
+                  DBInstanceIdentifier: 'orders-db',
+                  Engine: 'postgres',
+                  Endpoint: { Address: '127.0.0.1', Port: 5432 },
+                },
+              ],
             },
             ConnectionPoolConfig: {
               MaxConnectionsPercent: 100,
@@ -318,7 +323,7 @@ describe('the environment', () => {
   test('may hold a number where one is wanted, without quotes', () => {
     const text = `${but('{ Address: 127.0.0.1, Port: 5432 }', '\n      Address: 127.0.0.1\n      Port: ${PORT}')}Api: { Listen: 127.0.0.1:1, AllowAnonymous: true }\nDrainTimeout: \${DRAIN}\n`;
     const { drainTimeoutMs, snapshot } = parse(text, { PORT: '5433', DRAIN: '5' });
-    expect(snapshot.DBProxies[0]?.Target.Endpoint.Port).toBe(5433);
+    expect(snapshot.DBProxies[0]?.Target.Members[0]?.Endpoint.Port).toBe(5433);
     expect(drainTimeoutMs).toBe(5000);
   });
 

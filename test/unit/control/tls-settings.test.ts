@@ -72,7 +72,9 @@ test('by default: our own certificate for clients, prefer for databases', () => 
   });
   expect(snapshot.DBProxies[0]).toMatchObject({
     RequireTLS: false,
-    Target: { Tls: { Mode: 'prefer', CA: undefined, MinProtocolVersion: 'TLSv1.2' } },
+    Target: {
+      Members: [{ Tls: { Mode: 'prefer', CA: undefined, MinProtocolVersion: 'TLSv1.2' } }],
+    },
   });
   expect(warnings).toEqual([]);
 });
@@ -89,7 +91,9 @@ test('files are read, from the folder of the configuration or from anywhere', ()
   expect(snapshot.Tls?.Certificate.match(/BEGIN CERTIFICATE/g)).toHaveLength(2);
   expect(snapshot.Tls?.ClientCA).toContain('BEGIN CERTIFICATE');
   expect(snapshot.DBProxies[0]?.RequireTLS).toBe(true);
-  expect(snapshot.DBProxies[0]?.Target.Tls.PrivateKey?.reveal()).toContain('PRIVATE KEY');
+  expect(snapshot.DBProxies[0]?.Target.Members[0]?.Tls.PrivateKey?.reveal()).toContain(
+    'PRIVATE KEY',
+  );
   expect(inspect(configuration, { depth: 20 }) + JSON.stringify(configuration)).not.toContain(
     'PRIVATE KEY',
   );

@@ -51,6 +51,12 @@ export class FakeConnection implements PooledConnection {
     this.closeReason = reason;
   }
 
+  sever(reason: DatabaseCloseReason): void {
+    this.closeReason ??= reason;
+    this.isSocketOpen = false;
+    this.pool.closed(this);
+  }
+
   /** The cleaning or the probe ends well. */
   succeed(): void {
     if (this.asked === 'nothing') throw new Error('nothing was asked');

@@ -180,7 +180,6 @@ export async function startFakeSession(settings = SessionSettings.NONE): Promise
         priorityOf: () => 0,
         pool: POOL_SETTINGS,
         clientTls: { accept: undefined, isRequired: false, isCertificateRequired: false },
-        databaseTls: NO_TLS,
       },
       hubFor: () => {
         throw new Error('there is no hub');

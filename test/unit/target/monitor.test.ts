@@ -7,7 +7,19 @@ import { Monitor, type Observation } from '../../../src/target/monitor.ts';
 
 const GOOD: Observation = {
   isOk: true,
-  facts: { version: 'PostgreSQL 18', maxConnections: 100, reservedConnections: 3 },
+  facts: {
+    version: 'PostgreSQL 18',
+    maxConnections: 100,
+    reservedConnections: 3,
+    standing: {
+      isReadOnly: false,
+      source: undefined,
+      serverId: undefined,
+      timeline: 1,
+      position: undefined,
+      lagMs: undefined,
+    },
+  },
 };
 const CUT_OFF: Observation = { isOk: false, reason: 'CONNECTION_FAILED', detail: 'closed' };
 const AWAY: Observation = { isOk: false, reason: 'UNREACHABLE', detail: 'refused' };
@@ -29,7 +41,7 @@ class Watched {
       prober: { probe: () => this.#probe() },
       wheel: this.wheel,
       observer: { emit: (event) => this.events.push(event) },
-      learnt: () => undefined,
+      noted: () => undefined,
     });
   }
 

@@ -62,8 +62,14 @@ type Waiter = (facts: ServerFacts) => void;
 /** One for each target, shared by all its log-ins. */
 export class KnownServer {
   private known: ServerFacts | undefined = undefined;
+  private readonly met: (facts: ServerFacts) => void;
   /** Each is a client that is logging in, so there are no more than those. */
   private readonly waiters = new Set<Waiter>();
+
+  /** `met` is called when it is met first, and whenever it is another than before. */
+  constructor(met: (facts: ServerFacts) => void = () => {}) {
+    this.met = met;
+  }
 
   get facts(): ServerFacts | undefined {
     return this.known;
@@ -75,6 +81,7 @@ export class KnownServer {
     this.known = facts;
     const waiters = [...this.waiters];
     this.waiters.clear();
+    this.met(facts);
     for (const waiter of waiters) waiter(facts);
   }
 

@@ -7,9 +7,10 @@
  * The connection holds a permit of the budget like any other. It runs nothing of a client's.
  */
 
-import { Timer } from '../../../base/timer-wheel.ts';
+import { Timer, type TimerWheel } from '../../../base/timer-wheel.ts';
 import { OPEN_SOCKETS } from '../../../net/open-sockets.ts';
 import type { Stream } from '../../../net/stream.ts';
+import type { Observer } from '../../../observe/events.ts';
 import { Backoff } from '../../../pool/backoff.ts';
 import type { ConnectionBudget, PermitClaim } from '../../../pool/budget.ts';
 import type { OpenFailure, PoolSettings } from '../../../pool/contract.ts';
@@ -43,11 +44,19 @@ export interface Listener {
 
 /** What a hub needs of its engine. */
 export interface HubHost {
-  readonly target: TargetContext;
-  readonly budget: ConnectionBudget;
+  readonly proxy: string;
+  readonly wheel: TimerWheel;
+  readonly observer: Observer;
+  /** Where the writer is; undefined while there is none. */
+  readonly place: HubPlace | undefined;
   readonly poolSettings: PoolSettings;
   /** `undefined` when the proxy has no credentials for the user any more. */
   identityOf(user: string): Pick<LoginIdentity, 'user' | 'password' | 'trial'> | undefined;
+}
+
+export interface HubPlace {
+  readonly target: TargetContext;
+  readonly budget: ConnectionBudget;
 }
 
 /** All hubs of an engine. */
@@ -86,6 +95,8 @@ export class NotificationHub implements ListeningHost {
   private claim: PermitClaim | undefined = undefined;
   private login: DatabaseLogin | undefined = undefined;
   private connection: ListeningConnection | undefined = undefined;
+  /** Of the connection that it has, or opens. */
+  private target = '';
   private isClosing = false;
   private isStopped = false;
   private stopped: (() => void) | undefined = undefined;
@@ -186,6 +197,14 @@ export class NotificationHub implements ListeningHost {
     this.openAgain(0);
   }
 
+  /** Where to listen is another place now; there is no point in waiting for the former one. */
+  move(): void {
+    this.backoff.succeeded();
+    if (this.connection !== undefined) this.connection.destroy('its DB instance is not the writer');
+    else if (!this.isClosing) this.giveUp();
+    this.openAgain(0);
+  }
+
   /** Resolves when the connection is gone. */
   stop(): Promise<void> {
     this.isStopped = true;
@@ -202,12 +221,11 @@ export class NotificationHub implements ListeningHost {
   // --- The connection
 
   private get wheel() {
-    return this.host.target.wheel;
+    return this.host.wheel;
   }
 
   private get scope() {
-    const { proxy, target } = this.host.target;
-    return { proxy, target, database: this.database };
+    return { proxy: this.host.proxy, target: this.target, database: this.database };
   }
 
   private get isNeeded(): boolean {
@@ -216,18 +234,24 @@ export class NotificationHub implements ListeningHost {
   }
 
   private get isThereRoom(): boolean {
-    return this.host.budget.limit - this.siblings.permits > CONNECTIONS_LEFT_MIN;
+    const { place } = this.host;
+    // Without a writer there may be soon, and the client waits for a while.
+    return place === undefined || place.budget.limit - this.siblings.permits > CONNECTIONS_LEFT_MIN;
   }
 
   private open(): void {
     if (this.claim !== undefined || this.retry.isArmed || this.isStopped || !this.isNeeded) return;
+    // See `move`.
+    const { place } = this.host;
+    if (place === undefined) return;
+    this.target = place.target.target;
     // The permit may be there before `claim` returns.
-    this.claim = this.host.budget.claim(() => queueMicrotask(() => this.logIn()));
+    this.claim = place.budget.claim(() => queueMicrotask(() => this.logIn(place.target)));
   }
 
-  private logIn(): void {
-    if (this.claim === undefined || this.login !== undefined || this.isStopped) return;
-    const { target } = this.host;
+  private logIn(target: TargetContext): void {
+    const isOvertaken = this.login !== undefined || this.host.place?.target !== target;
+    if (this.claim === undefined || isOvertaken || this.isStopped) return;
     const startedAt = this.wheel.now;
     if (!OPEN_SOCKETS.mayConnect) {
       this.giveUp();
@@ -263,11 +287,11 @@ export class NotificationHub implements ListeningHost {
 
   private failed(failure: OpenFailure, startedAt: number): void {
     if (this.login === undefined) return;
-    const { poolSettings, target } = this.host;
+    const { observer, poolSettings } = this.host;
     const { isTemporary, detail } = failure;
     const { user } = this;
     const event = 'connection.open_failed';
-    target.observer.emit({ ...this.scope, event, user, isTemporary, detail });
+    observer.emit({ ...this.scope, event, user, isTemporary, detail });
     this.giveUp();
     if (!isTemporary) this.refuse();
     const { now } = this.wheel;
@@ -284,7 +308,7 @@ export class NotificationHub implements ListeningHost {
     connection.run(NEVER_TOO_IDLE, () => {});
     this.listenTo([...this.channels.keys()]);
     const channels = this.channels.size;
-    this.host.target.observer.emit({ ...this.scope, event: 'listener.opened', channels });
+    this.host.observer.emit({ ...this.scope, event: 'listener.opened', channels });
   }
 
   private listenTo(names: readonly string[]): void {
@@ -393,7 +417,7 @@ export class NotificationHub implements ListeningHost {
   }
 
   closed(detail: string): void {
-    const { observer } = this.host.target;
+    const { observer } = this.host;
     const channels = this.channels.size;
     if (this.isClosing) observer.emit({ ...this.scope, event: 'listener.closed' });
     else observer.emit({ ...this.scope, event: 'listener.lost', channels, detail });

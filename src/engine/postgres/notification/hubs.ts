@@ -1,4 +1,4 @@
-/** The notification hubs of one proxy on one target, one for each database that somebody listens on. */
+/** The notification hubs of one proxy on its writer, one for each database that somebody listens on. */
 
 import { type HubHost, type HubSiblings, NotificationHub } from './hub.ts';
 
@@ -42,6 +42,11 @@ export class NotificationHubs implements HubSiblings {
   /** What connections are opened with has changed, for users that are concerned. */
   renew(isConcerned: (user: string) => boolean): void {
     for (const hub of this.hubs.values()) if (isConcerned(hub.user)) hub.renew();
+  }
+
+  /** Another DB instance is the writer, or none. */
+  move(): void {
+    for (const hub of this.hubs.values()) hub.move();
   }
 
   async stop(): Promise<void> {

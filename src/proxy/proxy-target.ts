@@ -1,0 +1,235 @@
+/**
+ * The target of one proxy: its DB instances, a monitor for each, and who of them is the writer. What the
+ * monitors see makes a view (`target/topology.ts`), and the engine follows it.
+ */
+
+import { isDeepStrictEqual } from 'node:util';
+import type { TimerWheel } from '../base/timer-wheel.ts';
+import type { DatabaseTls, Engine, EngineMember, Waiting } from '../engine/contract.ts';
+import { TargetCounters } from '../observe/counters.ts';
+import type { Observer } from '../observe/events.ts';
+import {
+  Monitor,
+  type Observation,
+  type TargetFacts,
+  type TargetHealth,
+} from '../target/monitor.ts';
+import { NO_VIEW, nextView, type Sight, soleView, type View } from '../target/topology.ts';
+import { connectionLimits, targetAddress } from './settings.ts';
+import type { ConnectionPoolConfig, DBInstance, DBProxy } from './snapshot.ts';
+import { databaseTls, isSameTls } from './tls.ts';
+
+/** The role of a DB instance, in RDS Proxy's words. */
+export type MemberRole = 'READ_WRITE' | 'READ_ONLY' | 'UNKNOWN';
+
+export interface MemberState {
+  readonly target: string;
+  readonly role: MemberRole;
+  readonly health: TargetHealth;
+}
+
+export interface ProxyTargetOptions {
+  readonly proxy: string;
+  readonly wheel: TimerWheel;
+  readonly observer: Observer;
+}
+
+interface Member {
+  instance: DBInstance;
+  databaseTls: DatabaseTls;
+  readonly counters: TargetCounters;
+  readonly engine: EngineMember;
+  readonly monitor: Monitor;
+  /** What it said last that it allows. */
+  facts: TargetFacts | undefined;
+  sight: Sight;
+}
+
+export class ProxyTarget {
+  private readonly options: ProxyTargetOptions;
+  private spec: DBProxy;
+  private readonly waitingCounters = new TargetCounters();
+  private readonly members = new Map<string, Member>();
+  private view: View = NO_VIEW;
+  private engine: Engine | undefined = undefined;
+  private isStarted = false;
+
+  constructor(spec: DBProxy, options: ProxyTargetOptions) {
+    this.options = options;
+    this.spec = spec;
+  }
+
+  /** Where clients wait while there is no writer. */
+  get waiting(): Waiting {
+    const { name: target, waitingCounters: counters } = this;
+    return { target, counters, reason: () => `it has no writer: ${this.view.why}.` };
+  }
+
+  /** That of the cluster, or of the only DB instance. */
+  get name(): string {
+    const { DBClusterIdentifier, Members } = this.spec.Target;
+    return DBClusterIdentifier ?? Members[0]?.DBInstanceIdentifier ?? '';
+  }
+
+  /** Hands its DB instances to `engine`. */
+  attach(engine: Engine): void {
+    this.engine = engine;
+    this.configure(this.spec);
+  }
+
+  /** Takes effect at once, and disconnects nobody: who is connected moves with the writer. */
+  configure(spec: DBProxy): void {
+    this.spec = spec;
+    const { engine } = this;
+    if (engine === undefined) return;
+    const leaving: Member[] = [];
+    for (const [name, member] of this.members) {
+      const wanted = spec.Target.Members.find((each) => each.DBInstanceIdentifier === name);
+      if (wanted !== undefined && isSamePlace(wanted, member.instance)) continue;
+      leaving.push(member);
+      this.members.delete(name);
+    }
+    for (const instance of spec.Target.Members) this.bringUp(engine, instance);
+    this.look();
+    for (const member of leaving) {
+      member.monitor.stop();
+      engine.remove(member.engine);
+    }
+  }
+
+  private bringUp(engine: Engine, instance: DBInstance): void {
+    const existing = this.members.get(instance.DBInstanceIdentifier);
+    if (existing === undefined) {
+      this.add(engine, instance);
+      return;
+    }
+    // The same object as before tells the engine that nothing has changed.
+    if (!isSameTls(instance.Tls, existing.instance.Tls)) {
+      existing.databaseTls = databaseTls(instance);
+    }
+    existing.instance = instance;
+    existing.engine.secure(existing.databaseTls);
+    existing.engine.limit(connectionLimits(this.poolConfig, existing.facts));
+  }
+
+  private add(engine: Engine, instance: DBInstance): void {
+    const { proxy, wheel, observer } = this.options;
+    const { DBInstanceIdentifier: target } = instance;
+    const counters = new TargetCounters();
+    const tls = databaseTls(instance);
+    const prober = engine.add({
+      target,
+      address: targetAddress(instance),
+      databaseTls: tls,
+      limits: connectionLimits(this.poolConfig, undefined),
+      counters,
+      doubted: () => monitor.doubt(),
+    });
+    const noted = (observation: Observation) => this.noted(member, observation);
+    const monitor = new Monitor({ proxy, target, prober, wheel, observer, noted });
+    const member: Member = {
+      instance,
+      databaseTls: tls,
+      counters,
+      engine: prober,
+      monitor,
+      facts: undefined,
+      sight: 'unseen',
+    };
+    this.members.set(target, member);
+    if (this.isStarted) monitor.start();
+  }
+
+  private get poolConfig(): ConnectionPoolConfig {
+    return this.spec.ConnectionPoolConfig;
+  }
+
+  start(): void {
+    this.isStarted = true;
+    for (const { monitor } of this.members.values()) monitor.start();
+  }
+
+  stop(): void {
+    for (const { monitor } of this.members.values()) monitor.stop();
+  }
+
+  // --- What is seen
+
+  private noted(member: Member, observation: Observation): void {
+    if (!observation.isOk) {
+      member.sight = 'silent';
+    } else if (observation.facts !== undefined) {
+      const { facts } = observation;
+      member.facts = facts;
+      member.sight = facts.standing;
+      member.engine.limit(connectionLimits(this.poolConfig, facts));
+    }
+    this.look();
+  }
+
+  private look(): void {
+    const { engine } = this;
+    const before = this.view;
+    this.view = this.viewAfter(before);
+    const { writer, fenced } = this.view;
+    // Before anybody is cut off, so that whoever is told of it borrows elsewhere.
+    engine?.follow(this.memberOf(writer)?.engine);
+    const cutOff = this.memberOf(fenced);
+    if (cutOff !== undefined) engine?.fence(cutOff.engine);
+  }
+
+  private viewAfter(before: View): View {
+    const { DBClusterIdentifier, Members } = this.spec.Target;
+    const [sole] = Members;
+    if (DBClusterIdentifier === undefined && sole !== undefined) {
+      return soleView(sole.DBInstanceIdentifier);
+    }
+    const seen = Array.from(this.members, ([id, { sight }]) => ({ id, sight }));
+    return nextView(before, seen);
+  }
+
+  private memberOf(name: string | undefined): Member | undefined {
+    return name === undefined ? undefined : this.members.get(name);
+  }
+
+  // --- What people ask
+
+  /** Why it cannot serve; undefined when it can. */
+  get problem(): string | undefined {
+    const writer = this.memberOf(this.view.writer);
+    if (writer === undefined) return `target ${this.name} has no writer: ${this.view.why}`;
+    const { DBInstanceIdentifier } = writer.instance;
+    return writer.monitor.isAvailable
+      ? undefined
+      : `target ${DBInstanceIdentifier} is not available`;
+  }
+
+  get states(): readonly MemberState[] {
+    return Array.from(this.members, ([target, { monitor }]) => ({
+      target,
+      role: this.roleOf(target),
+      health: monitor.health,
+    }));
+  }
+
+  private roleOf(target: string): MemberRole {
+    if (this.view.writer === target) return 'READ_WRITE';
+    return this.view.readers.includes(target) ? 'READ_ONLY' : 'UNKNOWN';
+  }
+
+  *readings() {
+    const { proxy } = this.options;
+    for (const [target, { counters, engine, monitor }] of this.members) {
+      yield { proxy, target, counters, gauges: engine.gauges(monitor.isAvailable) };
+    }
+    // Of a cluster: those who wait for a writer.
+    if (this.spec.Target.DBClusterIdentifier === undefined || this.engine === undefined) return;
+    const gauges = this.engine.waitingGauges(this.view.writer !== undefined);
+    yield { proxy, target: this.name, counters: this.waitingCounters, gauges };
+  }
+}
+
+/** Whether it is the same database, as far as the configuration says. */
+function isSamePlace(a: DBInstance, b: DBInstance): boolean {
+  return a.Engine === b.Engine && isDeepStrictEqual(a.Endpoint, b.Endpoint);
+}
