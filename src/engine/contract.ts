@@ -140,8 +140,8 @@ export interface Engine {
   configure(settings: EngineSettings, credentials: Credentials): void;
   /** Another DB instance of the target. Nobody is sent there before it is given a role. */
   add(member: MemberOptions): EngineMember;
-  /** It is none any more, and not the writer: its connections go when their borrowers are done. */
-  remove(member: EngineMember): void;
+  /** It is none any more: its connections go when their borrowers are done, or after `drainTimeoutMs`. */
+  remove(member: EngineMember, drainTimeoutMs: number): void;
   /** Requests go to `writer` from now on, and so does who waits; undefined: everybody waits. */
   follow(writer: EngineMember | undefined): void;
   /** Nothing more is to reach `member` on the connections that it has: they are cut off. */

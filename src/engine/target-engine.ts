@@ -5,7 +5,7 @@
  */
 
 import type { BerthError } from '../base/errors.ts';
-import type { TimerWheel } from '../base/timer-wheel.ts';
+import { Timer, type TimerWheel } from '../base/timer-wheel.ts';
 import type { Credentials } from '../credential/credentials.ts';
 import type { Stream } from '../net/stream.ts';
 import type { EndpointCounters, TargetGauges } from '../observe/counters.ts';
@@ -142,13 +142,19 @@ export abstract class TargetEngine<
     return member;
   }
 
-  remove(of: EngineMember): void {
+  remove(of: EngineMember, drainTimeoutMs: number): void {
     const member = this.known(of);
     if (member === undefined) return;
     if (member === this.writer) this.follow(undefined);
     this.members.delete(member);
     this.leaving.add(member);
-    void member.group.close('configuration_changed').then(() => this.leaving.delete(member));
+    const reason = 'configuration_changed';
+    const deadline = new Timer(() => member.group.sever(reason));
+    this.wheel.arm(deadline, drainTimeoutMs);
+    void member.group.close(reason).then(() => {
+      this.wheel.disarm(deadline);
+      this.leaving.delete(member);
+    });
   }
 
   follow(of: EngineMember | undefined): void {

@@ -74,11 +74,14 @@ export class ProxyTarget {
   /** Hands its DB instances to `engine`. */
   attach(engine: Engine): void {
     this.engine = engine;
-    this.configure(this.spec);
+    this.configure(this.spec, 0);
   }
 
-  /** Takes effect at once, and disconnects nobody: who is connected moves with the writer. */
-  configure(spec: DBProxy): void {
+  /**
+   * Takes effect at once. Who is connected moves with the writer; what runs at DB instances that are none
+   * of the target any more has `drainTimeoutMs` to finish.
+   */
+  configure(spec: DBProxy, drainTimeoutMs: number): void {
     this.spec = spec;
     const { engine } = this;
     if (engine === undefined) return;
@@ -93,7 +96,7 @@ export class ProxyTarget {
     this.look();
     for (const member of leaving) {
       member.monitor.stop();
-      engine.remove(member.engine);
+      engine.remove(member.engine, drainTimeoutMs);
     }
   }
 

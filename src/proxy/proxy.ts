@@ -45,6 +45,8 @@ export interface Surroundings {
   readonly tls: AcceptedTls;
   readonly passwordKey: Secret | undefined;
   readonly tokens: TokenJudge;
+  /** How long what is not wanted any more may take to finish. */
+  readonly drainTimeoutMs: number;
 }
 
 interface OpenEndpoint {
@@ -159,7 +161,7 @@ export class DatabaseProxy {
     this.surroundings = surroundings;
     this.debugLogging.use(spec.DebugLoggingUntil);
     this.configureEngine();
-    this.target.configure(spec);
+    this.target.configure(spec, surroundings.drainTimeoutMs);
     for (const [name, open] of this.endpoints) {
       const wanted = spec.Endpoints.find((each) => each.DBProxyEndpointName === name);
       if (wanted === undefined || !isDeepStrictEqual(wanted.Listen, open.listen)) {

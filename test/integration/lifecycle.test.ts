@@ -413,8 +413,32 @@ describe('SIGHUP', () => {
     const sql = 'SELECT inet_client_addr() IS NULL';
     expect(textRows(await next.query(sql))).toEqual([['t']]);
     expect(sqlStates(await working.query('SELECT 1'))).toEqual([]);
-    working.send(frontend.query('COMMIT'));
-    expect((await working.untilClosed()).map(({ type }) => type)).toEqual(['C', 'Z', 'E']);
+    expect(sqlStates(await working.query('COMMIT'))).toEqual([]);
+    expect(textRows(await working.query(sql))).toEqual([['t']]);
+  });
+
+  test('what still runs at the former target is cut off after DrainTimeout', async () => {
+    const berth = await start({ expect: ['client.closed'] });
+    using working = await berth.login();
+    using idle = await berth.login();
+    await idle.query('SELECT 1');
+    await working.query('BEGIN');
+    const DBInstances = [
+      {
+        DBInstanceIdentifier: 'another-db',
+        Engine: 'postgres',
+        Endpoint: { Address: database().socketDirectory, Port: database().port },
+      },
+    ];
+    const proxies = berth.configuration.DBProxies as Properties[];
+    const DBProxies = proxies.map((proxy) => ({
+      ...proxy,
+      TargetGroup: { DBInstanceIdentifiers: ['another-db'] },
+    }));
+    await berth.reload({ ...berth.configuration, DBInstances, DBProxies, DrainTimeout: 0 });
+    await working.untilClosed();
+    const sql = 'SELECT inet_client_addr() IS NULL';
+    expect(textRows(await idle.query(sql))).toEqual([['t']]);
   });
 
   test('PG-15: a changed password: those inside stay, the new one opens, and for a while the old one', async () => {

@@ -216,24 +216,23 @@ const GONE = {
   Description: 'The configuration file does not declare this DB instance any more',
 };
 
-export const REGISTERING = { role: 'UNKNOWN', health: { state: 'REGISTERING' } } as const;
+export const REGISTERING = { state: 'REGISTERING' } as const;
 
-const NOT_LISTENING: Pick<MemberState, 'role' | 'health'> = {
-  role: 'UNKNOWN',
-  health: {
-    state: 'UNAVAILABLE',
-    reason: 'PENDING_PROXY_CAPACITY',
-    detail: 'The proxy cannot listen on the address of its default endpoint',
-  },
+const NOT_LISTENING: MemberState['health'] = {
+  state: 'UNAVAILABLE',
+  reason: 'PENDING_PROXY_CAPACITY',
+  detail: 'The proxy cannot listen on the address of its default endpoint',
 };
 
-/** How the data plane sees a DB instance of the target. */
+/** How the data plane sees a DB instance of the target; `role` is that of one that it has not seen. */
 export function stateOf(
   target: string,
+  role: MemberState['role'],
   observation: ProxyObservation | undefined,
 ): Pick<MemberState, 'role' | 'health'> {
-  if (observation === undefined) return NOT_LISTENING;
-  return observation.targets.find((each) => each.target === target) ?? REGISTERING;
+  if (observation === undefined) return { role, health: NOT_LISTENING };
+  const found = observation.targets.find((each) => each.target === target);
+  return found ?? { role, health: REGISTERING };
 }
 
 function healthAnswer(health: MemberState['health']) {

@@ -8,7 +8,6 @@ import type { DBClusterRecord, PoolConfigRecord, ProxyRecord } from '../state/re
 import {
   DEFAULT_GROUP,
   memberAnswer,
-  type ProxyObservation,
   REGISTERING,
   stateOf,
   targetAnswer,
@@ -152,7 +151,10 @@ export const registerDBProxyTargets = operation(members(targetNames), (parameter
   state.commit({ put: withTargets(before, [...targets, ...names]) });
   return {
     DBProxyTargets: instances.map((instance) =>
-      targetAnswer(instance.name, instance, state.owner, REGISTERING),
+      targetAnswer(instance.name, instance, state.owner, {
+        role: 'READ_WRITE',
+        health: REGISTERING,
+      }),
     ),
   };
 });
@@ -206,10 +208,12 @@ function registerCluster(
   state.commit({ put: { ...before, targetGroup } });
   const tracked = {
     ...trackedClusterAnswer(cluster, state.owner),
-    TargetHealth: { State: REGISTERING.health.state },
+    TargetHealth: { State: REGISTERING.state },
   };
-  return { DBProxyTargets: [tracked, ...memberAnswers(cluster, context, () => REGISTERING)] };
+  return { DBProxyTargets: [tracked, ...memberAnswers(cluster, context, () => UNKNOWN)] };
 }
+
+const UNKNOWN = { role: 'UNKNOWN', health: REGISTERING } as const;
 
 function memberAnswers(
   cluster: DBClusterRecord,
@@ -262,9 +266,10 @@ export const describeDBProxyTargets = operation(
     const { state, observe } = context;
     const { record } = findProxy(context, DBProxyName);
     checkGroup(TargetGroupName);
-    const observation: ProxyObservation | undefined = observe(DBProxyName);
-    const seen = (target: string) => stateOf(target, observation);
     const cluster = state.clusters.find(({ id }) => id === record.targetGroup.clusterId);
+    const observation = observe(DBProxyName);
+    const role = cluster === undefined ? 'READ_WRITE' : 'UNKNOWN';
+    const seen = (target: string) => stateOf(target, role, observation);
     const all: readonly TargetRow[] =
       cluster === undefined
         ? record.targetGroup.targets.map((name) => {
