@@ -15,6 +15,14 @@ setDefaultTimeout(60_000);
 /** In the folder of the schema. */
 const FILE = 'ids.txt';
 
+/** With a binary log, MariaDB reports a `last_gtid` for every INSERT. */
+const SETTINGS = {
+  secure_file_priv: '',
+  disable_log_bin: false,
+  log_bin: 'binlog',
+  server_id: 1,
+};
+
 async function login(berth: Berth): Promise<MysqlRawClient> {
   return await MysqlRawClient.login({ port: berth.port }, { ...loginOf(), database: 'app' });
 }
@@ -28,7 +36,7 @@ async function insertId(client: MysqlRawClient): Promise<unknown> {
 }
 
 describeServers('insert ids', (server) => {
-  const database = useMysql(server, { settings: { secure_file_priv: '' } });
+  const database = useMysql(server, { settings: SETTINGS });
   const berth = useBerth(() => ({
     configuration: makeMysqlConfiguration(database(), { pool: { MaxConnections: 1 } }),
   }));
@@ -61,6 +69,14 @@ describeServers('insert ids', (server) => {
       mustSucceed(await client.query('rollback'));
       await client.end();
     }
+  });
+
+  test('what the binary log has of a session is not set for it on another connection', async () => {
+    const [first, second] = [await login(berth()), await login(berth())];
+    for (const client of [first, second, first, second]) await insert(client);
+    expect(rowsOf(mustSucceed(await first.query('select 1')))).toEqual([['1']]);
+    await first.end();
+    await second.end();
   });
 
   test('nor when that one left at once', async () => {

@@ -127,6 +127,8 @@ export class StateChanges {
       case 'tracker':
         this.areTrackersChanged = true;
         return;
+      case 'news':
+        return;
     }
   }
 
@@ -166,6 +168,8 @@ export class StateChanges {
         return;
       case 'replayed':
         this.variableSet(name, value);
+        return;
+      case 'news':
         return;
     }
   }

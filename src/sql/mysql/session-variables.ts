@@ -12,8 +12,9 @@
  * `replayed`: set again on the next connection. `pins`: the session keeps its connection.
  * `tracker`: what the client hears of changes is the proxy's to give, and what the server tells the
  * proxy must not change.
+ * `news`: what a statement was, for the client that wants to know; nobody can set it.
  */
-export type Treatment = 'replayed' | 'pins' | 'tracker';
+export type Treatment = 'replayed' | 'pins' | 'tracker' | 'news';
 
 interface Family {
   readonly treatment: Treatment;
@@ -82,6 +83,11 @@ export const FAMILIES: readonly Family[] = [
     treatment: 'pins',
     why: 'RELEASE: the server ends the connection behind each COMMIT and ROLLBACK.',
     names: ['completion_type'],
+  },
+  {
+    treatment: 'news',
+    why: 'MariaDB with a binary log: the GTID of what was committed. It can only be read.',
+    names: ['last_gtid'],
   },
   {
     treatment: 'tracker',

@@ -24,6 +24,7 @@ test('what is a setting is set again, what is something else pins (MY-42)', () =
     expect(treatmentOf(name)).toBe('pins');
   }
   expect(treatmentOf('session_track_schema')).toBe('tracker');
+  expect(treatmentOf('last_gtid')).toBe('news');
 });
 
 test('a name is in one family only', () => {
