@@ -195,10 +195,10 @@ export abstract class Cluster<Server extends ClusterServer = ClusterServer> {
     await member.server.startUp();
   }
 
-  /** The running replica that has received most. */
-  async mostAdvanced(): Promise<Member<Server>> {
+  /** Of these replicas, the one that has received most. */
+  async mostAdvanced(replicas = this.replicas): Promise<Member<Server>> {
     const positions = await Promise.all(
-      this.replicas.map(async (member) => ({ member, position: await this.received(member) })),
+      replicas.map(async (member) => ({ member, position: await this.received(member) })),
     );
     const [first, ...rest] = positions;
     if (first === undefined) throw new Error('the cluster has no replica to promote');
@@ -224,6 +224,9 @@ export abstract class Cluster<Server extends ClusterServer = ClusterServer> {
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop();
   }
+
+  /** Tells a writer that runs to take no more writes, as a planned switch begins. Connections stay. */
+  abstract stopWrites(member: Member<Server>): Promise<void>;
 
   /** A number that grows with what a replica has received. */
   protected abstract received(member: Member<Server>): Promise<number>;

@@ -110,6 +110,10 @@ export class MysqlCluster extends Cluster<EmbeddedMysql> {
     await super.shutDown(member);
   }
 
+  override async stopWrites(member: MysqlMember): Promise<void> {
+    await this.query(member, this.#dialect.stopWrites);
+  }
+
   protected override async received(member: MysqlMember): Promise<number> {
     const { received, executed } = await this.#positions(member);
     return Math.max(this.#dialect.count(received), this.#dialect.count(executed));

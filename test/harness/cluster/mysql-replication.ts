@@ -27,6 +27,8 @@ export interface ReplicationDialect {
   readonly stop: string;
   readonly replicate: (port: number) => readonly string[];
   readonly promote: readonly string[];
+  /** A writer takes no more writes of those who have no right to write all the same. */
+  readonly stopWrites: string;
   /** A former writer continues where it was. */
   readonly forgetRole: readonly string[];
   /** How many replicas confirm what they receive. */
@@ -49,6 +51,7 @@ const MARIADB: ReplicationDialect = {
     log_bin: 'binlog',
     log_slave_updates: true,
     gtid_strict_mode: true,
+    binlog_format: 'ROW',
     sync_binlog: 0,
     rpl_semi_sync_slave_enabled: true,
     rpl_semi_sync_master_wait_point: 'AFTER_SYNC',
@@ -85,6 +88,7 @@ const MARIADB: ReplicationDialect = {
     'SET GLOBAL rpl_semi_sync_master_enabled = OFF',
     'SET GLOBAL read_only = OFF',
   ],
+  stopWrites: 'SET GLOBAL read_only = ON',
   forgetRole: ['SET GLOBAL gtid_slave_pos = @@global.gtid_current_pos'],
   countSecuring: "SHOW STATUS LIKE 'Rpl_semi_sync_master_clients'",
   secure: 'SET GLOBAL rpl_semi_sync_master_enabled = ON',
@@ -131,6 +135,7 @@ const MYSQL: ReplicationDialect = {
     'SET GLOBAL super_read_only = OFF',
     'SET GLOBAL read_only = OFF',
   ],
+  stopWrites: 'SET GLOBAL super_read_only = ON',
   forgetRole: [],
   countSecuring: "SHOW STATUS LIKE 'Rpl_semi_sync_source_clients'",
   secure: 'SET GLOBAL rpl_semi_sync_source_enabled = ON',

@@ -84,6 +84,10 @@ export class PostgresCluster extends Cluster<EmbeddedPostgres> {
     return row?.[0] === '1';
   }
 
+  override async stopWrites({ server }: PostgresMember): Promise<void> {
+    await server.configure({ default_transaction_read_only: true });
+  }
+
   protected override async received(member: PostgresMember): Promise<number> {
     const [row] = await this.query(
       member,
@@ -166,7 +170,11 @@ export class PostgresCluster extends Cluster<EmbeddedPostgres> {
 }
 
 function ofReplica(name: string, from: PostgresMember) {
-  return { primary_conninfo: conninfo(name, from), synchronous_standby_names: '' };
+  return {
+    primary_conninfo: conninfo(name, from),
+    synchronous_standby_names: '',
+    default_transaction_read_only: false,
+  };
 }
 
 /** By the Unix socket, which asks the administrator for no password. */
