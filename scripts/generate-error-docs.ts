@@ -43,6 +43,10 @@ const EXPLANATIONS: Readonly<Record<ErrorCode, Explanation>> = {
     when: 'The user has to log in with an IAM token, and what the client gave is none, or is not good for this user here; the log says [why](iam.md#refusals).',
     fate: 'ends',
   },
+  iam_token_required: {
+    when: 'The proxy has `DefaultAuthScheme: IAM_AUTH`, and the client gave a password in place of an IAM token.',
+    fate: 'ends',
+  },
   iam_tls_required: {
     when: 'The user has to log in with an IAM token, and the client did not ask for TLS.',
     fate: 'ends',

@@ -4,6 +4,7 @@ import { TimerWheel } from './base/timer-wheel.ts';
 import type { ProbeResult } from './cli/check.ts';
 import { Throttle } from './control/aws/throttle.ts';
 import { type HttpApi, httpApi } from './control/http/api.ts';
+import { signToken } from './control/iam/sign-token.ts';
 import type { ProxyObservation } from './control/rds/answers.ts';
 import { answerRds, type RdsApiOptions } from './control/rds/api.ts';
 import {
@@ -46,7 +47,13 @@ export function dataPlane(
     observer.emit({ event: 'internal.failed', doing: 'read what was sent', error }),
   );
   const wheel = startedWheel();
-  const registry = new ProxyRegistry({ wheel, observer, engines: ENGINES, refreshSecret });
+  const registry = new ProxyRegistry({
+    wheel,
+    observer,
+    engines: ENGINES,
+    refreshSecret,
+    signToken,
+  });
   return { wheel, registry };
 }
 

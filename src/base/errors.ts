@@ -71,6 +71,17 @@ export const ERRORS = {
       text: "Access denied for user '{user}'@'%' (using password: {using})",
     },
   },
+  iam_token_required: {
+    kind: 'auth',
+    retryable: false,
+    sqlState: '28000',
+    text: 'Enable IAM authentication for the client connection to the proxy and try again.',
+    mysql: {
+      errno: 1045,
+      sqlState: '28000',
+      text: "Access denied for user '{user}'@'%' (using password: {using})",
+    },
+  },
   iam_tls_required: {
     kind: 'auth',
     retryable: false,

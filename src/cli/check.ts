@@ -75,16 +75,25 @@ interface Obstacle {
 
 function attemptsOf(state: StateToCheck): readonly Attempt[] {
   const { DBProxies, Secrets } = state.snapshot;
-  return DBProxies.flatMap(({ DBProxyName: proxy, Target: { Members }, Auth }) => {
+  return DBProxies.flatMap(({ DBProxyName: proxy, Target, Auth, DefaultAuthScheme }) => {
+    const { Members } = Target;
     const { problems } = Credentials.resolve(Auth, Secrets);
-    return Auth.flatMap(({ SecretArn: secretArn }, index) => {
+    const others = { proxy, secretArn: 'others', secret: undefined, obstacle: ONLY_IAM };
+    const attempts = Auth.flatMap(({ SecretArn: secretArn }, index) => {
       const problem = problems.find(({ authIndex }) => authIndex === index);
       const obstacle = problem && obstacleOf(problem, secretArn, state);
       const secret = Secrets.find(({ Name }) => Name === secretArn);
       return Members.map((target) => ({ proxy, target, secretArn, secret, obstacle }));
     });
+    if (DefaultAuthScheme === 'NONE') return attempts;
+    return [...attempts, ...Members.map((target) => ({ ...others, target }))];
   });
 }
+
+const ONLY_IAM: Obstacle = {
+  isFailure: false,
+  text: 'they log in with IAM tokens, and policies say who they are',
+};
 
 function obstacleOf(
   { kind, text }: CredentialProblem,

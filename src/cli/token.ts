@@ -4,14 +4,13 @@
  * and so on.
  */
 
-import { Signer } from '@aws-sdk/rds-signer';
+import { signToken } from '../control/iam/sign-token.ts';
 import { EXIT, type Output, type TokenOptions } from './command-line.ts';
 
 export async function token(options: TokenOptions, output: Output): Promise<number> {
   const { host: hostname, port, user: username, region } = options;
   try {
-    const signer = new Signer({ hostname, port, username, region });
-    output.out(`${await signer.getAuthToken()}\n`);
+    output.out(`${await signToken({ hostname, port, username, region })}\n`);
     return EXIT.ok;
   } catch (error) {
     output.err(`berth: no token: ${error instanceof Error ? error.message : String(error)}\n`);

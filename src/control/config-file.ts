@@ -392,6 +392,7 @@ function toProxy(proxy: FileProxy, file: File, instances: readonly DBInstance[])
     NotificationFanOut: proxy.NotificationFanOut ?? true,
     // Until when is kept in the state directory.
     DebugLoggingUntil: undefined,
+    DefaultAuthScheme: proxy.DefaultAuthScheme,
     Auth: proxy.Auth.map((auth) => toAuth(auth, target, file)),
     Target: { DBClusterIdentifier: undefined, Members: [target] },
     ConnectionPoolConfig: toPoolConfig(proxy.TargetGroup.ConnectionPoolConfig),

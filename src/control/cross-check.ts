@@ -41,6 +41,7 @@ export function crossCheck(input: unknown): readonly Conflict[] {
     ...parts.proxies.flatMap((proxy) => [
       ...checkFamily(proxy, parts),
       ...checkAuth(proxy, parts),
+      ...checkDefaultAuth(proxy, parts),
       ...checkTargets(proxy, parts),
       ...checkIdlePercent(proxy),
       ...checkPriorities(proxy, parts),
@@ -153,6 +154,21 @@ function checkAuth({ secretArns }: PlacedProxy, parts: Parts): readonly Conflict
   });
 }
 
+/** Tokens go over TLS alone; and without them somebody else has to say who may log in. */
+function checkDefaultAuth(
+  { isIamDefault, noAuth, targets }: PlacedProxy,
+  { plainInstances }: Parts,
+): readonly Conflict[] {
+  if (!isIamDefault.value) return noAuth.map((path) => ({ path, text: NO_AUTH, isComplete: true }));
+  const { path } = isIamDefault;
+  const isPlain = targets.some(({ value }) => plainInstances.has(value));
+  return isPlain ? [{ path, text: IAM_WITHOUT_TLS, isComplete: true }] : [];
+}
+
+const NO_AUTH = 'must have 1 to 200 items, unless DefaultAuthScheme is IAM_AUTH';
+const IAM_WITHOUT_TLS =
+  'must not be IAM_AUTH for a target without TLS: its Tls.Mode is disable, or it is reached over a Unix socket';
+
 const NAME_IN_FILE = 'must be the Name or the ARN of a secret in Secrets';
 const NAME_OR_ARN = `${NAME_IN_FILE}, or the ARN of one that is kept elsewhere`;
 
@@ -189,7 +205,9 @@ function checkIdlePercent({ pool }: PlacedProxy): readonly Conflict[] {
 function checkPriorities(proxy: PlacedProxy, parts: Parts): readonly Conflict[] {
   const endpoints = proxy.endpointNames.map(({ value }) => value).concat('default');
   // A secret that is wrong itself, or not in the file, may well be the one that has the user.
-  const users = proxy.secretArns.map(({ value }) => findSecret(value, parts)?.username);
+  const users = proxy.isIamDefault.value
+    ? [undefined]
+    : proxy.secretArns.map(({ value }) => findSecret(value, parts)?.username);
   return proxy.priorities.flatMap(({ value: { UserName, Endpoint }, path }) => {
     const conflicts: Conflict[] = [];
     if (UserName !== undefined && !users.includes(undefined) && !users.includes(UserName)) {

@@ -41,6 +41,10 @@ export interface PlacedProxy {
   readonly listeners: readonly Placed<Address>[];
   /** None or one. */
   readonly name: readonly Placed<string>[];
+  /** Whether users may log in whom no entry of `Auth` names; where it is said, or would be. */
+  readonly isIamDefault: Placed<boolean>;
+  /** Where entries of `Auth` would be, if there are none. */
+  readonly noAuth: readonly Path[];
   readonly secretArns: readonly Placed<string>[];
   readonly targets: readonly Placed<string>[];
   readonly pool: Placed<{
@@ -57,6 +61,8 @@ export interface Parts {
   readonly instanceNames: readonly Placed<string>[];
   readonly instanceEngines: ReadonlyMap<string, EngineName>;
   readonly instanceAddresses: ReadonlyMap<string, Address>;
+  /** Those to which there is never TLS. */
+  readonly plainInstances: ReadonlySet<string>;
   readonly secrets: readonly SecretParts[];
   /** Whether there may be secrets beside those of the file. */
   readonly hasSecretStore: boolean;
@@ -88,6 +94,7 @@ export function salvage(input: unknown): Parts {
     instanceNames: instances.flatMap((each) => sound(text, child(each, 'DBInstanceIdentifier'))),
     instanceEngines: new Map(instances.flatMap(engineOf)),
     instanceAddresses: new Map(instances.flatMap(addressOf)),
+    plainInstances: new Set(instances.flatMap(plainName)),
     secrets: items(child(file, 'Secrets')).flatMap(secretParts),
     hasSecretStore: ['Api', 'SecretsManager'].some((key) => child(file, key).value !== undefined),
     userNames: principals.flatMap((each) => sound(text, child(each, 'UserName'))),
@@ -120,6 +127,13 @@ function addressOf({ value }: Placed<unknown>): readonly (readonly [string, Addr
   return [[instance.DBInstanceIdentifier, targetAddress(instance)]];
 }
 
+function plainName({ value }: Placed<unknown>): readonly string[] {
+  const instance = dbInstanceSchema.safeParse(value).data;
+  if (instance === undefined) return [];
+  const isPlain = instance.Tls.Mode === 'disable' || 'socketPath' in targetAddress(instance);
+  return isPlain ? [instance.DBInstanceIdentifier] : [];
+}
+
 function engineOf(instance: Placed<unknown>): readonly (readonly [string, EngineName])[] {
   const [name] = sound(text, child(instance, 'DBInstanceIdentifier'));
   const [engine] = sound(engineSchema, child(instance, 'Engine'));
@@ -137,10 +151,12 @@ function proxyParts(proxy: Placed<unknown>): PlacedProxy {
   const config = child(group, 'ConnectionPoolConfig');
   const { MaxConnectionsPercent, MaxIdleConnectionsPercent } = pool;
   const { EngineFamily, Listen } = dbProxySchema.shape;
+  const auth = child(proxy, 'Auth');
+  const scheme = child(proxy, 'DefaultAuthScheme');
   return {
     family: sound(EngineFamily, child(proxy, 'EngineFamily'))[0]?.value,
-    authTypes: items(child(proxy, 'Auth')).flatMap((auth) =>
-      sound(passwordAuthTypeSchema, child(auth, 'ClientPasswordAuthType')),
+    authTypes: items(auth).flatMap((entry) =>
+      sound(passwordAuthTypeSchema, child(entry, 'ClientPasswordAuthType')),
     ),
     ofFamilies: [
       ...settingsOf(proxy, ['Replication', 'NotificationFanOut', 'ServerVersion']),
@@ -150,9 +166,9 @@ function proxyParts(proxy: Placed<unknown>): PlacedProxy {
       sound(Listen, child(each, 'Listen')),
     ),
     name: sound(text, child(proxy, 'DBProxyName')),
-    secretArns: items(child(proxy, 'Auth')).flatMap((auth) =>
-      sound(text, child(auth, 'SecretArn')),
-    ),
+    isIamDefault: { value: scheme.value === 'IAM_AUTH', path: scheme.path },
+    noAuth: auth.value === undefined || isEmptyList(auth.value) ? [auth.path] : [],
+    secretArns: items(auth).flatMap((entry) => sound(text, child(entry, 'SecretArn'))),
     targets: items(child(group, 'DBInstanceIdentifiers')).flatMap((each) => sound(text, each)),
     pool: {
       value: {
@@ -190,6 +206,10 @@ function child({ value, path }: Placed<unknown>, key: string): Placed<unknown> {
   const isMapping = typeof value === 'object' && value !== null && Object.hasOwn(value, key);
   const inner = isMapping ? (value as Record<string, unknown>)[key] : undefined;
   return { value: inner, path: [...path, key] };
+}
+
+function isEmptyList(value: unknown): boolean {
+  return Array.isArray(value) && value.length === 0;
 }
 
 function items({ value, path }: Placed<unknown>): readonly Placed<unknown>[] {

@@ -422,7 +422,8 @@ export const dbProxySchema = mapping({
     .regex(/^\d+\.\d+[!-~]*$/, { error: 'must begin like 8.4.0, without spaces' })
     .optional(),
   DebugLogging: flag().default(false),
-  Auth: listOf(authSchema, 1, 200),
+  DefaultAuthScheme: oneOf(['NONE', 'IAM_AUTH']).default('NONE'),
+  Auth: listOf(authSchema, 0, 200).default([]),
   TargetGroup: mapping({
     DBInstanceIdentifiers: listOf(name(), 1, 1),
     ConnectionPoolConfig: connectionPoolConfigSchema.prefault({}),
@@ -497,8 +498,6 @@ export const UNSUPPORTED_KEYS: Readonly<Record<string, string>> = {
   'Principals.Policies.PolicyDocument.Statement.NotAction': 'write a Deny for the Action',
   'Principals.Policies.PolicyDocument.Statement.NotResource': 'write a Deny for the Resource',
   'DBProxies.Tls': 'all proxies have the certificate in Tls at the top of the file',
-  'DBProxies.DefaultAuthScheme':
-    'clients log in with IAM tokens where Auth has IAMAuth: REQUIRED; databases get passwords',
   'DBProxies.RoleArn': 'there is no IAM role to take: secrets are in this file',
   'DBProxies.VpcSubnetIds': 'there is no VPC: Listen says where the proxy is reached',
   'DBProxies.Tags': 'only what the RDS API has made has tags',

@@ -54,6 +54,12 @@ export interface AuthSource {
   readonly IAMAuth: 'DISABLED' | 'REQUIRED';
 }
 
+/**
+ * What becomes of users whom no entry of `Auth` names. IAM_AUTH: whoever may log in with a token, and the proxy
+ * logs in to the database with one of its own.
+ */
+export type DefaultAuthScheme = 'NONE' | 'IAM_AUTH';
+
 export interface UserCredential {
   readonly user: string;
   readonly password: Secret;
@@ -82,14 +88,21 @@ export interface ResolvedCredentials {
 
 export class Credentials {
   readonly #byUser: ReadonlyMap<string, UserCredential>;
+  /** In doubt which secret is theirs. */
+  readonly #ambiguous: ReadonlySet<string>;
+  readonly defaultAuthScheme: DefaultAuthScheme;
   /** Why users are not among them. */
   readonly problems: readonly CredentialProblem[];
 
   private constructor(
     byUser: ReadonlyMap<string, UserCredential>,
+    ambiguous: ReadonlySet<string>,
+    defaultAuthScheme: DefaultAuthScheme,
     problems: readonly CredentialProblem[],
   ) {
     this.#byUser = byUser;
+    this.#ambiguous = ambiguous;
+    this.defaultAuthScheme = defaultAuthScheme;
     this.problems = problems;
   }
 
@@ -97,6 +110,7 @@ export class Credentials {
   static resolve(
     auth: readonly AuthSource[],
     secrets: readonly SecretSource[],
+    defaultAuthScheme: DefaultAuthScheme = 'NONE',
   ): ResolvedCredentials {
     const byName = new Map(secrets.map((secret) => [secret.Name, secret]));
     const byUser = new Map<string, UserCredential>();
@@ -122,12 +136,29 @@ export class Credentials {
         }
       }
     }
-    return { credentials: new Credentials(byUser, problems), problems };
+    const credentials = new Credentials(byUser, ambiguous, defaultAuthScheme, problems);
+    return { credentials, problems };
   }
 
   /** User names are compared byte for byte, as PostgreSQL does. */
   find(user: string): UserCredential | undefined {
     return this.#byUser.get(user);
+  }
+
+  /** Whether the proxy can log in to the database as `user`. */
+  knows(user: string): boolean {
+    return this.#byUser.has(user) || this.hasToken(user);
+  }
+
+  /** Whether it does so with a token of its own. */
+  hasToken(user: string): boolean {
+    if (this.defaultAuthScheme !== 'IAM_AUTH') return false;
+    return !this.#byUser.has(user) && !this.#ambiguous.has(user);
+  }
+
+  /** Changes when what the proxy logs in with does. */
+  versionOf(user: string): SecretIdentity | 'token' | undefined {
+    return this.#byUser.get(user)?.version ?? (this.hasToken(user) ? 'token' : undefined);
   }
 
   /**
@@ -141,7 +172,7 @@ export class Credentials {
 
   /** Whether `user` has to give a token. One that is not known is asked as most users are, as above. */
   isIam(user: string): boolean {
-    return this.#byUser.get(user)?.isIam ?? this.#isMostlyIam;
+    return this.#byUser.get(user)?.isIam ?? (this.hasToken(user) || this.#isMostlyIam);
   }
 
   get #isMostlyIam(): boolean {

@@ -33,7 +33,7 @@ export type TokenFailure =
   | 'too_many';
 
 /** Why nobody could log in with IAM, whatever the token. */
-export type IamFailure = TokenFailure | 'no_tls' | 'no_credentials';
+export type IamFailure = TokenFailure | 'no_tls' | 'no_credentials' | 'password_given';
 
 /** Says what is wrong with a token; undefined when it is right. */
 export type TokenCheck = (token: string) => IamFailure | undefined;

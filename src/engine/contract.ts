@@ -5,6 +5,7 @@
 
 import type { TimerWheel } from '../base/timer-wheel.ts';
 import type { Credentials } from '../credential/credentials.ts';
+import type { DatabaseTokens } from '../credential/database-tokens.ts';
 import type { Secret } from '../credential/secret.ts';
 import type { TokenJudge } from '../credential/token-judge.ts';
 import type { Address } from '../net/address.ts';
@@ -83,6 +84,8 @@ export interface EngineOptions {
   readonly observer: Observer;
   readonly settings: EngineSettings;
   readonly credentials: Credentials;
+  /** For users whom the database knows by IAM. */
+  readonly databaseTokens: DatabaseTokens;
   /** Looks the secret of `user` up again; what comes of it has been configured when it resolves. */
   readonly refreshSecret: (user: string) => Promise<void>;
   /** What clients wait for while no DB instance is the writer. */

@@ -7,8 +7,10 @@
  */
 
 import type { UserCredential } from '../credential/credentials.ts';
+import type { DatabaseTokens, TokenPlace } from '../credential/database-tokens.ts';
 import type { Secret } from '../credential/secret.ts';
 import { identityOf, type SecretIdentity } from '../credential/secret-identity.ts';
+import type { Address, TcpAddress } from '../net/address.ts';
 
 /** Between the two steps of a change. Clients who need a connection wait that long. */
 export const ROTATION_GRACE_MS = 30_000;
@@ -24,12 +26,21 @@ export interface PasswordTrial {
 export interface DatabaseUser {
   readonly user: string;
   /** What to begin with. */
-  readonly password: Secret;
+  readonly password: Secret | TokenSource;
   readonly trial: PasswordTrial;
+}
+
+/** In place of a password: an IAM token, which the database gets over TLS, in clear, and in no other way. */
+export interface TokenSource {
+  /** For the database at `address`. Rejects when there are no credentials to make one with. */
+  token(address: TcpAddress): Promise<Secret>;
 }
 
 export interface DatabasePasswordsOptions {
   readonly find: (user: string) => UserCredential | undefined;
+  /** Whether a token is what to log in with as `user`. */
+  readonly hasToken: (user: string) => boolean;
+  readonly tokens: DatabaseTokens;
   /** Looks the secret of the user up again; resolves when what `find` says is as new as it gets. */
   readonly refresh: (user: string) => Promise<void>;
   /** Milliseconds, of a clock that only goes forward. */
@@ -52,8 +63,12 @@ export class DatabasePasswords {
 
   /** What to log in with; undefined when there are no credentials for `user`. */
   loginOf(user: string): DatabaseUser | undefined {
-    const password = this.options.find(user)?.password;
-    return password && { user, password, trial: new Trial(user, password, this) };
+    const { find, hasToken, tokens } = this.options;
+    const password = find(user)?.password;
+    if (password !== undefined) return { user, password, trial: new Trial(user, password, this) };
+    if (!hasToken(user)) return undefined;
+    const token = new TokenLogin(user, tokens);
+    return { user, password: token, trial: token };
   }
 
   /** Whether a refusal may be because the password is just being changed. */
@@ -99,6 +114,31 @@ export class DatabasePasswords {
   }
 }
 
+/** One log-in with a token, and with one more, unless the refused one was new. */
+class TokenLogin implements TokenSource, PasswordTrial {
+  private readonly username: string;
+  private readonly tokens: DatabaseTokens;
+  private place: TokenPlace | undefined = undefined;
+
+  constructor(username: string, tokens: DatabaseTokens) {
+    this.username = username;
+    this.tokens = tokens;
+  }
+
+  token({ host: hostname, port }: TcpAddress): Promise<Secret> {
+    this.place = { username: this.username, hostname, port };
+    return this.tokens.tokenFor(this.place);
+  }
+
+  accepted(): void {}
+
+  async refused(): Promise<Secret | undefined> {
+    const { place } = this;
+    // Without credentials the refusal that there was says more.
+    return place && (await this.tokens.anotherFor(place)?.catch(() => undefined));
+  }
+}
+
 class Trial implements PasswordTrial {
   private readonly user: string;
   private readonly passwords: DatabasePasswords;
@@ -121,3 +161,22 @@ class Trial implements PasswordTrial {
     return next;
   }
 }
+
+/** What a log-in at `address` begins with; or why there is nothing, for people. */
+export async function firstPassword(
+  source: TokenSource,
+  address: Address,
+): Promise<Secret | { readonly why: string }> {
+  if ('socketPath' in address) return { why: NO_TLS_FOR_TOKEN };
+  try {
+    return await source.token(address);
+  } catch (error) {
+    const said = error instanceof Error ? error.message : String(error);
+    return { why: `no IAM token could be made: ${said}` };
+  }
+}
+
+export const NO_TLS_FOR_TOKEN =
+  'an IAM token is only sent over TLS, and the database connection has none';
+export const TOKEN_NOT_ASKED_FOR =
+  'the database asks the user for a password and not for an IAM token, so it does not know the user by IAM';

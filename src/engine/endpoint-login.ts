@@ -1,6 +1,7 @@
 /** One login on an endpoint, whatever the engine: what is counted and told of it. */
 
 import { BerthError } from '../base/errors.ts';
+import type { Credentials } from '../credential/credentials.ts';
 import type { IamFailure } from '../credential/token-judge.ts';
 import type { Stream } from '../net/stream.ts';
 import type { Event } from '../observe/events.ts';
@@ -63,13 +64,13 @@ export class EndpointLogin<S extends EndpointClient> {
     });
   }
 
-  /** What is wrong with an IAM token of `user`; `hasCredential`: we could log in as that user. */
-  checkToken(user: string, token: string, hasCredential: boolean): IamFailure | undefined {
+  /** What is wrong with an IAM token of `user`. */
+  checkToken(user: string, token: string, credentials: Credentials): IamFailure | undefined {
     const { endpoint, stream } = this;
-    const verdict = judgeToken(endpoint.limits, stream, { user, endpoint: endpoint.name, token });
-    this.principal = verdict.arn;
-    if (!verdict.isOk) return verdict.why;
-    return hasCredential ? undefined : 'no_credentials';
+    const login = { user, endpoint: endpoint.name, token };
+    const { why, principal } = judgeToken(endpoint.limits, credentials, stream, login);
+    this.principal = principal;
+    return why;
   }
 
   private get whose(): { readonly principal?: string } {

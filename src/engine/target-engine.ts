@@ -46,6 +46,9 @@ const NO_CONNECTIONS = {
   maxIdleConnections: 0,
 } as const;
 
+/** RDS Proxy's name for the user that looks at a target, for as long as no other user is known. */
+const MONITOR_USER = 'rdsproxyadmin';
+
 /** A client after its login; one that has a connection to itself has no pool. */
 interface SessionOfEngine<P> extends EndpointClient, ClientOfEngine {
   readonly userPool: P | undefined;
@@ -65,7 +68,9 @@ export abstract class TargetEngine<
   settings: EngineSettings;
   /** Sessions by the number that each client was given. */
   readonly clients = new Clients<L, S>();
-  protected credentials: Credentials;
+  credentials: Credentials;
+  /** Who was last let in with a token, where no secret says who there is. */
+  private tokenUser = MONITOR_USER;
   protected readonly passwords: DatabasePasswords;
   private readonly refreshSecret: EngineOptions['refreshSecret'];
   private readonly members = new Set<TargetMember<C, T>>();
@@ -89,6 +94,8 @@ export abstract class TargetEngine<
     this.refreshSecret = options.refreshSecret;
     this.passwords = new DatabasePasswords({
       find: (user) => this.credentials.find(user),
+      hasToken: (user) => this.credentials.hasToken(user),
+      tokens: options.databaseTokens,
       refresh: options.refreshSecret,
       now: () => performance.now(),
     });
@@ -199,13 +206,13 @@ export abstract class TargetEngine<
     // A changed password is for the next login; open connections stay.
     const isInitChanged = before.initQuery !== settings.initQuery;
     if (isInitChanged) this.generation++;
-    const isGone = (user: string) => credentials.find(user) === undefined;
+    const isGone = (user: string) => !credentials.knows(user);
     this.passwords.prune();
     for (const group of this.groups) {
       group.configure(settings.pool);
       // What is open was opened as the configuration said then, and goes when its borrower is done.
       group.configurationChanged(({ user }) => isInitChanged || isGone(user));
-      group.mended(({ user }) => old.find(user)?.version !== credentials.find(user)?.version);
+      group.mended(({ user }) => old.versionOf(user) !== credentials.versionOf(user));
     }
     this.configured(isGone);
   }
@@ -238,7 +245,8 @@ export abstract class TargetEngine<
 
   async look({ context, pools }: TargetMember<C, T>): Promise<Observation | undefined> {
     const [credential] = this.credentials;
-    const login = credential && this.passwords.loginOf(credential.user);
+    const { user } = credential ?? { user: this.tokenUser };
+    const login = this.passwords.loginOf(user);
     if (login === undefined) {
       const detail =
         this.credentials.problems[0]?.text ?? 'Proxy does not have any registered credentials';
@@ -247,6 +255,10 @@ export abstract class TargetEngine<
     const seen = await pools.probe(() => this.lookAs(login, context));
     // Nothing is wrong with the target while its password is being changed.
     const isRefused = seen?.isOk === false && seen.reason === 'AUTH_FAILURE';
+    // Nobody has said that there is such a user; a target that refuses somebody answers.
+    if (isRefused && user === MONITOR_USER && seen.isAnswer === true) {
+      return { isOk: true, facts: undefined };
+    }
     return isRefused && this.passwords.isChanging(login.user) ? undefined : seen;
   }
 
@@ -280,7 +292,15 @@ export abstract class TargetEngine<
 
   /** The pool for clients of `key`; kept until `leavePool`. */
   protected join(key: PoolKey): P {
+    if (this.credentials.hasToken(key.user)) this.useTokenUser(key.user);
     return this.writerRole.join(key, this.generation);
+  }
+
+  private useTokenUser(user: string): void {
+    const isFirst = this.tokenUser === MONITOR_USER;
+    this.tokenUser = user;
+    // What it is allowed can be asked from here on.
+    if (isFirst) for (const member of this.members) member.doubted();
   }
 
   leavePool(userPool: P): void {

@@ -37,6 +37,8 @@ export class TargetMember<C extends PooledConnection, T extends EngineTarget>
   readonly budget: ConnectionBudget;
   readonly group: PoolGroup<C>;
   readonly pools: TargetPools<C>;
+  /** Asks for a look before its time. */
+  readonly doubted: () => void;
   private readonly host: MemberHost<C, T>;
   private databaseTls: DatabaseTls;
 
@@ -45,6 +47,7 @@ export class TargetMember<C extends PooledConnection, T extends EngineTarget>
     const { proxy, wheel, observer, settings } = host;
     this.host = host;
     this.target = target;
+    this.doubted = doubted;
     this.databaseTls = options.databaseTls;
     const tlsInForce = () => this.databaseTls;
     this.context = host.newContext({

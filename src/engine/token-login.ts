@@ -1,22 +1,40 @@
 /** Log-ins with IAM tokens, whatever the engine: who is asked for one, what is checked, and what is told. */
 
 import { BerthError } from '../base/errors.ts';
+import type { Credentials } from '../credential/credentials.ts';
 import type { IamFailure, TokenVerdict } from '../credential/token-judge.ts';
 import type { Stream } from '../net/stream.ts';
 import type { PasswordFailure } from '../observe/events.ts';
 import type { EngineSettings } from './contract.ts';
 
+export interface JudgedToken {
+  /** What is wrong; undefined: nothing. */
+  readonly why: IamFailure | undefined;
+  /** Who has signed it, when that is certain. */
+  readonly principal: string | undefined;
+}
+
 export function judgeToken(
   { tokens }: EngineSettings,
+  credentials: Credentials,
   stream: Stream,
-  {
-    user,
-    endpoint,
-    token,
-  }: { readonly user: string; readonly endpoint: string; readonly token: string },
-): TokenVerdict {
+  login: { readonly user: string; readonly endpoint: string; readonly token: string },
+): JudgedToken {
   const { local } = stream;
-  return tokens.judge({ user, token, endpoint, local, source: stream.remoteHost ?? '' });
+  const { user } = login;
+  const verdict = tokens.judge({ ...login, local, source: stream.remoteHost ?? '' });
+  return { why: whyNot(verdict, credentials, user), principal: verdict.arn };
+}
+
+function whyNot(
+  verdict: TokenVerdict,
+  credentials: Credentials,
+  user: string,
+): IamFailure | undefined {
+  if (verdict.isOk) return credentials.knows(user) ? undefined : 'no_credentials';
+  // Who has always had a password learns what is asked for now.
+  const isPassword = verdict.why === 'no_token' && credentials.hasToken(user);
+  return isPassword ? 'password_given' : verdict.why;
 }
 
 export type LoginFailure = PasswordFailure | IamFailure;
@@ -42,6 +60,8 @@ export function refusalOf(
       return new BerthError('iam_tls_required');
     case 'too_many':
       return new BerthError('iam_rate_exceeded');
+    case 'password_given':
+      return new BerthError('iam_token_required', { params });
     case 'no_credentials':
       return new BerthError('credentials_missing', { params });
     case 'no_token':

@@ -321,6 +321,8 @@ const IAM_TEXTS: Readonly<Record<IamFailure, string>> = {
   wrong_user: 'The token was made for another user.',
   not_allowed: 'No policy allows rds-db:connect, or one denies it.',
   too_many: 'There are too many competing requests.',
+  password_given:
+    'Invalid credentials. The proxy has IAM_AUTH as its DefaultAuthScheme, and the client gave no IAM token.',
   no_credentials: 'The proxy has no credentials for the role.',
 };
 

@@ -6,6 +6,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { TimerWheel } from '../base/timer-wheel.ts';
 import { Credentials } from '../credential/credentials.ts';
+import { DatabaseTokens, type TokenSigner } from '../credential/database-tokens.ts';
 import type { Secret } from '../credential/secret.ts';
 import type { TokenJudge } from '../credential/token-judge.ts';
 import type { Engine, EngineFactory, EngineSettings, Stopped } from '../engine/contract.ts';
@@ -37,6 +38,7 @@ export interface ProxyDependencies {
   readonly listeners: Listeners;
   /** Looks a secret up again, by its `Name`; what comes of it has been configured when it resolves. */
   readonly refreshSecret: (name: string) => Promise<void>;
+  readonly signToken: TokenSigner;
 }
 
 /** What a proxy is told beside its own part of the desired state. */
@@ -47,6 +49,8 @@ export interface Surroundings {
   readonly tokens: TokenJudge;
   /** How long what is not wanted any more may take to finish. */
   readonly drainTimeoutMs: number;
+  /** Of whoever signs, and whose tokens it is to be. */
+  readonly region: string;
 }
 
 interface OpenEndpoint {
@@ -86,6 +90,11 @@ export class DatabaseProxy {
       observer,
       settings: this.engineSettings,
       credentials: this.resolveCredentials(),
+      databaseTokens: new DatabaseTokens({
+        sign: dependencies.signToken,
+        region: () => this.surroundings.region,
+        now: () => performance.now(),
+      }),
       refreshSecret: (user) => this.refreshSecret(user),
       waiting: this.target.waiting,
     });
@@ -209,8 +218,9 @@ export class DatabaseProxy {
 
   /** What is wrong with them is told once, until it has changed. */
   private resolveCredentials(): Credentials {
-    const { Auth, DBProxyName: proxy } = this.spec;
-    const { credentials, problems } = Credentials.resolve(Auth, this.surroundings.secrets);
+    const { Auth, DefaultAuthScheme, DBProxyName: proxy } = this.spec;
+    const { secrets } = this.surroundings;
+    const { credentials, problems } = Credentials.resolve(Auth, secrets, DefaultAuthScheme);
     const texts = new Set(problems.map(({ text }) => text));
     for (const detail of texts) {
       if (this.toldProblems.has(detail)) continue;

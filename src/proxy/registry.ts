@@ -83,7 +83,8 @@ export class ProxyRegistry implements MetricsSource {
         const clientTls = wanted.Tls ?? snapshot.Tls;
         const tls = this.tls.get(clientTls, wanted.EngineFamily);
         const tokens = tokenJudge(wanted, clientTls, iam);
-        this.bringUp(wanted, { secrets, passwordKey, tls, tokens, drainTimeoutMs });
+        const { region } = owner;
+        this.bringUp(wanted, { secrets, passwordKey, tls, tokens, drainTimeoutMs, region });
       } catch (error) {
         errors.push(error instanceof ListenError ? error.at(placeOf(index)) : error);
       }

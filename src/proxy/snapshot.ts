@@ -4,7 +4,7 @@
  * docs/configuration.md. The control plane makes it, `registry.ts` reconciles towards it.
  */
 
-import type { ClientPasswordAuthType } from '../credential/credentials.ts';
+import type { ClientPasswordAuthType, DefaultAuthScheme } from '../credential/credentials.ts';
 import type { AccessKey } from '../credential/principals.ts';
 import type { Secret } from '../credential/secret.ts';
 import type { Address } from '../net/address.ts';
@@ -130,6 +130,8 @@ export interface DBProxy {
   readonly NotificationFanOut: boolean;
   /** Until when what its clients do is told statement by statement: milliseconds since 1970. */
   readonly DebugLoggingUntil: number | undefined;
+  /** For users whom no entry of `Auth` names. */
+  readonly DefaultAuthScheme: DefaultAuthScheme;
   readonly Auth: readonly UserAuth[];
   readonly Target: Target;
   readonly ConnectionPoolConfig: ConnectionPoolConfig;

@@ -28,7 +28,13 @@ export type TargetFailureReason = 'UNREACHABLE' | 'CONNECTION_FAILED' | 'AUTH_FA
 export type Observation =
   /** `facts` are absent when the target is known to answer but there was no room to ask it more. */
   | { readonly isOk: true; readonly facts: TargetFacts | undefined }
-  | { readonly isOk: false; readonly reason: TargetFailureReason; readonly detail: string };
+  | {
+      readonly isOk: false;
+      readonly reason: TargetFailureReason;
+      readonly detail: string;
+      /** The target itself has said so. */
+      readonly isAnswer?: boolean;
+    };
 
 /** How a target is, in RDS Proxy's words. */
 export type TargetHealth =

@@ -16,7 +16,7 @@ import type { PoolSettings } from '../../src/pool/contract.ts';
 import { Arrivals } from '../harness/deadline.ts';
 import { TEST_USERS } from '../harness/postgres.ts';
 import { type LoginOptions, RawClient } from '../harness/raw-client.ts';
-import { NO_TOKENS } from '../harness/tokens.ts';
+import { NO_DATABASE_TOKENS, NO_TOKENS } from '../harness/tokens.ts';
 
 const POOL: PoolSettings = {
   borrowTimeoutMs: 120_000,
@@ -84,6 +84,7 @@ export class EngineOnWheel {
       observer: { emit: (event) => this.events.push(event) },
       settings: { ...SETTINGS, pool: { ...POOL, ...pool } },
       credentials: Credentials.resolve(auth, secrets).credentials,
+      databaseTokens: NO_DATABASE_TOKENS,
       refreshSecret: () => Promise.resolve(),
       waiting: { target: 'orders', counters: new TargetCounters(), reason: () => 'there is none' },
     });

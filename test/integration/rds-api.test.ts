@@ -181,6 +181,25 @@ describe('a proxy made through the API', () => {
     expect(await targetOf('defaults')).toBeUndefined();
   });
 
+  test('has IAM as its default scheme with Auth and without, and back only with Auth', async () => {
+    const DBProxyName = 'iam';
+    const scheme = { DefaultAuthScheme: 'IAM_AUTH', Auth: undefined } as const;
+    const { DBProxy } = await rds().send(newProxy(DBProxyName, scheme));
+    expect(DBProxy).toMatchObject({ DefaultAuthScheme: 'IAM_AUTH', Auth: [] });
+    const modify = async (changes: Partial<CreateDBProxyCommandInput>) => {
+      const { DBProxy: changed } = await rds().send(
+        new ModifyDBProxyCommand({ DBProxyName, ...changes }),
+      );
+      return [changed?.DefaultAuthScheme, changed?.Auth?.length];
+    };
+    const none = { DefaultAuthScheme: 'NONE' } as const;
+    expect(await faultOf(modify(none))).toMatchObject({ code: 'InvalidParameterCombination' });
+    expect(await modify({ IdleClientTimeout: 60 })).toEqual(['IAM_AUTH', 0]);
+    expect(await modify({ Auth: AUTH })).toEqual(['IAM_AUTH', 2]);
+    expect(await modify(none)).toEqual(['NONE', 2]);
+    expect(await modify({ DefaultAuthScheme: 'IAM_AUTH' })).toEqual(['IAM_AUTH', 2]);
+  });
+
   test('requires TLS unless it is asked not to, where others than this machine can come', async () => {
     const Tags = [{ Key: 'berth:listen', Value: '10.255.255.1:5432' }];
     const { DBProxy } = await rds().send(newProxy('public', { Tags }));

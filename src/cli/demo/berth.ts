@@ -119,6 +119,7 @@ function snapshotFor({ dialect, port }: DemoDatabase, password: string): Snapsho
         DBProxyName: 'demo',
         DBProxyId: 'prx-demo',
         DebugLoggingUntil: undefined,
+        DefaultAuthScheme: 'NONE',
         EngineFamily: dialect.proxy.family,
         ServerVersion: undefined,
         RequireTLS: false,

@@ -78,7 +78,7 @@ export function dbProxyAnswer(
     EngineFamily: proxy.engineFamily,
     VpcSecurityGroupIds: [...proxy.vpcSecurityGroupIds],
     VpcSubnetIds: [...proxy.vpcSubnetIds],
-    DefaultAuthScheme: 'NONE',
+    DefaultAuthScheme: proxy.defaultAuthScheme ?? 'NONE',
     Auth: proxy.auth.map((auth) => ({
       ...auth,
       ClientPasswordAuthType: auth.ClientPasswordAuthType ?? usualAuthType,

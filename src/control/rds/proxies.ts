@@ -32,7 +32,7 @@ const IDLE_CLIENT_TIMEOUT = integer(1, 28_800);
 const USUAL_IDLE_CLIENT_TIMEOUT = 1_800;
 
 const roleArn = text(2048, 20);
-const defaultAuthScheme = oneOf(['NONE'], { IAM_AUTH: 'IAM_AUTH is not supported yet' });
+const defaultAuthScheme = oneOf(['NONE', 'IAM_AUTH']);
 
 const notYet = 'is not supported yet';
 export const onlyIpv4 = oneOf(['IPV4'], { IPV6: `IPV6 ${notYet}`, DUAL: `DUAL ${notYet}` });
@@ -44,7 +44,7 @@ export const createDBProxy = operation(
     RoleArn: roleArn,
     VpcSubnetIds: vpcIds,
     Auth: auth.optional(),
-    DefaultAuthScheme: defaultAuthScheme.optional(),
+    DefaultAuthScheme: defaultAuthScheme.default('NONE'),
     VpcSecurityGroupIds: vpcIds.default([]),
     RequireTLS: flag().optional(),
     IdleClientTimeout: IDLE_CLIENT_TIMEOUT.default(USUAL_IDLE_CLIENT_TIMEOUT),
@@ -72,7 +72,7 @@ export const createDBProxy = operation(
       roleArn: parameters.RoleArn,
       vpcSubnetIds: parameters.VpcSubnetIds,
       vpcSecurityGroupIds: parameters.VpcSecurityGroupIds,
-      auth: toAuth(parameters.Auth, parameters.EngineFamily),
+      ...authentication(parameters.DefaultAuthScheme, parameters.Auth ?? [], family),
       requireTls: parameters.RequireTLS ?? !isLocal(listen),
       idleClientTimeout: parameters.IdleClientTimeout,
       ...debugLogging(debugLoggingUntil(parameters.DebugLogging, undefined)),
@@ -124,13 +124,14 @@ export const modifyDBProxy = operation(
     const { state, observe } = context;
     const before = findOwnProxy(context, parameters.DBProxyName);
     const { NewDBProxyName: newName = before.name, Auth } = parameters;
+    const { DefaultAuthScheme: scheme = before.defaultAuthScheme } = parameters;
     if (newName !== before.name) checkIsFree(newName, context);
     const { debugLoggingUntil: until, ...rest } = before;
     const record: ProxyRecord = {
       ...rest,
       ...debugLogging(debugLoggingUntil(parameters.DebugLogging, until)),
       name: newName,
-      auth: Auth === undefined ? before.auth : toAuth(Auth, before.engineFamily),
+      ...authentication(scheme, Auth ?? before.auth, before.engineFamily),
       requireTls: parameters.RequireTLS ?? before.requireTls,
       idleClientTimeout: parameters.IdleClientTimeout ?? before.idleClientTimeout,
       roleArn: parameters.RoleArn ?? before.roleArn,
@@ -170,13 +171,25 @@ function isLocal(listen: string): boolean {
   return isLoopback(parseTcpAddress(listen)?.host ?? '');
 }
 
-function toAuth(given: z.output<typeof auth> | undefined, family: EngineFamily): AuthRecord[] {
-  if (given === undefined || given.length === 0) {
+/** With IAM_AUTH the policies say who may log in, so no entry is needed. */
+function authentication(
+  scheme: ProxyRecord['defaultAuthScheme'],
+  given: z.output<typeof auth> | readonly AuthRecord[],
+  family: EngineFamily,
+): Pick<ProxyRecord, 'auth' | 'defaultAuthScheme'> {
+  if (scheme !== 'IAM_AUTH' && given.length === 0) {
     throw new Fault(
       'InvalidParameterCombination',
-      'Auth must have at least one entry unless DefaultAuthScheme is IAM_AUTH, which is not supported yet.',
+      'Auth must have at least one entry unless DefaultAuthScheme is IAM_AUTH.',
     );
   }
+  return { auth: toAuth(given, family), defaultAuthScheme: scheme ?? 'NONE' };
+}
+
+function toAuth(
+  given: z.output<typeof auth> | readonly AuthRecord[],
+  family: EngineFamily,
+): AuthRecord[] {
   const { authTypes } = ENGINE_FAMILIES[family];
   return given.map(({ ClientPasswordAuthType: asked, ...entry }) => {
     if (asked !== undefined && !authTypes.includes(asked)) {

@@ -19,6 +19,7 @@ export function declaredProxy(
     name,
     engineFamily: proxy.EngineFamily,
     ...NO_NETWORK,
+    defaultAuthScheme: proxy.DefaultAuthScheme,
     auth: proxy.Auth,
     requireTls: proxy.RequireTLS,
     idleClientTimeout: proxy.IdleClientTimeout,

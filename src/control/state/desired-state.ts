@@ -327,6 +327,7 @@ export class DesiredState {
         Replication: 'passthrough',
         NotificationFanOut: true,
         DebugLoggingUntil: timeOf(record.debugLoggingUntil),
+        DefaultAuthScheme: record.defaultAuthScheme ?? 'NONE',
         Auth: record.auth.map((auth) => this.toAuth(auth, first)),
         Target: { DBClusterIdentifier, Members },
         ConnectionPoolConfig: { ...DEFAULT_POOL_CONFIG, ...poolSettings(config) },

@@ -80,6 +80,8 @@ const proxy = z
     roleArn: text.optional(),
     vpcSubnetIds: texts,
     vpcSecurityGroupIds: texts,
+    /** Undefined: NONE. */
+    defaultAuthScheme: z.enum(['NONE', 'IAM_AUTH']).optional(),
     auth: z.array(auth).readonly(),
     requireTls: z.boolean(),
     idleClientTimeout: z.int(),

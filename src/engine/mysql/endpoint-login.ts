@@ -73,8 +73,7 @@ export class MySqlEndpointLogin implements LoginHost {
   }
 
   checkToken(user: string, token: string): IamFailure | undefined {
-    const { credential } = this.engine.credentialFor(user);
-    return this.told.checkToken(user, token, credential !== undefined);
+    return this.told.checkToken(user, token, this.engine.credentials);
   }
 
   authenticationFailed(user: string, why: LoginFailure): void {

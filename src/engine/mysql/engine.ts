@@ -203,10 +203,10 @@ export class MySqlEndpoint extends Endpoint<Session> implements EndpointContext 
     const { credential, plugin, isIam } = this.owner.credentialFor(user);
     let principal: string | undefined;
     const checkToken = (token: string): IamFailure | undefined => {
-      const verdict = judgeToken(this.limits, stream, { user, endpoint: this.name, token });
-      principal = verdict.arn;
-      if (!verdict.isOk) return verdict.why;
-      return credential === undefined ? 'no_credentials' : undefined;
+      const login = { user, endpoint: this.name, token };
+      const judged = judgeToken(this.limits, this.owner.credentials, stream, login);
+      principal = judged.principal;
+      return judged.why;
     };
     const authenticator = new ClientAuthenticator({
       password: credential?.password,

@@ -32,7 +32,9 @@ export function probe(target: LoginTarget, identity: ProbeIdentity): Promise<Obs
             whenServerHasForgotten(() => resolve(observationOf(answer, server.flavour))),
           );
         },
-        failed: ({ reason, detail }) => resolve({ isOk: false, reason, detail }),
+        failed: ({ reason, detail, isAnswer = false }) => {
+          resolve({ isOk: false, reason, detail, isAnswer });
+        },
       },
     );
   });

@@ -249,8 +249,7 @@ class PostgresEndpointLogin implements LoginHost {
   }
 
   checkToken(user: string, token: string): IamFailure | undefined {
-    const { credential } = this.engine.credentialFor(user);
-    return this.told.checkToken(user, token, credential !== undefined);
+    return this.told.checkToken(user, token, this.engine.credentials);
   }
 
   authenticationFailed(user: string, why: LoginFailure): void {

@@ -8,7 +8,7 @@ import type { Secret } from '../../credential/secret.ts';
 import type { Stream, StreamHandler } from '../../net/stream.ts';
 import type { Observation } from '../../target/monitor.ts';
 import type { Standing } from '../../target/topology.ts';
-import type { PasswordTrial } from '../database-passwords.ts';
+import type { PasswordTrial, TokenSource } from '../database-passwords.ts';
 import { DatabaseLogin, type LoginTarget } from './login/database-login.ts';
 import { type Outcome, OwnStatement } from './own-statement.ts';
 import { readFields } from './wire/backend.ts';
@@ -46,7 +46,7 @@ const PROBE_DATABASE = 'postgres';
 
 export interface ProbeIdentity {
   readonly user: string;
-  readonly password: Secret;
+  readonly password: Secret | TokenSource;
   readonly trial?: PasswordTrial;
 }
 
@@ -61,7 +61,9 @@ export function probe(target: LoginTarget, identity: ProbeIdentity): Promise<Obs
     };
     new DatabaseLogin(target, login, {
       opened: (stream) => new ProbeConnection(stream, target.wheel, resolve),
-      failed: ({ reason, detail }) => resolve({ isOk: false, reason, detail }),
+      failed: ({ reason, detail, databaseMessage }) => {
+        resolve({ isOk: false, reason, detail, isAnswer: databaseMessage !== undefined });
+      },
     });
   });
 }

@@ -158,6 +158,7 @@ describe('a good file', () => {
             Replication: 'passthrough',
             NotificationFanOut: true,
             DebugLoggingUntil: undefined,
+            DefaultAuthScheme: 'NONE',
             Auth: [
               {
                 AuthScheme: 'SECRETS',
@@ -698,7 +699,11 @@ const BAD: readonly (readonly [string, string, string])[] = [
     'DBProxyName: orders\n    DBProxyName: orders',
     '10  not valid YAML at column 5: this key is in the same mapping twice',
   ],
-  ['[{ SecretArn: app }]', '[]', '12  DBProxies[0].Auth: must have 1 to 200 items'],
+  [
+    '[{ SecretArn: app }]',
+    '[]',
+    '12  DBProxies[0].Auth: must have 1 to 200 items, unless DefaultAuthScheme is IAM_AUTH',
+  ],
   [
     '[{ SecretArn: app }]',
     '[{ SecretArn: ap }]',
@@ -844,6 +849,31 @@ Principals:
     ]);
     expect(JSON.stringify(snapshot.AccessKeys)).toContain('"secretAccessKey":"[secret]"');
     expect(JSON.stringify(snapshot.AccessKeys)).toContain('"sessionToken":"[secret]"');
+  });
+});
+
+describe('a file with IAM_AUTH', () => {
+  const iam = GOOD.replace('    Auth: [{ SecretArn: app }]', '    DefaultAuthScheme: IAM_AUTH');
+
+  test('needs no Auth', () => {
+    const [proxy] = parse(iam).snapshot.DBProxies;
+    expect(proxy).toMatchObject({ DefaultAuthScheme: 'IAM_AUTH', Auth: [] });
+  });
+
+  test('may have priorities of any user', () => {
+    const rule = '        MaxConnections: 16\n        Priorities: [{ UserName: any, Priority: 1 }]';
+    expect(parse(iam.replace('        MaxConnections: 16', rule)).snapshot.DBProxies).toHaveLength(
+      1,
+    );
+  });
+
+  test.each([
+    ['Engine: postgres', 'Engine: postgres\n    Tls: { Mode: disable }'],
+    ['Address: 127.0.0.1', 'Address: /run/postgresql'],
+  ])('must not have a target without TLS: %s -> %s', (from, to) => {
+    expect(refusal(iam.replace(from, to))).toContain(
+      'DBProxies[0].DefaultAuthScheme: must not be IAM_AUTH for a target without TLS',
+    );
   });
 });
 

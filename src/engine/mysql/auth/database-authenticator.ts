@@ -2,7 +2,7 @@
  * Logs the proxy in to a database: takes what the database asks for and says what to answer. Knows
  * `caching_sha2_password`, `sha256_password`, `mysql_native_password` and MariaDB's `ed25519`. The password
  * itself is sent over channels that nobody can read, or under the server's RSA key; never in clear
- * otherwise, and never because a plugin asks for it in clear.
+ * otherwise, and never because a plugin asks for it in clear. That is for IAM tokens, which go over TLS in that way alone.
  */
 
 import type { Secret } from '../../../credential/secret.ts';
@@ -27,6 +27,8 @@ export type DatabaseLoginFailure =
   | { readonly why: 'unsupported_plugin'; readonly plugin: string }
   /** The database wants the password in clear, in a way that proves nothing. */
   | { readonly why: 'cleartext_refused' }
+  /** We have a token, which is given by mysql_clear_password or not at all. */
+  | { readonly why: 'token_not_asked_for' }
   /** The public key of the database is none, or too short for the password. */
   | { readonly why: 'unusable_key' }
   /** Not a packet of the plugin, or out of order. */
@@ -42,6 +44,8 @@ export interface DatabaseAuthenticatorOptions {
   readonly password: Secret;
   /** Nobody can read what is sent: TLS, or a Unix socket. */
   readonly isSecure: boolean;
+  /** The password is an IAM token. Default: no. */
+  readonly isToken?: boolean;
   /** TLS; `sha256_password` takes a Unix socket for something that may be read. */
   readonly isEncrypted: boolean;
 }
@@ -49,6 +53,9 @@ export interface DatabaseAuthenticatorOptions {
 const WAIT: DatabaseLoginStep = { kind: 'wait' };
 const MALFORMED: DatabaseLoginStep = { kind: 'failed', why: 'malformed_packet' };
 const UNUSABLE_KEY: DatabaseLoginStep = { kind: 'failed', why: 'unusable_key' };
+const TOKEN_NOT_ASKED_FOR: DatabaseLoginStep = { kind: 'failed', why: 'token_not_asked_for' };
+/** The server has to ask for it first, by another plugin than its usual one. */
+const NO_TOKEN_YET = TOKEN_NOT_ASKED_FOR;
 const EMPTY = Buffer.alloc(0);
 
 /**
@@ -76,7 +83,8 @@ export class DatabaseAuthenticator {
     plugin: string,
     scramble: Uint8Array,
   ): { readonly plugin: string; readonly answer: Buffer } {
-    const step = this.answer(plugin, Buffer.from(scramble));
+    const step =
+      this.options.isToken === true ? NO_TOKEN_YET : this.answer(plugin, Buffer.from(scramble));
     if (step.kind === 'send') return { plugin, answer: step.body };
     this.state = 'over';
     return { plugin: NATIVE, answer: EMPTY };
@@ -88,10 +96,13 @@ export class DatabaseAuthenticator {
   }
 
   private answer(plugin: string, scramble: Buffer): DatabaseLoginStep {
-    const { password, isEncrypted } = this.options;
+    const { password, isEncrypted, isToken = false } = this.options;
     this.plugin = plugin;
     this.scramble = scramble;
     this.state = 'over';
+    if (isToken) {
+      return plugin === CLEAR && isEncrypted ? send(inClear(password)) : TOKEN_NOT_ASKED_FOR;
+    }
     const isEmpty = password.reveal() === '';
     switch (plugin) {
       case NATIVE:
@@ -126,7 +137,7 @@ export class DatabaseAuthenticator {
 
   private sendPassword(requestKey: number, isClear: boolean): DatabaseLoginStep {
     const { password } = this.options;
-    if (isClear) return send(Buffer.from(`${password.reveal()}\0`));
+    if (isClear) return send(inClear(password));
     this.state = 'key';
     return send(Buffer.of(requestKey));
   }
@@ -135,6 +146,10 @@ export class DatabaseAuthenticator {
     const encrypted = encryptPassword(this.options.password, this.scramble, pem);
     return encrypted === undefined ? UNUSABLE_KEY : send(encrypted);
   }
+}
+
+function inClear(password: Secret): Buffer {
+  return Buffer.from(`${password.reveal()}\0`);
 }
 
 function send(body: Buffer): DatabaseLoginStep {

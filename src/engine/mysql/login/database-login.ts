@@ -9,7 +9,13 @@ import { Timer } from '../../../base/timer-wheel.ts';
 import type { Secret } from '../../../credential/secret.ts';
 import { IGNORE, type Stream, type StreamHandler } from '../../../net/stream.ts';
 import type { OpenFailure, OpeningHandle } from '../../../pool/contract.ts';
-import type { PasswordTrial } from '../../database-passwords.ts';
+import {
+  firstPassword,
+  NO_TLS_FOR_TOKEN,
+  type PasswordTrial,
+  TOKEN_NOT_ASKED_FOR,
+  type TokenSource,
+} from '../../database-passwords.ts';
 import type { ConnectTarget } from '../../target-place.ts';
 import {
   DatabaseAuthenticator,
@@ -40,7 +46,7 @@ export type LoginTarget = ConnectTarget & { readonly server: KnownServer };
 
 export interface LoginIdentity {
   readonly user: string;
-  readonly password: Secret;
+  readonly password: Secret | TokenSource;
   /** Knows other passwords, and is told what becomes of them. Default: there is only this one. */
   readonly trial?: PasswordTrial;
   /** What clients of the connection have agreed on; see `variantOf`. Default: nothing in particular. */
@@ -66,6 +72,8 @@ export interface LoginCallbacks {
 }
 
 export interface LoginFailure extends OpenFailure {
+  /** The database has said so. */
+  readonly isAnswer?: boolean;
   readonly reason: 'UNREACHABLE' | 'CONNECTION_FAILED' | 'AUTH_FAILURE';
 }
 
@@ -73,9 +81,10 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
   private readonly target: LoginTarget;
   private readonly identity: LoginIdentity | undefined;
   /** The one that is tried. */
-  private password: Secret | undefined;
+  private password: Secret | undefined = undefined;
   private readonly callbacks: LoginCallbacks;
-  private connect: TargetConnect;
+  /** Undefined while there is nothing to log in with yet. */
+  private connect: TargetConnect | undefined = undefined;
   private readonly deadline: Timer;
   private assembler = new PacketAssembler(LOGIN_PACKET_MAX);
   private opened: Opened | undefined = undefined;
@@ -85,12 +94,32 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
   constructor(target: LoginTarget, identity: LoginIdentity | undefined, callbacks: LoginCallbacks) {
     this.target = target;
     this.identity = identity;
-    this.password = identity?.password;
     this.callbacks = callbacks;
     this.deadline = new Timer(() =>
       this.fail('UNREACHABLE', true, `the login did not complete within ${LOGIN_TIMEOUT_MS} ms`),
     );
+    this.begin(identity?.password);
+  }
+
+  private begin(password: LoginIdentity['password'] | undefined): void {
+    if (password !== undefined && 'token' in password) {
+      void this.beginWithToken(password);
+      return;
+    }
+    this.password = password;
     this.connect = this.newConnect();
+  }
+
+  private async beginWithToken(source: TokenSource): Promise<void> {
+    const token = await firstPassword(source, this.target.address);
+    if (this.isOver) return;
+    if ('why' in token) this.fail('AUTH_FAILURE', false, token.why);
+    else this.begin(token);
+  }
+
+  private get hasToken(): boolean {
+    const password = this.identity?.password;
+    return password !== undefined && 'token' in password;
   }
 
   private newConnect(): TargetConnect {
@@ -132,7 +161,7 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
   abandon(): void {
     if (this.isOver) return;
     this.isOver = true;
-    this.connect.abandon();
+    this.connect?.abandon();
     this.target.wheel.disarm(this.deadline);
     this.opened?.stream.destroy();
   }
@@ -149,8 +178,14 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
       return;
     }
     const { isEncrypted, isLocal } = stream;
+    const { hasToken } = this;
+    if (hasToken && !isEncrypted) {
+      this.fail('AUTH_FAILURE', false, NO_TLS_FOR_TOKEN);
+      return;
+    }
     this.authenticator = new DatabaseAuthenticator({
       password,
+      isToken: hasToken,
       isSecure: isEncrypted || isLocal,
       isEncrypted,
     });
@@ -266,6 +301,7 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
     const isAuth = isAboutAuthentication(said);
     const detail = `${said.text} (error ${said.errno}, SQLSTATE ${said.sqlState})`;
     const failure: LoginFailure = {
+      isAnswer: true,
       reason: isAuth ? 'AUTH_FAILURE' : 'CONNECTION_FAILED',
       isTemporary: isTemporary(said),
       detail,
@@ -303,6 +339,8 @@ function describe(failure: DatabaseLoginFailure): string {
       return `the database asks for the authentication plugin ${failure.plugin}, which Berth does not know`;
     case 'cleartext_refused':
       return 'the database asks for the password in clear (mysql_clear_password), which Berth never sends';
+    case 'token_not_asked_for':
+      return TOKEN_NOT_ASKED_FOR;
     case 'unusable_key':
       return 'the public key of the database is of no use for this password; TLS does without it';
     case 'malformed_packet':

@@ -32,6 +32,8 @@ export type DatabaseLoginFailure =
   /** SASL, but SCRAM-SHA-256 is not among the mechanisms. */
   | 'unsupported_mechanism'
   | 'cleartext_refused'
+  /** We have a token, which is given in clear or not at all. */
+  | 'token_not_asked_for'
   /** The database did not prove that it knows the password, or tried to do without. */
   | 'database_not_verified'
   /** Not a message of the protocol, out of order, or beyond a limit. */
@@ -52,6 +54,8 @@ export interface DatabaseAuthenticatorOptions {
   readonly keys?: ScramKeyCache;
   /** Whether the database may have the password as it is. Default: yes. */
   readonly allowCleartext?: boolean;
+  /** The password is an IAM token. Default: no. */
+  readonly isToken?: boolean;
   /** The hash of the database's certificate, over TLS; with it SCRAM is bound to the channel. */
   readonly serverEndPoint?: Uint8Array;
 }
@@ -127,14 +131,16 @@ export class DatabaseAuthenticator {
 
   #sendMd5(state: State, salt: Uint8Array): DatabaseLoginStep {
     if (state.kind !== 'new' || salt.length !== MD5_SALT_BYTES) return failed('malformed_message');
+    const { user, password, isToken = false } = this.#options;
+    if (isToken) return failed('token_not_asked_for');
     this.#state = { kind: 'sent_password' };
-    const { user, password } = this.#options;
     return { kind: 'send', body: passwordMessage(md5Response(user, password, salt)) };
   }
 
   #startScram(state: State, data: Uint8Array): DatabaseLoginStep {
     const mechanisms = readMechanisms(data);
     if (state.kind !== 'new' || mechanisms === undefined) return failed('malformed_message');
+    if (this.#options.isToken === true) return failed('token_not_asked_for');
     const binding = this.#bindingFor(mechanisms);
     const mechanism = binding.flag === 'p' ? SCRAM_SHA_256_PLUS : SCRAM_SHA_256;
     if (!mechanisms.includes(mechanism)) return failed('unsupported_mechanism');

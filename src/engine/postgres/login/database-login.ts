@@ -10,9 +10,18 @@ import { Timer } from '../../../base/timer-wheel.ts';
 import type { Secret } from '../../../credential/secret.ts';
 import { IGNORE, type Stream, type StreamHandler } from '../../../net/stream.ts';
 import type { OpenFailure, OpeningHandle } from '../../../pool/contract.ts';
-import type { PasswordTrial } from '../../database-passwords.ts';
+import {
+  firstPassword,
+  NO_TLS_FOR_TOKEN,
+  type PasswordTrial,
+  TOKEN_NOT_ASKED_FOR,
+  type TokenSource,
+} from '../../database-passwords.ts';
 import type { ConnectTarget } from '../../target-place.ts';
-import { DatabaseAuthenticator } from '../auth/database-authenticator.ts';
+import {
+  DatabaseAuthenticator,
+  type DatabaseLoginFailure,
+} from '../auth/database-authenticator.ts';
 import type { ConnectionFacts } from '../database-connection.ts';
 import { ReportedParameters } from '../parameters.ts';
 import { latin1 } from '../settings.ts';
@@ -50,7 +59,7 @@ const INVALID_PASSWORD = '28P01';
 export interface LoginIdentity {
   readonly user: string;
   readonly database: string;
-  readonly password: Secret;
+  readonly password: Secret | TokenSource;
   /** Knows other passwords, and is told what becomes of them. Default: there is only this one. */
   readonly trial?: PasswordTrial;
   readonly applicationName?: string;
@@ -81,9 +90,10 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
   private readonly target: LoginTarget;
   private readonly identity: LoginIdentity | undefined;
   /** The one that is tried. */
-  private password: Secret | undefined;
+  private password: Secret | undefined = undefined;
   private readonly callbacks: LoginCallbacks;
-  private connect: TargetConnect;
+  /** Undefined while there is nothing to log in with yet. */
+  private connect: TargetConnect | undefined = undefined;
   private readonly deadline: Timer;
   private authenticator: DatabaseAuthenticator | undefined = undefined;
   private stream: Stream | undefined = undefined;
@@ -101,13 +111,33 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
   constructor(target: LoginTarget, identity: LoginIdentity | undefined, callbacks: LoginCallbacks) {
     this.target = target;
     this.identity = identity;
-    this.password = identity?.password;
     this.callbacks = callbacks;
     this.protocol = target.protocol.asked;
     this.deadline = new Timer(() =>
       this.fail('UNREACHABLE', true, `the login did not complete within ${LOGIN_TIMEOUT_MS} ms`),
     );
+    this.begin(identity?.password);
+  }
+
+  private begin(password: LoginIdentity['password'] | undefined): void {
+    if (password !== undefined && 'token' in password) {
+      void this.beginWithToken(password);
+      return;
+    }
+    this.password = password;
     this.connect = this.newConnect();
+  }
+
+  private async beginWithToken(source: TokenSource): Promise<void> {
+    const token = await firstPassword(source, this.target.address);
+    if (this.isOver) return;
+    if ('why' in token) this.fail('AUTH_FAILURE', false, token.why);
+    else this.begin(token);
+  }
+
+  private get hasToken(): boolean {
+    const password = this.identity?.password;
+    return password !== undefined && 'token' in password;
   }
 
   private newConnect(): TargetConnect {
@@ -121,7 +151,7 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
   abandon(): void {
     if (this.isOver) return;
     this.isOver = true;
-    this.connect.abandon();
+    this.connect?.abandon();
     this.target.wheel.disarm(this.deadline);
     this.stream?.destroy();
   }
@@ -135,10 +165,16 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
       this.fail('AUTH_FAILURE', false, 'the proxy has no credentials for the user');
       return;
     }
+    const { hasToken } = this;
+    if (hasToken && !stream.isEncrypted) {
+      this.fail('AUTH_FAILURE', false, NO_TLS_FOR_TOKEN);
+      return;
+    }
     const { user, database, applicationName, startup = [] } = identity;
     this.authenticator = new DatabaseAuthenticator({
       user,
       password,
+      isToken: hasToken,
       ...(serverEndPoint === undefined ? {} : { serverEndPoint }),
     });
     const parameters = new Map([
@@ -290,7 +326,7 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
       case 'wait':
         break;
       case 'failed':
-        this.fail('AUTH_FAILURE', false, step.why);
+        this.fail('AUTH_FAILURE', false, describe(step.why));
         return;
       default:
         step satisfies never;
@@ -362,4 +398,8 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
     this.abandon();
     this.callbacks.failed(failure);
   }
+}
+
+function describe(why: DatabaseLoginFailure): string {
+  return why === 'token_not_asked_for' ? TOKEN_NOT_ASKED_FOR : why;
 }
