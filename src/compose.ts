@@ -3,6 +3,7 @@
 import { TimerWheel } from './base/timer-wheel.ts';
 import type { ProbeResult } from './cli/check.ts';
 import { Throttle } from './control/aws/throttle.ts';
+import { answerOwn, isForBerth } from './control/berth/api.ts';
 import { type HttpApi, httpApi } from './control/http/api.ts';
 import { signToken } from './control/iam/sign-token.ts';
 import type { ProxyObservation } from './control/rds/answers.ts';
@@ -73,6 +74,7 @@ export function managementApi(options: {
   // One for both, and for as long as the process serves.
   const throttle = new Throttle();
   const observed = { onError, throttle, observe: (name: string) => observe(registry, name) };
+  const paused = { onError, throttle, pausable: (name: string) => registry.find(name) };
   const metrics = createMetrics(registry, version);
   return httpApi({
     metrics: () => metrics.scrape(),
@@ -87,6 +89,7 @@ export function managementApi(options: {
       aws &&
       ((request) => {
         if (isForSecrets(request)) return answerSecrets(request, { ...aws, onError, throttle });
+        if (isForBerth(request)) return answerOwn(request, { ...aws, ...paused });
         return answerRds(request, { ...aws, ...observed });
       }),
   });
@@ -96,7 +99,7 @@ function observe(registry: ProxyRegistry, name: string): ProxyObservation | unde
   const proxy = registry.find(name);
   if (proxy === undefined) return undefined;
   const listening = new Set(proxy.addresses.map(({ endpoint }) => endpoint));
-  return { listening, targets: proxy.targets };
+  return { listening, targets: proxy.targets, pause: proxy.pauseState };
 }
 
 /** Logs in to `target` as the user of `secret`; for `berth check`. */

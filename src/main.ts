@@ -37,6 +37,14 @@ const commands: Commands = {
     const { pools } = await import('./cli/pools.ts');
     return pools(options, { environment: process.env, output });
   },
+  async pause(options) {
+    const { pause } = await import('./cli/pause.ts');
+    return pause(options, { environment: process.env, output });
+  },
+  async resume(options) {
+    const { resume } = await import('./cli/pause.ts');
+    return resume(options, { environment: process.env, output });
+  },
   async token(options) {
     const { token } = await import('./cli/token.ts');
     return token(options, output);

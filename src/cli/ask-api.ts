@@ -1,7 +1,7 @@
 /** Asks the API of a Berth that runs, for the commands that show what it answers. */
 
-import { get as httpGet } from 'node:http';
-import { get as httpsGet } from 'node:https';
+import { request as httpRequest } from 'node:http';
+import { request as httpsRequest } from 'node:https';
 import { text } from 'node:stream/consumers';
 import { z } from 'zod';
 import { loadApi } from '../control/config-file.ts';
@@ -20,7 +20,7 @@ export interface AskingParts {
 }
 
 /** Why there is no answer. The message is for people and complete. */
-class NoAnswer extends Error {
+export class NoAnswer extends Error {
   readonly exitCode: number;
 
   constructor(message: string, exitCode: number = EXIT.failed) {
@@ -45,13 +45,20 @@ export async function askAndShow<Answer>(
   { api, path, parameters, schema, json, format }: Question<Answer>,
   { environment, output, answerTimeoutMs = ANSWER_TIMEOUT_MS }: AskingParts,
 ): Promise<number> {
-  try {
-    const base = 'url' in api ? api.url : await urlOf(api.config, environment);
+  return await answering(output, async () => {
+    const base = await apiUrl(api, environment);
     const body = await ask(withPath(base, path, parameters), answerTimeoutMs);
     const answer = schema.safeParse(body);
-    if (!answer.success) throw new NoAnswer(`${base.origin} answers, but not as Berth does`);
+    if (!answer.success) throw notBerth(base);
     output.out(json ? `${JSON.stringify(body, undefined, 2)}\n` : format(answer.data));
     return EXIT.ok;
+  });
+}
+
+/** Tells why there was no answer, and returns the exit code. */
+export async function answering(output: Output, run: () => Promise<number>): Promise<number> {
+  try {
+    return await run();
   } catch (error) {
     if (error instanceof ConfigurationError) {
       output.err(`${error.message}\n`);
@@ -61,6 +68,14 @@ export async function askAndShow<Answer>(
     output.err(`berth: ${error.message}\n`);
     return error.exitCode;
   }
+}
+
+export function notBerth(base: URL): NoAnswer {
+  return new NoAnswer(`${base.origin} answers, but not as Berth does`);
+}
+
+export async function apiUrl(api: ApiPlace, environment: Environment): Promise<URL> {
+  return 'url' in api ? api.url : await urlOf(api.config, environment);
 }
 
 async function urlOf(file: string, environment: Environment): Promise<URL> {
@@ -96,7 +111,7 @@ function withPath(base: URL, path: string, parameters: Question<unknown>['parame
 }
 
 async function ask(url: URL, timeoutMs: number): Promise<unknown> {
-  const { status, text: body } = await get(url, timeoutMs);
+  const { status, text: body } = await exchange(url, { method: 'GET' }, timeoutMs);
   const answer = parseJson(body);
   if (status === 200) return answer;
   const refusal = REFUSAL.safeParse(answer);
@@ -106,15 +121,26 @@ async function ask(url: URL, timeoutMs: number): Promise<unknown> {
 
 const REFUSAL = z.object({ error: z.string() });
 
-interface HttpAnswer {
+export interface HttpAnswer {
   readonly status: number;
   readonly text: string;
 }
 
-async function get(url: URL, timeoutMs: number): Promise<HttpAnswer> {
+export interface HttpQuestion {
+  readonly method: 'GET' | 'POST';
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
+}
+
+/** Throws `NoAnswer` when there is none within the time. */
+export async function exchange(
+  url: URL,
+  question: HttpQuestion,
+  timeoutMs: number,
+): Promise<HttpAnswer> {
   const signal = AbortSignal.timeout(timeoutMs);
   try {
-    return await request(url, signal);
+    return await request(url, question, signal);
   } catch (error) {
     const reason = signal.aborted ? `nothing within ${timeoutMs / 1000} s` : why(error);
     throw new NoAnswer(`no answer from ${url.origin}: ${reason}`);
@@ -122,14 +148,19 @@ async function get(url: URL, timeoutMs: number): Promise<HttpAnswer> {
 }
 
 /** Not `fetch`: that goes through the proxy of HTTP_PROXY, even to this machine. */
-function request(url: URL, signal: AbortSignal): Promise<HttpAnswer> {
-  const ask = url.protocol === 'https:' ? httpsGet : httpGet;
+function request(
+  url: URL,
+  { method, headers = {}, body }: HttpQuestion,
+  signal: AbortSignal,
+): Promise<HttpAnswer> {
+  const ask = url.protocol === 'https:' ? httpsRequest : httpRequest;
   return new Promise((resolve, reject) => {
-    const sent = ask(url, { signal }, (response) => {
+    const sent = ask(url, { method, headers, signal }, (response) => {
       const status = response.statusCode ?? 0;
       text(response).then((body) => resolve({ status, text: body }), reject);
     });
     sent.on('error', reject);
+    sent.end(body);
   });
 }
 
@@ -140,7 +171,7 @@ function why(error: unknown): string {
   return error.message;
 }
 
-function parseJson(body: string): unknown {
+export function parseJson(body: string): unknown {
   try {
     return JSON.parse(body);
   } catch {

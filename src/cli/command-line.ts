@@ -48,6 +48,21 @@ export interface SessionsOptions extends PoolsOptions {
   readonly pinned: boolean;
 }
 
+export interface ResumeOptions {
+  readonly api: ApiPlace;
+  readonly proxy: string;
+  /** What requests are signed for, if they are. */
+  readonly region: string;
+  readonly json: boolean;
+}
+
+export interface PauseOptions extends ResumeOptions {
+  /** Seconds, for the transactions that run; undefined: as Berth has it. */
+  readonly timeout: number | undefined;
+  /** Go on waiting after that time. */
+  readonly keep: boolean;
+}
+
 export interface TokenOptions {
   readonly host: string;
   readonly port: number;
@@ -63,6 +78,8 @@ export interface Commands {
   ca(options: CaOptions): Promise<number>;
   sessions(options: SessionsOptions): Promise<number>;
   pools(options: PoolsOptions): Promise<number>;
+  pause(options: PauseOptions): Promise<number>;
+  resume(options: ResumeOptions): Promise<number>;
   token(options: TokenOptions): Promise<number>;
 }
 
@@ -145,6 +162,8 @@ function build(version: string, commands: Commands, finish: (code: number) => vo
     .action(async ({ config }: { config?: string }) => finish(await commands.ca({ config })));
   addSessions(program, commands, finish);
   addPools(program, commands, finish);
+  addPause(program, commands, finish);
+  addResume(program, commands, finish);
   addToken(program, commands, finish);
   return program;
 }
@@ -177,6 +196,53 @@ function addPools(program: Command, commands: Commands, finish: (code: number) =
   });
 }
 
+function addPause(program: Command, commands: Commands, finish: (code: number) => void): void {
+  const pause = program
+    .command('pause')
+    .description('hold the transactions of a proxy back, so that its database can be restarted')
+    .argument('<proxy>', 'name of the proxy')
+    .addOption(
+      new Option('--timeout <seconds>', 'for the transactions that run; default: 30').argParser(
+        parseSeconds,
+      ),
+    )
+    .option('--keep', 'go on waiting for them after that time', false);
+  addApiOptions(pause).action(
+    async (proxy: string, flags: ControlFlags & { timeout?: number; keep: boolean }) => {
+      const { json, keep, region, timeout } = flags;
+      const api = apiPlace(pause, flags);
+      finish(await commands.pause({ api, proxy, region, timeout, keep, json }));
+    },
+  );
+}
+
+function addResume(program: Command, commands: Commands, finish: (code: number) => void): void {
+  const resume = program
+    .command('resume')
+    .description('let the transactions of a paused proxy go on')
+    .argument('<proxy>', 'name of the proxy');
+  addApiOptions(resume).action(async (proxy: string, flags: ControlFlags) => {
+    const { json, region } = flags;
+    finish(await commands.resume({ api: apiPlace(resume, flags), proxy, region, json }));
+  });
+}
+
+interface ControlFlags extends Omit<AskingFlags, 'proxy'> {
+  readonly region: string;
+}
+
+/** For commands that change something: their requests are signed when there are credentials. */
+function addApiOptions(command: Command): Command {
+  const region = new Option('--region <region>', 'the Region of the configuration file');
+  return addPlaceOptions(command).addOption(region.env('AWS_REGION').default('us-east-1'));
+}
+
+function parseSeconds(text: string): number {
+  const seconds = Number(text);
+  if (/^\d+(\.\d+)?$/.test(text) && seconds >= 1 && seconds <= 3_600) return seconds;
+  throw new InvalidArgumentError('It must be 1 to 3600.');
+}
+
 function addToken(program: Command, commands: Commands, finish: (code: number) => void): void {
   const region = new Option('--region <region>', 'the Region of the configuration file');
   program
@@ -195,8 +261,13 @@ function parsePort(text: string): number {
   throw new InvalidArgumentError('It must be 1 to 65535.');
 }
 
-/** For commands that ask the API of a Berth that runs. */
+/** For commands that list something of a Berth that runs. */
 function addAskingOptions(command: Command): Command {
+  return addPlaceOptions(command.option('--proxy <name>', 'only of this proxy'));
+}
+
+/** For commands that ask the API of a Berth that runs. */
+function addPlaceOptions(command: Command): Command {
   return command
     .addOption(
       configFlag('configuration file of the Berth to ask: its Api.Listen').conflicts('url'),
@@ -206,11 +277,10 @@ function addAskingOptions(command: Command): Command {
         parseUrl,
       ),
     )
-    .option('--proxy <name>', 'only of this proxy')
     .option('--json', 'print what the API answers', false);
 }
 
-function apiPlace(command: Command, { config, url }: AskingFlags): ApiPlace {
+function apiPlace(command: Command, { config, url }: Omit<AskingFlags, 'proxy'>): ApiPlace {
   if (url !== undefined) return { url };
   if (config !== undefined) return { config };
   return command.error("error: one of the options '--config <file>' and '--url <url>' is needed");

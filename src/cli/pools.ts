@@ -24,6 +24,7 @@ const poolSchema = z.object({
   }),
   waiting: z.number(),
   waiting_since: z.iso.datetime().nullable(),
+  paused_since: z.iso.datetime().nullable(),
   target_limits: z.object({
     max_connections: z.number(),
     limited_by: z.string(),
@@ -67,7 +68,7 @@ function format({ at, pools: listed, total, truncated }: Answer): string {
   if (listed.length === 0) return 'No pools.\n';
   const now = Date.parse(at);
   const table = formatTable([HEADINGS, ...listed.map((pool) => cells(pool, now))]);
-  const limits = new Set(listed.map(limitLine));
+  const limits = new Set(listed.flatMap((pool) => [limitLine(pool), ...pauseLine(pool, now)]));
   const rest = truncated ? [`${listed.length} of ${count(total, 'pool')}.`] : [];
   return `${table}\n${[...limits, ...rest].join('\n')}\n`;
 }
@@ -89,6 +90,12 @@ function cells(pool: Pool, now: number): readonly string[] {
     String(connections.connecting),
     String(connections.closing),
   ].map(withoutControls);
+}
+
+function pauseLine({ proxy, paused_since: since }: Pool, now: number): readonly string[] {
+  if (since === null) return [];
+  const what = 'and holds its clients back: berth resume goes on';
+  return [withoutControls(`${proxy} is paused for ${span(now - Date.parse(since))}, ${what}.`)];
 }
 
 function limitLine({ proxy, target, target_limits: limits }: Pool): string {

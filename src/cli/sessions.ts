@@ -8,7 +8,7 @@ import { count, span } from './numbers.ts';
 import { alignRows } from './table.ts';
 
 /** What is shown; an answer may have more. */
-const sessionSchema = z.object({
+export const sessionSchema = z.object({
   client_connection: z.number(),
   proxy: z.string(),
   endpoint: z.string(),
@@ -72,13 +72,18 @@ function format({ at, sessions: listed, total, truncated }: Answer, isPinnedOnly
   const kind = isPinnedOnly ? 'pinned session' : 'session';
   if (listed.length === 0) return `No ${kind}s.\n`;
   const now = Date.parse(at);
-  const [head = '', ...rows] = alignRows([HEADINGS, ...listed.map((each) => cells(each, now))]);
-  const blocks = listed.map((each, index) => [rows[index] ?? '', ...pinLines(each, now)]);
   const pinned = listed.filter(({ pin }) => pin !== null).length;
   const summary = truncated
     ? `The oldest ${listed.length} of ${count(total, kind)}.`
     : `${count(total, kind)}${isPinnedOnly ? '' : `, ${pinned} pinned`}.`;
-  return `${[head, ...blocks.flat(), '', summary].join('\n')}\n`;
+  return `${[...sessionLines(listed, now), '', summary].join('\n')}\n`;
+}
+
+/** A table of sessions, with the reasons of those that are pinned. */
+export function sessionLines(listed: readonly Session[], now: number): readonly string[] {
+  const [head = '', ...rows] = alignRows([HEADINGS, ...listed.map((each) => cells(each, now))]);
+  const blocks = listed.map((each, index) => [rows[index] ?? '', ...pinLines(each, now)]);
+  return [head, ...blocks.flat()];
 }
 
 function cells(session: Session, now: number): readonly string[] {

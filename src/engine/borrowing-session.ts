@@ -164,6 +164,10 @@ export abstract class BorrowingSession<C extends SessionConnection<C>, E extends
     return this.pins.isPinned;
   }
 
+  get isHolding(): boolean {
+    return this.connection !== undefined;
+  }
+
   /** Reads what is there when somebody asks; nothing is kept for it. */
   describe(): SessionDescription {
     const { connection, endpoint, state, stream } = this;
@@ -322,6 +326,10 @@ export abstract class BorrowingSession<C extends SessionConnection<C>, E extends
 
   refused(error: BerthError): void {
     this.waiter = undefined;
+    if (error.code === 'shutting_down') {
+      this.close('shutdown', error);
+      return;
+    }
     const { endpoint } = this;
     endpoint.observer.emit({
       event: 'borrow.failed',

@@ -13,6 +13,8 @@ export interface ClientOfEngine {
   readonly isPinned: boolean;
   /** Tells of each statement. */
   isDebugLogged: boolean;
+  /** Has a database connection now. */
+  readonly isHolding: boolean;
   describe(): SessionDescription;
   drain(): void;
   close(reason: ClientCloseReason, error?: BerthError): void;
@@ -56,10 +58,18 @@ export class Clients<L extends ClientLogin, S extends ClientOfEngine> {
   }
 
   describe({ isPinnedOnly, limit }: SessionQuery): Listing<SessionDescription> {
+    return this.describeThose(limit, (session) => !isPinnedOnly || session.isPinned);
+  }
+
+  describeHolders(limit: number): Listing<SessionDescription> {
+    return this.describeThose(limit, (session) => session.isHolding);
+  }
+
+  private describeThose(limit: number, isMeant: (session: S) => boolean) {
     const items: SessionDescription[] = [];
     let total = 0;
     for (const session of this.sessions.values()) {
-      if (isPinnedOnly && !session.isPinned) continue;
+      if (!isMeant(session)) continue;
       total++;
       if (items.length < limit) items.push(session.describe());
     }

@@ -122,6 +122,14 @@ export interface EngineMember extends Prober {
   gauges(isAvailable: boolean): TargetGauges;
 }
 
+/** How much there is of what clients need, at all DB instances together. */
+export interface Usage {
+  /** That are open or being opened, for clients or for the proxy itself. */
+  readonly connections: number;
+  /** Clients that wait for one. */
+  readonly waiting: number;
+}
+
 export interface Stopped {
   /** How many clients were cut. */
   readonly clientsCut: number;
@@ -154,7 +162,18 @@ export interface Engine {
   /** The sessions there are now, the oldest first; clients that are still logging in have none yet. */
   describeSessions(query: SessionQuery): Listing<SessionDescription>;
   describePools(): readonly PoolDescription[];
+  /** Sessions that hold a database connection, the oldest first. */
+  describeHolders(limit: number): Listing<SessionDescription>;
   readonly clientCount: number;
+  /**
+   * Lends no database connection any more, and closes those that nobody uses. Nobody is refused: who needs
+   * one waits. `held` is called when no database has a connection of this engine any more, not before this
+   * returns and not after `letGo`.
+   */
+  hold(held: () => void): void;
+  /** Lends again, to those first who have waited longest. A database may be another than before. */
+  letGo(): void;
+  readonly usage: Usage;
   /** Lets every client go at the next moment when nothing of it is in flight; resolves when none is left. */
   drain(): Promise<void>;
   /** Ends every client now and closes all database connections. */

@@ -30,6 +30,7 @@ import type {
   EngineSettings,
   MemberOptions,
   Stopped,
+  Usage,
 } from './contract.ts';
 import { DatabasePasswords, type DatabaseUser } from './database-passwords.ts';
 import type { Endpoint, EndpointClient, EndpointEngine } from './endpoint.ts';
@@ -48,6 +49,13 @@ const NO_CONNECTIONS = {
 
 /** RDS Proxy's name for the user that looks at a target, for as long as no other user is known. */
 const MONITOR_USER = 'rdsproxyadmin';
+
+/** From `hold` to `letGo`. */
+interface Holding {
+  readonly held: () => void;
+  isEmptied: boolean;
+  isHeld: boolean;
+}
 
 /** A client after its login; one that has a connection to itself has no pool. */
 interface SessionOfEngine<P> extends EndpointClient, ClientOfEngine {
@@ -82,6 +90,7 @@ export abstract class TargetEngine<
   private readonly lobbyPools: TargetPools<C>;
   private readonly writerRole: Role<C, P>;
   private readonly endpoints = new Map<string, Endpoint<S>>();
+  private holding: Holding | undefined = undefined;
   /** Goes up when what clients are told at login may have changed. */
   private generation = 0;
 
@@ -146,6 +155,7 @@ export abstract class TargetEngine<
   add(options: MemberOptions): EngineMember {
     const member = new TargetMember<C, T>(this, options);
     this.members.add(member);
+    if (this.holding !== undefined) this.holdGroup(member.group);
     return member;
   }
 
@@ -184,6 +194,11 @@ export abstract class TargetEngine<
   private known(of: EngineMember): TargetMember<C, T> | undefined {
     for (const member of this.members) if (member === of) return member;
     return undefined;
+  }
+
+  /** Of all DB instances of the target. */
+  protected get contexts(): readonly T[] {
+    return Array.from(this.members, ({ context }) => context);
   }
 
   private get groups(): readonly PoolGroup<C>[] {
@@ -239,8 +254,57 @@ export abstract class TargetEngine<
     return [...members.flatMap(({ pools }) => pools.describe()), ...waiting];
   }
 
+  describeHolders(limit: number): Listing<SessionDescription> {
+    return this.clients.describeHolders(limit);
+  }
+
   get clientCount(): number {
     return this.clients.count;
+  }
+
+  // --- Held
+
+  hold(held: () => void): void {
+    this.holding = { held, isEmptied: false, isHeld: false };
+    for (const group of this.groups) this.holdGroup(group);
+  }
+
+  private holdGroup(group: PoolGroup<C>): void {
+    group.holdBack(() => this.holdProgressed());
+  }
+
+  /** Some connection is gone. */
+  private holdProgressed(): void {
+    const { groups, holding } = this;
+    if (holding === undefined) return;
+    if (!holding.isEmptied && groups.every(({ budget }) => budget.pooled === 0)) {
+      holding.isEmptied = true;
+      this.poolsEmptied();
+    }
+    if (!holding.isEmptied || holding.isHeld) return;
+    if (groups.some(({ budget }) => budget.inUse > 0)) return;
+    holding.isHeld = true;
+    holding.held();
+  }
+
+  /** No session has a connection any more: what else is open to the database is closed until `letGo`. */
+  protected poolsEmptied(): void {}
+
+  letGo(): void {
+    this.holding = undefined;
+    // It may have been upgraded meanwhile.
+    this.generation++;
+    for (const group of this.groups) group.letGo();
+  }
+
+  get usage(): Usage {
+    let connections = 0;
+    let waiting = 0;
+    for (const group of this.groups) {
+      connections += group.budget.inUse;
+      waiting += group.waiting;
+    }
+    return { connections, waiting };
   }
 
   async look({ context, pools }: TargetMember<C, T>): Promise<Observation | undefined> {
@@ -263,7 +327,10 @@ export abstract class TargetEngine<
   }
 
   drain(): Promise<void> {
-    return this.clients.drain();
+    const drained = this.clients.drain();
+    // Nothing of theirs is in flight, and nothing of it would ever be.
+    if (this.holding !== undefined) for (const group of this.groups) group.refuseWaiting();
+    return drained;
   }
 
   stop(): Stopped {

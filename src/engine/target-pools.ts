@@ -30,6 +30,9 @@ export class TargetPools<C extends PooledConnection> {
   describe(): readonly PoolDescription[] {
     const now = Date.now();
     const { limits, inUse } = this.budget;
+    const ago = (time: number) => now - (this.wheel.now - time);
+    const { heldSince } = this.group;
+    const pausedSince = heldSince === undefined ? undefined : ago(heldSince);
     const targetLimits = { ...limits, inUse };
     return Array.from(this.group.all, ({ key, users, stats, oldestWaitSince }) => {
       const { waiting, ...connections } = stats;
@@ -41,7 +44,8 @@ export class TargetPools<C extends PooledConnection> {
         clients: users,
         connections,
         waiting,
-        waitingSince: waiting === 0 ? undefined : now - (this.wheel.now - oldestWaitSince),
+        waitingSince: waiting === 0 ? undefined : ago(oldestWaitSince),
+        pausedSince,
         targetLimits,
       };
     });

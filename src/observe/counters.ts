@@ -77,6 +77,8 @@ export interface PoolGauges {
   readonly queueDepth: number;
   /** 1 while the target answers, else 0. */
   readonly isAvailable: boolean;
+  /** The proxy is paused, or about to be. */
+  readonly isHeld: boolean;
 }
 
 /** The same, and of the connections that listen for clients. */

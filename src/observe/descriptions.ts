@@ -73,6 +73,8 @@ export interface PoolDescription {
   readonly waiting: number;
   /** Since when the one who has waited longest has; undefined when nobody waits. */
   readonly waitingSince: number | undefined;
+  /** Since when nothing is lent because the proxy is paused; undefined while it is not. */
+  readonly pausedSince: number | undefined;
   /** What all pools of the target share. */
   readonly targetLimits: {
     readonly maxConnections: number;
@@ -82,6 +84,33 @@ export interface PoolDescription {
     /** Connections that count towards `maxConnections` now, of all pools and the monitor. */
     readonly inUse: number;
   };
+}
+
+/** `RUNNING`: clients are served. `PAUSING`: no transaction begins, some are still running. */
+export type PauseState = 'RUNNING' | 'PAUSING' | 'PAUSED';
+
+/** Whether a proxy holds its clients' transactions back. */
+export interface PauseDescription {
+  readonly proxy: string;
+  readonly state: PauseState;
+  /** Since when transactions are held back; undefined while it runs. */
+  readonly since: number | undefined;
+  /** Clients that wait for a database connection. */
+  readonly waiting: number;
+  /** What is still open to the database, for sessions or for the proxy itself. */
+  readonly connections: number;
+  /** Sessions that have one. */
+  readonly holders: Listing<SessionDescription>;
+  /** How the last attempt to pause ended, if it did not succeed. */
+  readonly failure: PauseFailure | undefined;
+}
+
+/** Transactions did not end in time, so the proxy went on. */
+export interface PauseFailure {
+  readonly at: number;
+  readonly timeoutMs: number;
+  readonly connections: number;
+  readonly holders: Listing<SessionDescription>;
 }
 
 /** Some of what there is, and how much there is in all. */

@@ -177,6 +177,26 @@ export type Event =
       /** When it switches itself off: ISO 8601; empty when it is off. */
       readonly until: string;
     }
+  /** From here on no transaction begins. */
+  | { readonly event: 'proxy.pausing'; readonly proxy: string; readonly timeoutMs: number }
+  /** The database has no connection of the proxy any more. */
+  | { readonly event: 'proxy.paused'; readonly proxy: string; readonly tookMs: number }
+  | {
+      readonly event: 'proxy.pause_overdue';
+      readonly proxy: string;
+      readonly timeoutMs: number;
+      /** It goes on waiting; otherwise clients are served again. */
+      readonly isKept: boolean;
+      /** Who holds a connection. */
+      readonly detail: string;
+    }
+  | {
+      readonly event: 'proxy.resumed';
+      readonly proxy: string;
+      readonly heldMs: number;
+      /** Clients that wait for a database connection. */
+      readonly waiting: number;
+    }
   /** It was removed, or replaced by another of its name, and its last client is gone. */
   | { readonly event: 'proxy.stopped'; readonly proxy: string; readonly clientsCut: number }
   | { readonly event: 'api.listening'; readonly address: string }

@@ -79,6 +79,7 @@ const DATABASE_CLOSE_TEXTS: Readonly<Record<DatabaseCloseReason, string>> = {
   evicted: 'Another pool of the same target, or its listening connection, needed the place.',
   configuration_changed: 'The configuration changed.',
   writer_changed: 'The DB instance is not the writer any more.',
+  paused: 'The proxy was paused.',
   shutdown: 'The proxy is stopping.',
   internal_error: 'An internal error.',
 };
@@ -101,6 +102,7 @@ export function levelOf(event: Event): LogLevel {
     case 'secret.unreadable':
     case 'listener.lost':
     case 'notifications.dropped':
+    case 'proxy.pause_overdue':
       return 'warn';
     case 'target.health_changed':
       return event.state === 'AVAILABLE' ? 'info' : 'error';
@@ -118,6 +120,9 @@ export function levelOf(event: Event): LogLevel {
     case 'proxy.debug_logging':
     case 'listener.opened':
     case 'listener.closed':
+    case 'proxy.pausing':
+    case 'proxy.paused':
+    case 'proxy.resumed':
     case 'process.started':
     case 'process.sends_singly':
     case 'process.draining':
@@ -186,6 +191,7 @@ function databaseCloseLevel(reason: DatabaseCloseReason): LogLevel {
     case 'evicted':
     case 'configuration_changed':
     case 'writer_changed':
+    case 'paused':
     case 'shutdown':
       return 'debug';
   }
@@ -251,6 +257,14 @@ export function textOf(event: Event): string {
       return `The target is ${event.state}${event.reason === undefined ? '' : ` (${event.reason})`}. ${event.detail}`.trimEnd();
     case 'endpoint.listening':
       return `The endpoint listens on ${event.address}${event.isPublic ? ', which is neither a loopback nor a private address: anyone who can reach it can try to log in' : ''}.`;
+    case 'proxy.pausing':
+      return `The proxy is being paused: no transaction begins, and those that run have ${event.timeoutMs / 1000} s to end.`;
+    case 'proxy.paused':
+      return `The proxy is paused: after ${event.tookMs} ms it has no connection to its target any more.`;
+    case 'proxy.pause_overdue':
+      return `The proxy ${event.isKept ? 'is not' : 'could not be'} paused within ${event.timeoutMs / 1000} s${event.isKept ? ', and goes on waiting' : ', so its clients are served again'}. ${event.detail}`;
+    case 'proxy.resumed':
+      return `The proxy serves its clients again, after ${event.heldMs} ms; ${count(event.waiting, 'client was', 'clients were')} waiting.`;
     case 'proxy.stopped':
       return `The proxy was removed. ${clientsCut(event.clientsCut)}`;
     case 'api.listening':

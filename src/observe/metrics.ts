@@ -211,6 +211,11 @@ const TARGET_GAUGES: readonly Reading<TargetGauges>[] = [
     read: (of) => of.queueDepth,
   },
   {
+    name: 'berth_paused',
+    help: '1 while the proxy is paused and holds the transactions of its clients back, else 0.',
+    read: (of) => (of.isHeld ? 1 : 0),
+  },
+  {
     name: 'berth_listening_connections',
     help: 'Database connections that listen for notifications on behalf of clients.',
     read: (of) => of.listeningConnections,

@@ -66,6 +66,7 @@ export const DATABASE_CLOSE_REASONS = [
   'evicted',
   'configuration_changed',
   'writer_changed',
+  'paused',
   'shutdown',
   'internal_error',
 ] as const;

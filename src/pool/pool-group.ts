@@ -52,6 +52,13 @@ export interface PoolGroupOptions<C extends PooledConnection> {
   readonly obstacle?: () => string | undefined;
 }
 
+interface Hold {
+  /** Wheel time. */
+  readonly since: number;
+  /** A permit has come back. */
+  readonly progressed: () => void;
+}
+
 export class PoolGroup<C extends PooledConnection> implements PoolHost {
   readonly target: string;
   readonly budget: ConnectionBudget;
@@ -74,6 +81,8 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost {
   private concurrency = Number.POSITIVE_INFINITY;
   private isClosed = false;
   private closedBy: DatabaseCloseReason = 'shutdown';
+  private hold: Hold | undefined = undefined;
+  isRefusing = false;
   private readonly whenDrained = Promise.withResolvers<void>();
   private readonly tickTimer = new Timer(() => this.tick());
   private readonly sweepTimer = new Timer(() => this.sweep());
@@ -179,6 +188,46 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost {
     this.openWhereWanted();
   }
 
+  get isHeld(): boolean {
+    return this.hold !== undefined;
+  }
+
+  /** Wheel time; undefined while it is not held. */
+  get heldSince(): number | undefined {
+    return this.hold?.since;
+  }
+
+  /**
+   * Lends and opens nothing until `letGo`, and closes what is not borrowed now, the rest as it returns.
+   * Whoever waits or comes keeps his place in the queue and his deadline. `progressed` is called after each
+   * permit that comes back, and once in any case, not before this returns: the budget says what is left.
+   */
+  holdBack(progressed: () => void): void {
+    this.hold = { since: this.hold?.since ?? this.wheel.now, progressed };
+    for (const pool of this.pools) pool.hold();
+    queueMicrotask(() => this.tellProgress());
+  }
+
+  /** Lends again. The first attempts to open a connection go out at once, as many as may at a time. */
+  letGo(): void {
+    if (this.hold === undefined) return;
+    this.hold = undefined;
+    this.recovered();
+  }
+
+  /** How many wait, for any connection. */
+  get waiting(): number {
+    let waiting = 0;
+    for (const pool of this.pools) waiting += pool.waiting;
+    return waiting;
+  }
+
+  /** Of a group that is held: whoever waits, or comes to wait, would wait for nothing. */
+  refuseWaiting(): void {
+    this.isRefusing = true;
+    for (const pool of [...this.pools]) pool.refuseWaiting();
+  }
+
   /**
    * Refuses who waits and who comes, closes what is not borrowed, and the rest as it returns.
    * Resolves when the last socket is gone; the caller has a deadline for that.
@@ -232,6 +281,7 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost {
       maxDatabaseConnectionsAllowed: this.budget.limit,
       queueDepth,
       isAvailable,
+      isHeld: this.isHeld,
     };
   }
 
@@ -273,7 +323,7 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost {
   }
 
   openWhereWanted(): void {
-    if (this.isClosed || this.enlisted.length === 0) return;
+    if (this.isClosed || this.isHeld || this.enlisted.length === 0) return;
     while (this.budget.connecting < this.connectingMax) {
       // The usual case under load, and then a waiter costs no search.
       if (this.budget.available === 0 && this.budget.idle === 0) return;
@@ -332,6 +382,9 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost {
 
   describeWait(pool: AnyPool, waitedMs: number): string {
     const seconds = (waitedMs / 1000).toFixed(1);
+    if (this.isHeld) {
+      return `Waited ${seconds} s for a connection to target ${this.target}, while the proxy is paused.`;
+    }
     const obstacle = this.obstacle();
     if (obstacle !== undefined) {
       return `Waited ${seconds} s for a connection to target ${this.target}: ${obstacle}`;
@@ -428,6 +481,11 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost {
     }
     this.openWhereWanted();
     if (this.isClosed && this.budget.pooled === 0) this.whenDrained.resolve();
+    if (this.isHeld) queueMicrotask(() => this.tellProgress());
+  }
+
+  private tellProgress(): void {
+    this.hold?.progressed();
   }
 
   private tick(): void {

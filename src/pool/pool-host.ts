@@ -28,6 +28,10 @@ export interface PoolHost {
   readonly settings: PoolSettings;
   /** Wheel time before which no waiter of any pool starves; never too late. */
   readonly starvationAt: number;
+  /** Nothing is lent or opened, and what there is goes. */
+  readonly isHeld: boolean;
+  /** Whoever waits, or comes to wait, is refused. */
+  readonly isRefusing: boolean;
   /** The pool has waiters from now on. */
   enlist(pool: AnyPool): void;
   /** Opens connections where waiters lack them, as far as limits and backoff permit. Calls no borrower. */

@@ -66,6 +66,8 @@ export class Pool<C extends PooledConnection> {
   private connector: Connector<C>;
   /** Connections of an older generation are closed when they next pass through. */
   private generation = 0;
+  /** Those of before this generation go because the group was held. */
+  private heldGeneration = 0;
   private isClosed = false;
   private closedBy: DatabaseCloseReason = 'shutdown';
 
@@ -144,9 +146,14 @@ export class Pool<C extends PooledConnection> {
     this.keepers.delete(keeper);
   }
 
+  /** Whoever could give his connection back should. */
+  get isWanted(): boolean {
+    return this.queue.length > 0 || this.host.isHeld;
+  }
+
   private recall(): void {
     for (const keeper of this.keepers) {
-      if (this.queue.length === 0) return;
+      if (!this.isWanted) return;
       this.keepers.delete(keeper);
       keeper.recalled();
     }
@@ -158,7 +165,7 @@ export class Pool<C extends PooledConnection> {
    */
   wait(borrower: Borrower<C>, priority: number): Waiter {
     const place = new Place(this.queue, borrower, priority, this.wheel.now);
-    if (this.isClosed) {
+    if (this.isClosed || this.host.isRefusing) {
       queueMicrotask(() => this.refuse(place, new BerthError('shutting_down')));
       return place;
     }
@@ -380,11 +387,30 @@ export class Pool<C extends PooledConnection> {
     this.sweep();
   }
 
+  /**
+   * Gives attempts up, closes what is not borrowed, and the rest as it returns. Whoever waits goes on
+   * waiting: the group, which is held, opens nothing for him.
+   */
+  hold(): void {
+    this.heldGeneration = ++this.generation;
+    this.empty('paused');
+    this.recall();
+  }
+
   /** Refuses waiters, gives attempts up, closes what is not borrowed, and the rest as it returns. */
   close(reason: DatabaseCloseReason): void {
     if (this.isClosed) return;
     this.isClosed = true;
     this.closedBy = reason;
+    this.empty(reason);
+    this.refuseWaiting();
+  }
+
+  refuseWaiting(): void {
+    this.refuseAll(new BerthError('shutting_down'));
+  }
+
+  private empty(reason: DatabaseCloseReason): void {
     for (const [connection] of this.members) {
       connection.expiresAt = EXPIRED;
       if (connection.placement !== 'idle' && connection.placement !== 'resetting') continue;
@@ -392,7 +418,6 @@ export class Pool<C extends PooledConnection> {
       this.end(connection, reason);
     }
     this.abandonAttempts();
-    this.refuseAll(new BerthError('shutting_down'));
   }
 
   private abandonAttempts(): void {
@@ -533,8 +558,9 @@ export class Pool<C extends PooledConnection> {
 
   private reasonOfExpiry(connection: C): DatabaseCloseReason {
     if (this.isClosed) return this.closedBy;
-    const isCurrent = this.members.get(connection) === this.generation;
-    return isCurrent ? 'lifetime' : 'configuration_changed';
+    const generation = this.members.get(connection) ?? this.generation;
+    if (generation === this.generation) return 'lifetime';
+    return generation < this.heldGeneration ? 'paused' : 'configuration_changed';
   }
 
   /** Somebody waits, and an idle connection can be lent, or proven for one who has no probe yet. */

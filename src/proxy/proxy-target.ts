@@ -4,7 +4,7 @@
  */
 
 import { isDeepStrictEqual } from 'node:util';
-import type { TimerWheel } from '../base/timer-wheel.ts';
+import { Timer, type TimerWheel } from '../base/timer-wheel.ts';
 import type { DatabaseTls, Engine, EngineMember, Waiting } from '../engine/contract.ts';
 import { TargetCounters } from '../observe/counters.ts';
 import type { Observer } from '../observe/events.ts';
@@ -18,6 +18,9 @@ import { NO_VIEW, nextView, type Sight, soleView, type View } from '../target/to
 import { connectionLimits, targetAddress } from './settings.ts';
 import type { ConnectionPoolConfig, DBInstance, DBProxy } from './snapshot.ts';
 import { databaseTls, isSameTls } from './tls.ts';
+
+/** After a pause who waits goes on waiting for so long until all DB instances of a cluster have been looked at. */
+const LOOK_AROUND_MS = 2_000;
 
 /** The role of a DB instance, in RDS Proxy's words. */
 export type MemberRole = 'READ_WRITE' | 'READ_ONLY' | 'UNKNOWN';
@@ -53,6 +56,9 @@ export class ProxyTarget {
   private view: View = NO_VIEW;
   private engine: Engine | undefined = undefined;
   private isStarted = false;
+  private isSuspended = false;
+  private known: (() => void) | undefined = undefined;
+  private readonly knownSoon = new Timer(() => this.allKnown());
 
   constructor(spec: DBProxy, options: ProxyTargetOptions) {
     this.options = options;
@@ -140,7 +146,8 @@ export class ProxyTarget {
       sight: 'unseen',
     };
     this.members.set(target, member);
-    if (this.isStarted) monitor.start();
+    if (this.isSuspended) monitor.suspend();
+    else if (this.isStarted) monitor.start();
   }
 
   private get poolConfig(): ConnectionPoolConfig {
@@ -153,7 +160,41 @@ export class ProxyTarget {
   }
 
   stop(): void {
+    this.options.wheel.disarm(this.knownSoon);
     for (const { monitor } of this.members.values()) monitor.stop();
+  }
+
+  /** Nobody looks until `resume`, and the view stays what it is. */
+  suspend(): void {
+    this.isSuspended = true;
+    this.known = undefined;
+    this.options.wheel.disarm(this.knownSoon);
+    for (const { monitor } of this.members.values()) monitor.suspend();
+  }
+
+  /**
+   * Looks at all DB instances. `known` is called when it is clear who the writer is: who was before may be none
+   * any more. Not after another `suspend`.
+   */
+  resume(known: () => void): void {
+    this.isSuspended = false;
+    this.known = known;
+    let unseen = this.members.size;
+    for (const { monitor } of this.members.values()) {
+      monitor.resume(() => {
+        if (--unseen === 0) this.allKnown();
+      });
+    }
+    // The only one there is is the writer.
+    if (this.spec.Target.DBClusterIdentifier === undefined) this.allKnown();
+    else this.options.wheel.arm(this.knownSoon, LOOK_AROUND_MS);
+  }
+
+  private allKnown(): void {
+    const { known } = this;
+    this.known = undefined;
+    this.options.wheel.disarm(this.knownSoon);
+    known?.();
   }
 
   // --- What is seen

@@ -15,6 +15,8 @@ import { ListenError } from '../net/listener.ts';
 import { EndpointCounters } from '../observe/counters.ts';
 import type {
   Listing,
+  PauseDescription,
+  PauseState,
   PoolDescription,
   SessionDescription,
   SessionQuery,
@@ -23,6 +25,7 @@ import type { Observer } from '../observe/events.ts';
 import { DebugLogging } from './debug-logging.ts';
 import { Gate } from './gate.ts';
 import type { Listeners, OpenPlace, Place } from './listeners.ts';
+import { Pause, type PauseOptions } from './pause.ts';
 import { type MemberState, ProxyTarget } from './proxy-target.ts';
 import { engineSettings } from './settings.ts';
 import type { DBProxy, Endpoint, SecretEntry } from './snapshot.ts';
@@ -70,6 +73,8 @@ export class DatabaseProxy {
   private readonly debugLogging: DebugLogging;
   /** What the engine works with, but for what changes by itself. */
   private surroundings: Surroundings;
+  private readonly pausing: Pause;
+  private isDraining = false;
   private readonly endpoints = new Map<string, OpenEndpoint>();
 
   constructor(spec: DBProxy, surroundings: Surroundings, dependencies: ProxyDependencies) {
@@ -99,6 +104,7 @@ export class DatabaseProxy {
       waiting: this.target.waiting,
     });
     this.target.attach(this.engine);
+    this.pausing = new Pause({ proxy, engine: this.engine, target: this.target, wheel, observer });
   }
 
   get name(): string {
@@ -184,8 +190,31 @@ export class DatabaseProxy {
     }
   }
 
+  /**
+   * Holds back transactions that have not begun, until `resume`; see `Pause`. Does nothing when it is being
+   * paused already. Returns false when it is too late, because the proxy is being stopped.
+   */
+  pause(options: PauseOptions): boolean {
+    if (!this.isDraining) this.pausing.begin(options);
+    return !this.isDraining;
+  }
+
+  /** Does nothing when it is not paused. */
+  resume(): void {
+    this.pausing.end();
+  }
+
+  get pauseState(): PauseState {
+    return this.pausing.state;
+  }
+
+  describePause(): PauseDescription {
+    return this.pausing.describe();
+  }
+
   /** Stops accepting and lets everybody finish; resolves when the last client is gone. */
   drain(): Promise<void> {
+    this.isDraining = true;
     this.closeEndpoints();
     return this.engine.drain();
   }
@@ -195,6 +224,7 @@ export class DatabaseProxy {
     this.closeEndpoints();
     this.debugLogging.stop();
     this.target.stop();
+    this.pausing.stop();
     return this.engine.stop();
   }
 

@@ -76,6 +76,8 @@ export class Monitor {
   private readonly options: MonitorOptions;
   private readonly timer: Timer;
   private isStopped = false;
+  private isSuspended = false;
+  private looked: (() => void) | undefined = undefined;
   private isLooking = false;
   /** Wheel time at which the last look ended. */
   private lookedAt = Number.NEGATIVE_INFINITY;
@@ -111,9 +113,26 @@ export class Monitor {
 
   /** A connection to the target failed: looks as soon as it may. */
   doubt(): void {
-    if (this.isStopped || this.isDoubted) return;
+    if (this.isStopped || this.isSuspended || this.isDoubted) return;
     this.isDoubted = true;
     if (!this.isLooking && !this.isMakingSure) this.armNext();
+  }
+
+  /** Does not look until `resume`: nobody may hold up a database that is to be stopped, or take that for an outage. */
+  suspend(): void {
+    this.isSuspended = true;
+    this.options.wheel.disarm(this.timer);
+  }
+
+  /** Looks again, now. `looked` is called when it has, or could not; not when it is stopped or suspended before. */
+  resume(looked: () => void): void {
+    if (this.isStopped) return;
+    this.isSuspended = false;
+    this.isMakingSure = false;
+    this.looked = looked;
+    // What is under way may have begun before everything was different.
+    if (this.isLooking) this.isDoubted = true;
+    else void this.look();
   }
 
   stop(): void {
@@ -130,7 +149,7 @@ export class Monitor {
     this.isLooking = false;
     this.lookedAt = wheel.now;
     this.hasLooked = true;
-    if (this.isStopped) return;
+    if (this.isStopped || this.isSuspended) return;
     this.isMakingSure = !this.isMakingSure && this.isSurprising(observation);
     if (this.isMakingSure) {
       wheel.arm(this.timer, 0);
@@ -138,6 +157,9 @@ export class Monitor {
     }
     if (observation !== undefined) this.note(observation);
     this.armNext();
+    const { looked } = this;
+    this.looked = undefined;
+    looked?.();
   }
 
   /** The target has taken the connection and then failed, and it answered before. */

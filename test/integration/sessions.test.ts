@@ -211,6 +211,7 @@ test('every state is told, with its beginning', async () => {
       connections: { connecting: 0, idle: 0, borrowed: 1, pinned: 0, resetting: 0, closing: 0 },
       waiting: 1,
       waiting_since: expect.any(String),
+      paused_since: null,
       target_limits: {
         max_connections: 1,
         limited_by: 'MaxConnections',
@@ -299,6 +300,8 @@ async function run(...args: readonly string[]): Promise<Ended> {
     check: other,
     ca: other,
     token: other,
+    pause: other,
+    resume: other,
     sessions: (options) => sessions(options, parts),
     pools: (options) => pools(options, parts),
   };

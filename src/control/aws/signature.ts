@@ -155,7 +155,7 @@ async function sign(
 }
 
 /** Node's hash in the form that the signer takes. */
-class Sha256 {
+export class Sha256 {
   private readonly hash: { update(data: Uint8Array): unknown; digest(): Buffer };
 
   constructor(secret?: string | ArrayBuffer | ArrayBufferView) {

@@ -80,7 +80,7 @@ function noSuchProxy(context: Context, name = ''): Response {
   return context.json({ error: `there is no proxy "${name}"` }, 404);
 }
 
-function sessionJson(session: SessionDescription) {
+export function sessionJson(session: SessionDescription) {
   const { databaseConnection: held, pin } = session;
   return {
     client_connection: session.clientConnection,
@@ -105,7 +105,7 @@ function pinJson({ reason, digest, since }: Pin) {
 }
 
 function poolJson(pool: PoolDescription) {
-  const { targetLimits: limits, waitingSince } = pool;
+  const { targetLimits: limits, waitingSince, pausedSince } = pool;
   return {
     proxy: pool.proxy,
     target: pool.target,
@@ -115,6 +115,7 @@ function poolJson(pool: PoolDescription) {
     connections: pool.connections,
     waiting: pool.waiting,
     waiting_since: waitingSince === undefined ? null : iso(waitingSince),
+    paused_since: pausedSince === undefined ? null : iso(pausedSince),
     target_limits: {
       max_connections: limits.maxConnections,
       limited_by: limits.limitedBy,

@@ -1,5 +1,6 @@
 /** What RDS operations answer: the shapes of the service model, out of records and what is observed. */
 
+import type { PauseState } from '../../observe/descriptions.ts';
 import type { MemberState } from '../../proxy/proxy-target.ts';
 import { parseListenAddress } from '../listen-address.ts';
 import type { SecretOwner } from '../secret-arn.ts';
@@ -20,6 +21,7 @@ export interface ProxyObservation {
   readonly listening: ReadonlySet<string>;
   /** The DB instances of its target. */
   readonly targets: readonly MemberState[];
+  readonly pause: PauseState;
 }
 
 export const DEFAULT_ENDPOINT = 'default';
@@ -74,7 +76,7 @@ export function dbProxyAnswer(
   return {
     DBProxyName: proxy.name,
     DBProxyArn: arnOf(owner, 'db-proxy', proxy.id),
-    Status: statusOf(proxy, DEFAULT_ENDPOINT, observation, context) as ProxyStatus,
+    Status: proxyStatusOf(proxy, observation, context),
     EngineFamily: proxy.engineFamily,
     VpcSecurityGroupIds: [...proxy.vpcSecurityGroupIds],
     VpcSubnetIds: [...proxy.vpcSubnetIds],
@@ -95,7 +97,24 @@ export function dbProxyAnswer(
   };
 }
 
-type ProxyStatus = 'available' | 'incompatible-network' | 'deleting';
+type EndpointStatus = 'available' | 'incompatible-network' | 'deleting';
+type ProxyStatus = EndpointStatus | 'suspending' | 'suspended';
+
+function proxyStatusOf(
+  proxy: ProxyRecord,
+  observation: ProxyObservation | undefined,
+  context: AnswerContext,
+): ProxyStatus {
+  switch (observation?.pause) {
+    case 'PAUSING':
+      return 'suspending';
+    case 'PAUSED':
+      return 'suspended';
+    case 'RUNNING':
+    case undefined:
+      return statusOf(proxy, DEFAULT_ENDPOINT, observation, context);
+  }
+}
 
 /** The default endpoint has the identifiers of the proxy. */
 export function defaultEndpoint(proxy: ProxyRecord): EndpointRecord {
@@ -123,7 +142,7 @@ export function dbProxyEndpointAnswer(
     DBProxyEndpointName: endpoint.name,
     DBProxyEndpointArn: arnOf(context.owner, 'db-proxy-endpoint', endpoint.id),
     DBProxyName: proxy.name,
-    Status: statusOf(proxy, endpoint.name, observation, context) as ProxyStatus,
+    Status: statusOf(proxy, endpoint.name, observation, context) as EndpointStatus,
     VpcSecurityGroupIds: [...endpoint.vpcSecurityGroupIds],
     VpcSubnetIds: [...endpoint.vpcSubnetIds],
     Endpoint: endpointText(endpoint.listen, proxy, context, name),

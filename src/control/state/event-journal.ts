@@ -6,6 +6,7 @@
 
 import { isDeepStrictEqual } from 'node:util';
 import type { Event as ObservedEvent, Observer } from '../../observe/events.ts';
+import { textOf } from '../../observe/log-text.ts';
 import type { ProxyRecord } from './records.ts';
 
 /** Beyond it the oldest are forgotten, and so are those of 14 days ago, as in RDS. */
@@ -32,6 +33,8 @@ export interface ProxyEvent {
   readonly message: string;
 }
 
+type HealthChanged = Extract<ObservedEvent, { event: 'target.health_changed' }>;
+
 export class EventJournal implements Observer {
   private readonly now: () => number;
   private events: ProxyEvent[] = [];
@@ -48,8 +51,28 @@ export class EventJournal implements Observer {
   }
 
   emit(event: ObservedEvent): void {
-    if (event.event !== 'target.health_changed') return;
-    const { proxy, target, state, reason, detail } = event;
+    switch (event.event) {
+      case 'target.health_changed':
+        this.healthChanged(event);
+        return;
+      case 'proxy.pausing':
+        this.add(event.proxy, 'availability', 'The DB proxy is being paused.');
+        return;
+      case 'proxy.paused':
+        this.add(event.proxy, 'availability', 'The DB proxy is paused.');
+        return;
+      case 'proxy.pause_overdue':
+        this.add(event.proxy, 'failure', textOf(event));
+        return;
+      case 'proxy.resumed':
+        this.add(event.proxy, 'availability', 'The DB proxy serves its clients again.');
+        return;
+      default:
+        return;
+    }
+  }
+
+  private healthChanged({ proxy, target, state, reason, detail }: HealthChanged): void {
     if (state === 'AVAILABLE') {
       this.add(proxy, 'availability', `The target ${target} of the DB proxy is available.`);
       return;

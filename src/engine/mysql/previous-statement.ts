@@ -123,7 +123,7 @@ export class PreviousStatement implements Keeper {
     // What can be asked for needs no connection that somebody else waits for.
     const isRecoverable = connection.ledger.warnings === 0 && (effects & ONLY_THERE) === 0;
     if (isRecoverable) {
-      if (pool.waiting > 0) {
+      if (pool.isWanted) {
         this.isGivingUp = true;
         return false;
       }

@@ -30,6 +30,7 @@ export interface Session {
   readonly isPinned: boolean;
   /** Tells of each statement. */
   isDebugLogged: boolean;
+  readonly isHolding: boolean;
   /** What it is now, for people who ask. */
   describe(): SessionDescription;
   /** Somebody kills what it runs. `done` when everything that follows from it is over. */

@@ -139,6 +139,21 @@ export class PostgresEngine extends TargetEngine<
     };
   }
 
+  protected override poolsEmptied(): void {
+    this.hubs.hold();
+  }
+
+  override hold(held: () => void): void {
+    this.hubs.stopWaiting();
+    super.hold(held);
+  }
+
+  /** Who listens hears again before anybody says anything. */
+  override letGo(): void {
+    for (const { protocol } of this.contexts) protocol.forget();
+    this.hubs.letGo(() => super.letGo());
+  }
+
   override stop(): Stopped {
     const { clientsCut, closed } = super.stop();
     return { clientsCut, closed: Promise.all([closed, this.hubs.stop()]).then(() => {}) };

@@ -44,6 +44,7 @@ export class ReplicationSession implements StreamHandler, Session, ReplicationHo
   readonly isPinned = false;
   /** Its commands are not told: it has no requests and answers, only two streams. */
   isDebugLogged = false;
+  readonly isHolding = true;
   private readonly applicationName: string;
   private readonly endpoint: EndpointContext;
   private readonly stream: Stream;

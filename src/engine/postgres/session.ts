@@ -29,6 +29,7 @@ export interface Session {
   readonly isPinned: boolean;
   /** Tells of each statement. */
   isDebugLogged: boolean;
+  readonly isHolding: boolean;
   /** What it is now, for people who ask. */
   describe(): SessionDescription;
   /** A CancelRequest with this session's key. `done` when everything that follows from it is over. */

@@ -32,6 +32,8 @@ async function run(...args: string[]) {
     ca: command('ca'),
     sessions: command('sessions'),
     pools: command('pools'),
+    pause: command('pause'),
+    resume: command('resume'),
     token: command('token'),
   };
   const code = await runCommandLine(args, { version: '1.2.3', commands, output: screen });

@@ -41,6 +41,7 @@ const POOL: PoolDescription = {
   connections: { connecting: 1, idle: 2, borrowed: 3, pinned: 4, resetting: 5, closing: 6 },
   waiting: 1,
   waitingSince: TIME,
+  pausedSince: TIME + 3,
   targetLimits: {
     maxConnections: 30,
     limitedBy: 'MaxConnections',
@@ -143,6 +144,7 @@ describe('/pools', () => {
           connections: { connecting: 1, idle: 2, borrowed: 3, pinned: 4, resetting: 5, closing: 6 },
           waiting: 1,
           waiting_since: '2026-01-02T03:04:05.678Z',
+          paused_since: '2026-01-02T03:04:05.681Z',
           target_limits: {
             max_connections: 30,
             limited_by: 'MaxConnections',

@@ -172,6 +172,21 @@ const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { event: N
     isPublic,
   })),
   'endpoint.closed': [{ event: 'endpoint.closed', proxy: 'orders', endpoint: 'default' }],
+  'proxy.pausing': [{ event: 'proxy.pausing', proxy: 'orders', timeoutMs: 30_000 }],
+  'proxy.paused': [{ event: 'proxy.paused', proxy: 'orders', tookMs: 12 }],
+  'proxy.pause_overdue': [true, false].map((isKept) => ({
+    event: 'proxy.pause_overdue',
+    proxy: 'orders',
+    timeoutMs: 30_000,
+    isKept,
+    detail: 'A connection is held by client connection 7 (user app, in_transaction).',
+  })),
+  'proxy.resumed': [0, 1].map((waiting) => ({
+    event: 'proxy.resumed',
+    proxy: 'orders',
+    heldMs: 1_200,
+    waiting,
+  })),
   'proxy.stopped': [0, 1].map((clientsCut) => ({
     event: 'proxy.stopped',
     proxy: 'orders',

@@ -26,6 +26,7 @@ const GAUGES: TargetGauges = {
   listeningConnections: 9008,
   subscriptions: 9009,
   isAvailable: true,
+  isHeld: false,
 };
 
 interface Parsed {

@@ -484,6 +484,7 @@ test('the gauges count what the database sees', () => {
     maxDatabaseConnectionsAllowed: 5,
     queueDepth: 5,
     isAvailable: true,
+    isHeld: false,
   });
 });
 

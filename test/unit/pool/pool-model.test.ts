@@ -43,6 +43,9 @@ const STEPS = [
   'configuration',
   'acquire',
   'release',
+  'hold',
+  'let_go',
+  'let_go',
 ] as const;
 
 interface Step {
@@ -56,6 +59,8 @@ class Model {
   readonly clients: Client[] = [];
   private readonly pools;
   private reentrant = 0;
+  /** What was in use when whoever holds the group was told last. */
+  private toldInUse: number | undefined = undefined;
 
   constructor(random: () => number) {
     this.fixture = new Fixture({
@@ -164,13 +169,28 @@ class Model {
       case 'release':
         if (fixture.budget.lent > 0) fixture.budget.release();
         return;
+      case 'hold':
+        if (fixture.group.isHeld) return;
+        this.toldInUse = undefined;
+        fixture.group.holdBack(() => {
+          this.toldInUse = fixture.budget.inUse;
+        });
+        return;
+      case 'let_go':
+        fixture.group.letGo();
+        return;
     }
   }
 
-  async check(): Promise<void> {
-    this.fixture.audit();
-    await this.fixture.settle();
-    this.fixture.audit();
+  /** Whoever holds the group has been told when nothing is left, and nothing is opened for anybody. */
+  private checkHeld(): void {
+    const { budget, database } = this.fixture;
+    if (budget.idle > 0 || database.openings.length > 0) throw new Error('lends while it is held');
+    // Afterwards somebody outside the pools may have taken a permit again.
+    if (budget.inUse === 0 && this.toldInUse !== 0) throw new Error('unused, and nobody was told');
+  }
+
+  private checkServed(): void {
     const { budget, group, wheel } = this.fixture;
     for (const pool of this.pools) {
       // Whatever is idle has been offered: it is left only if it must be proven first.
@@ -184,6 +204,15 @@ class Model {
         !group.isBackingOff;
       if (mayOpen) throw new Error('somebody waits beside a free permit');
     }
+  }
+
+  async check(): Promise<void> {
+    this.fixture.audit();
+    await this.fixture.settle();
+    this.fixture.audit();
+    const { budget, group } = this.fixture;
+    if (group.isHeld) this.checkHeld();
+    else this.checkServed();
     if (budget.connecting > Math.max(group.settings.maxConnecting, 3)) {
       throw new Error('too many are opening');
     }
@@ -192,6 +221,7 @@ class Model {
   /** The world goes well from now on, and every client returns what it has. */
   async end(): Promise<void> {
     const { fixture } = this;
+    fixture.group.letGo();
     fixture.configure({ borrowTimeoutMs: 60_000 });
     fixture.limit(2);
     while (fixture.budget.lent > 0) fixture.budget.release();

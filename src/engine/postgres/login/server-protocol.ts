@@ -18,6 +18,12 @@ export class ServerProtocol {
   /** Somebody got an answer to it. */
   private isUnderstood = false;
 
+  /** The target may be another from here on. */
+  forget(): void {
+    this.asked = PROTOCOL_3_2;
+    this.isUnderstood = false;
+  }
+
   /** A login that asked for `version` is being authenticated. */
   understood(version: number): void {
     this.asked = version;

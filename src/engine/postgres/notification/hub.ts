@@ -98,6 +98,7 @@ export class NotificationHub implements ListeningHost {
   /** Of the connection that it has, or opens. */
   private target = '';
   private isClosing = false;
+  private isHeld = false;
   private isStopped = false;
   private stopped: (() => void) | undefined = undefined;
 
@@ -205,6 +206,23 @@ export class NotificationHub implements ListeningHost {
     this.openAgain(0);
   }
 
+  /** Closes the connection, once it has been read what was notified up to now, and opens none until `letGo`. */
+  hold(): void {
+    this.isHeld = true;
+    this.wheel.disarm(this.retry);
+    this.catchUp(() => {
+      if (this.isHeld) this.closeConnection();
+    });
+  }
+
+  /** Listens again. */
+  letGo(): void {
+    this.isHeld = false;
+    this.wheel.disarm(this.retry);
+    this.backoff.succeeded();
+    if (this.connection === undefined) this.open();
+  }
+
   /** Resolves when the connection is gone. */
   stop(): Promise<void> {
     this.isStopped = true;
@@ -228,6 +246,13 @@ export class NotificationHub implements ListeningHost {
     return { proxy: this.host.proxy, target: this.target, database: this.database };
   }
 
+  /** What somebody listens to. */
+  get neededNames(): readonly string[] {
+    const names: string[] = [];
+    for (const [name, { listeners }] of this.channels) if (listeners.size > 0) names.push(name);
+    return names;
+  }
+
   private get isNeeded(): boolean {
     for (const { listeners } of this.channels.values()) if (listeners.size > 0) return true;
     return false;
@@ -240,10 +265,10 @@ export class NotificationHub implements ListeningHost {
   }
 
   private open(): void {
-    if (this.claim !== undefined || this.retry.isArmed || this.isStopped || !this.isNeeded) return;
+    if (this.claim !== undefined || this.retry.isArmed || this.isHeld || this.isStopped) return;
     // See `move`.
     const { place } = this.host;
-    if (place === undefined) return;
+    if (place === undefined || !this.isNeeded) return;
     this.target = place.target.target;
     // The permit may be there before `claim` returns.
     this.claim = place.budget.claim(() => queueMicrotask(() => this.logIn(place.target)));
@@ -347,7 +372,7 @@ export class NotificationHub implements ListeningHost {
   }
 
   private openAgain(delayMs: number): void {
-    if (this.isNeeded && !this.isStopped) this.wheel.arm(this.retry, delayMs);
+    if (this.isNeeded && !this.isHeld && !this.isStopped) this.wheel.arm(this.retry, delayMs);
   }
 
   private dropUnused(): void {
