@@ -284,7 +284,7 @@ describe('texts', () => {
   });
 
   test('nobody uses are forgotten', () => {
-    const small = new StatementRegistry(10_000);
+    const small = new StatementRegistry(40_000);
     const kept = statement('select 1', READING, small);
     for (let n = 0; n < 200; n++) {
       statement(`select ${n} as n`, READING, small);
@@ -292,6 +292,12 @@ describe('texts', () => {
     }
     for (let n = 0; n < 200; n++) statement(`select ${n} as m`, READING, small);
     expect(statement('select 1', READING, small)).not.toBe(kept);
+  });
+
+  test('have one reading together for all who read in the same way', () => {
+    const readings = [1, 2].map(() => new Reading('app', SessionSettings.NONE, SYNTAX));
+    const statements = readings.map((reading, n) => statement(`select 'own', ${n}`, reading));
+    expect(new Set(statements.map(({ reading }) => reading)).size).toBe(1);
   });
 
   test('share the types that their clients execute them with', () => {

@@ -4,8 +4,12 @@ import { classify } from '../../../sql/mysql/classify.ts';
 import type { Reading } from './reading.ts';
 import { Statement } from './statement.ts';
 
-/** Texts that nobody uses any more are forgotten beyond this many bytes, oldest first. */
-const REGISTRY_BYTES_MAX = 32 * 1024 * 1024;
+/** Texts that nobody uses any more are forgotten beyond this many bytes of memory, oldest first. */
+const REGISTRY_BYTES_MAX = 16 * 1024 * 1024;
+/** Measured: what a text takes beside its own bytes, with one combination of types on MySQL. */
+const STATEMENT_BYTES = 900;
+/** Circumstances that are remembered, so that texts have them together; beyond that, all are forgotten. */
+const READINGS_MAX = 1_000;
 
 /**
  * All statements by text, in two generations: what is used moves to the young one, and when that is
@@ -15,6 +19,7 @@ export class StatementRegistry {
   private young = new Map<string, Statement>();
   private old = new Map<string, Statement>();
   private youngBytes = 0;
+  private readonly readings = new Map<string, Reading>();
   private readonly bytesMax: number;
 
   constructor(bytesMax = REGISTRY_BYTES_MAX) {
@@ -26,19 +31,27 @@ export class StatementRegistry {
     const key = reading.key + bytes.toString('latin1', from, to);
     const known = this.young.get(key);
     if (known !== undefined) return known;
-    const statement = this.old.get(key) ?? create(bytes, from, to, reading);
+    const statement = this.old.get(key) ?? create(bytes, from, to, this.shared(reading));
     this.remember(key, statement);
     return statement;
   }
 
   private remember(key: string, statement: Statement): void {
     this.young.set(key, statement);
-    // The key and the text, and about as much again for what holds them.
-    this.youngBytes += 2 * (key.length + statement.bytes);
+    this.youngBytes += key.length + statement.bytes + STATEMENT_BYTES;
     if (this.youngBytes < this.bytesMax / 2) return;
     this.old = this.young;
     this.young = new Map();
     this.youngBytes = 0;
+  }
+
+  /** Each session makes its own, which would be kept for as long as a text that was prepared in it. */
+  private shared(reading: Reading): Reading {
+    const known = this.readings.get(reading.key);
+    if (known !== undefined) return known;
+    if (this.readings.size >= READINGS_MAX) this.readings.clear();
+    this.readings.set(reading.key, reading);
+    return reading;
   }
 }
 
