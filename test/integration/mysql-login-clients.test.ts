@@ -5,7 +5,8 @@
 
 import { describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { dirname, join } from 'node:path';
-import { type Berth, useBerth } from '../harness/berth.ts';
+import { TLSSocket } from 'node:tls';
+import { Berth, useBerth } from '../harness/berth.ts';
 import { TestAuthority } from '../harness/certificates.ts';
 import { parseError } from '../harness/mysql/answers.ts';
 import { makeMysqlConfiguration } from '../harness/mysql/configuration.ts';
@@ -288,6 +289,24 @@ describeServers('a client of a proxy', (server) => {
       const stranger = loginThrough(berth(), { tls: { cert: certificate, key: privateKey } });
       await expect(stranger).rejects.toMatchObject({ code: 1045 });
     });
+  });
+
+  test('MY-02 a new certificate is for those who come; who is there stays, and so do the database connections', async () => {
+    const renewed = await authorities().authority.issue({ commonName: 'renewed' });
+    await using own = await Berth.start({
+      configuration: makeMysqlConfiguration(database(), { file: { Tls: CERTIFICATE } }),
+      files: certificateFiles(),
+    });
+    using before = await loginThrough(own, { tls: {} });
+    const id = await before.rows('select connection_id()');
+    own.writeFile('server.crt', renewed.certificate);
+    own.writeFile('server.key', renewed.privateKey);
+    await own.reload(own.configuration);
+    expect(await before.rows('select connection_id()')).toEqual(id);
+    using after = await loginThrough(own, { tls: {} });
+    if (!(after.socket instanceof TLSSocket)) throw new Error('a login without TLS');
+    expect(after.socket.getPeerCertificate().subject.CN).toBe('renewed');
+    expect(await after.rows('select connection_id()')).toEqual(id);
   });
 
   describe('as another', () => {

@@ -314,8 +314,9 @@ export class ClientSession
   private settled(connection: DatabaseConnection): void {
     this.clock.active();
     this.measure(connection);
+    this.leftovers.answered(connection, this.own.settings);
     // Also when the connection is kept: what comes next is read as the session is now.
-    if (!this.leftovers.hasSetStatement) this.own.adopt(connection);
+    this.own.adopt(connection);
     this.giveBackIfSettled();
   }
 
@@ -417,7 +418,6 @@ export class ClientSession
       return;
     }
     if (leftovers.askVariables(connection)) return;
-    leftovers.undoSetStatement(connection, this.own.settings);
     this.own.adopt(connection);
     if (connection.state.isLocked) this.pin('table_lock', leftovers.suspectDigest);
     if (!connection.isSettled) return;

@@ -45,6 +45,8 @@ export class Leftovers {
   /** Requests since everything was answered last, and how many of them did nothing but fail. */
   requests = 0;
   private failures = 0;
+  /** Requests since nothing was owed last. */
+  private unanswered = 0;
   /** The database is being asked about the session's own variables. */
   isAsking = false;
   private readonly host: LeftoversHost;
@@ -76,6 +78,7 @@ export class Leftovers {
 
   requested(): void {
     this.requests++;
+    this.unanswered++;
     this.effectsBefore = this.effects;
     this.suspectBefore = this.suspect;
   }
@@ -131,6 +134,7 @@ export class Leftovers {
     this.suspect = undefined;
     this.requests = 0;
     this.failures = 0;
+    this.unanswered = 0;
     this.pins.forget();
   }
 
@@ -155,18 +159,16 @@ export class Leftovers {
     return true;
   }
 
-  /** The variables that the server has reported may be those of one statement; see `undoSetStatement`. */
-  get hasSetStatement(): boolean {
-    return (this.effects & Effect.setStatement) !== 0;
-  }
-
   /**
-   * MariaDB reports what SET STATEMENT ... FOR has set, although it is gone with that statement. `settings`
-   * are those before it.
+   * Nothing is owed. MariaDB reports what SET STATEMENT ... FOR has set, although it is gone with that
+   * statement; of several requests nobody knows whose report it was. `settings` are those before them.
    */
-  undoSetStatement({ state }: DatabaseConnection, settings: SessionSettings): void {
-    if (!this.hasSetStatement) return;
-    if (this.requests === 1) state.settings = settings;
+  answered({ state }: DatabaseConnection, settings: SessionSettings): void {
+    const isAlone = this.unanswered === 1;
+    this.unanswered = 0;
+    if ((this.effects & Effect.setStatement) === 0) return;
+    this.effects &= ~Effect.setStatement;
+    if (isAlone) state.settings = settings;
     else state.strayVariable = 'set statement';
   }
 

@@ -10,11 +10,19 @@ import type { MysqlServer } from './server.ts';
 const PROGRAM_DEADLINE_MS = 30_000;
 
 /** Undefined when the machine has it not. */
-export function clientOf({ product, installation }: MysqlServer): readonly string[] | undefined {
-  if (product === 'MariaDB') return Bun.which('mariadb') === null ? undefined : ['mariadb'];
-  const client = join(installation.baseDirectory, 'bin', 'mysql');
-  // A server that was only unpacked is started by its own loader, and so is its client.
-  return existsSync(client) ? [...installation.command.slice(0, -1), client] : undefined;
+export function clientOf(server: MysqlServer): readonly string[] | undefined {
+  if (server.product === 'MySQL') return mysqlProgram(server, 'mysql');
+  return Bun.which('mariadb') === null ? undefined : ['mariadb'];
+}
+
+/** A program that came with this server of MySQL: how to run it. Undefined when there is none. */
+export function mysqlProgram(
+  { installation }: MysqlServer,
+  name: string,
+): readonly string[] | undefined {
+  const program = join(installation.baseDirectory, 'bin', name);
+  // A server that was only unpacked is started by its own loader, and so are its programs.
+  return existsSync(program) ? [...installation.command.slice(0, -1), program] : undefined;
 }
 
 /** Runs the client on one statement, without anyone's settings. */

@@ -42,6 +42,7 @@ func main() {
 	transactions(db)
 	failures(db)
 	changes(db)
+	cancelled(db)
 	timeouts(db)
 	crowd(db)
 }
@@ -173,6 +174,31 @@ func changes(db *sql.DB) {
 	report("dropped", columns())
 	must(statement.Close())
 	execute(db, "drop table go_items")
+}
+
+// A context that is cancelled while the statement runs, and while its rows are read.
+func cancelled(db *sql.DB) {
+	query := "select count(*), sleep(30) from go_orders"
+	ctx, cancel := context.WithCancel(background)
+	ended := make(chan error)
+	go func() {
+		_, err := db.ExecContext(ctx, query)
+		ended <- err
+	}()
+	for len(strings(db, "select id from information_schema.processlist where info = ?", query)) == 0 {
+	}
+	cancel()
+	report("cancelled", failure(<-ended))
+	report("after", strings(db, "select 'fine'"))
+	ctx, cancel = context.WithCancel(background)
+	rows, err := db.QueryContext(ctx, "select a.id from go_orders a, go_orders b, go_orders c, go_orders d")
+	must(err)
+	report("row", rows.Next())
+	cancel()
+	for rows.Next() {
+	}
+	report("cancelled in its rows", failure(rows.Err()))
+	report("after", strings(db, "select 'fine'"))
 }
 
 // The driver closes the connection of a statement whose time is over.

@@ -89,6 +89,10 @@ async function errors(): Promise<void> {
     report('bad text', await failureOf(client.query('selekt 1')));
     report('after', await client.execute('select ? as n', [round]));
   }
+  // By SET STATEMENT max_statement_time, which MySQL has not.
+  const slow = { sql: 'select count(*), sleep(30) from mdb_orders', timeout: 200 };
+  report('timeout', await failureOf(client.query(slow)));
+  report('after', await client.query('select 1 as n'));
   await client.release();
 }
 

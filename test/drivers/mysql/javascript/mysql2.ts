@@ -162,4 +162,8 @@ async function killed(): Promise<void> {
   report('killed', await slept);
   report('after', (await sleeper.query('select 1 as n'))[0]);
   await Promise.all([sleeper.end(), killer.end()]);
+  // The driver gives up, and its connection is of no more use.
+  const impatient = await createConnection(CONNECTION);
+  report('timeout', await failureOf(impatient.query({ sql: 'select sleep(30)', timeout: 200 })));
+  impatient.destroy();
 }

@@ -111,6 +111,25 @@ def several():
     return results
 
 
+def killed():
+    sleeper = connect()
+    killer = connect(autocommit=True)
+    ended = []
+    query = "select count(*), sleep(30) from pymysql_orders where id > 0"
+    thread = threading.Thread(target=lambda: ended.append(failure(sleeper, query)))
+    thread.start()
+    while not run(killer, "select 1 from information_schema.processlist where info = %s", [query])[2]:
+        pass
+    run(killer, f"kill query {sleeper.thread_id()}")
+    thread.join()
+    report("killed", ended)
+    report("after", run(sleeper, "select 1"))
+    sleeper.close()
+    impatient = connect(read_timeout=1)
+    report("timeout", failure(impatient, "select sleep(30)"))
+    killer.close()
+
+
 def crowd():
     results = {}
 
@@ -142,6 +161,7 @@ def main():
     errors(connection)
     connection.close()
     unbuffered()
+    killed()
     crowd()
 
 
