@@ -130,6 +130,14 @@ const EXPLANATIONS: Readonly<Record<ErrorCode, Explanation>> = {
     when: 'The database connection was lost while the session used it, and the database said nothing. Otherwise the client reads what it said.',
     fate: 'ends',
   },
+  request_lost: {
+    when: 'The database connection was lost while a request ran on it. PostgreSQL clients read the last word of the database instead, if there was one, and this as its detail. [failover.md](failover.md#when-a-database-connection-is-lost) says when a client is told so, and when its connection ends instead.',
+    fate: 'continues',
+  },
+  transaction_lost: {
+    when: 'The database connection was lost in a transaction, while nothing ran. The client is told at its next request, which is not run. [failover.md](failover.md#when-a-database-connection-is-lost) has the details.',
+    fate: 'continues',
+  },
   connection_refused: {
     when: 'Opening a database connection failed in a way that waiting does not mend. The client reads the message of the database instead, if there was one.',
     fate: 'ends',

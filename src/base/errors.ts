@@ -255,6 +255,24 @@ export const ERRORS = {
     text: 'The database closed the connection before it answered.',
     mysql: { errno: 1158, sqlState: '08S01' },
   },
+  request_lost: {
+    kind: 'target',
+    retryable: false,
+    sqlState: '08006',
+    text: 'The connection to the database was lost before it answered. Whether the request has taken effect is not known.',
+    mysql: { errno: 1105, sqlState: 'HY000' },
+  },
+  transaction_lost: {
+    kind: 'target',
+    retryable: true,
+    sqlState: '08006',
+    text: 'The connection to the database was lost. The transaction was rolled back.',
+    mysql: {
+      errno: 1213,
+      sqlState: '40001',
+      text: 'The connection to the database was lost. The transaction was rolled back; try restarting transaction',
+    },
+  },
   connection_refused: {
     kind: 'target',
     retryable: true,

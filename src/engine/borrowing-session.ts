@@ -20,7 +20,7 @@ import {
 import type { EndpointCounters, TargetCounters } from '../observe/counters.ts';
 import type { SessionDescription, SessionState } from '../observe/descriptions.ts';
 import type { Observer } from '../observe/events.ts';
-import type { ClientCloseReason, DatabaseCloseReason } from '../observe/reasons.ts';
+import type { ClientCloseReason, DatabaseCloseReason, Interruption } from '../observe/reasons.ts';
 import type { Borrower, PooledConnection, Waiter } from '../pool/contract.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { EngineSettings } from './contract.ts';
@@ -32,6 +32,8 @@ export const PIPELINE_MAX = 32 * 1024;
 /** What a client may send while it waits for a connection; more stays in its socket. */
 const HELD_WHILE_QUEUED_MAX = 64 * 1024;
 const HELD_PIECES_MAX = 64;
+/** A request is given up when this many connections in a row were lost before anything of it was sent. */
+export const CONNECTIONS_LOST_MAX = 3;
 /** How long a client may take to close its end. */
 const CLOSE_LINGER_MS = 5_000;
 
@@ -368,6 +370,24 @@ export abstract class BorrowingSession<C extends SessionConnection<C>, E extends
   }
 
   // --- What the database connection says
+
+  /** The connection was lost, and the session goes on without it. */
+  protected interrupted(connection: C, reason: Interruption): void {
+    const { endpoint } = this;
+    endpoint.counters.interruptions[reason]++;
+    endpoint.observer.emit({
+      event: 'session.interrupted',
+      proxy: endpoint.proxy,
+      endpoint: endpoint.name,
+      clientConnection: this.id,
+      databaseConnection: connection.id,
+      reason,
+    });
+    this.requestedAt = 0;
+    this.isWaitingForAnswer = false;
+    this.pins.forget();
+    this.detach(connection);
+  }
 
   /** Bytes for the client, valid for as long as they are needed. */
   deliver(bytes: Uint8Array): void {

@@ -56,6 +56,8 @@ export class Stream {
   isEncrypted = false;
   /** Bytes written but not yet taken by the kernel. */
   queuedBytes = 0;
+  /** Bytes of the owner's that the kernel has taken; while it is the same, nothing has been sent. */
+  takenBytes = 0;
   /** The file descriptor, while writes may go out in batches; else -1. */
   fd: number;
   /** A write waits for the batch to go out. */
@@ -152,6 +154,7 @@ export class Stream {
     }
     if (this.isBroken) return;
     const taken = this.socket.write(bytes);
+    if (taken > 0) this.takenBytes += taken;
     if (taken === bytes.length) return;
     if (taken < 0) this.broken();
     else this.enqueue(taken > 0 ? bytes.subarray(taken) : bytes);
@@ -160,6 +163,7 @@ export class Stream {
   /** For the batch only. */
   sent(bytes: Uint8Array, taken: number): void {
     this.isBatched = false;
+    if (taken > 0) this.takenBytes += taken;
     if (taken === bytes.length || this.isClosed) return;
     try {
       // Bun tells of a socket that drains only when it has seen for itself that it was full.
@@ -296,6 +300,7 @@ export class Stream {
         return false;
       }
       this.queuedBytes -= taken;
+      this.takenBytes += taken;
       if (taken < bytes.length) {
         if (taken > 0) queue[sent] = bytes.subarray(taken);
         queue.splice(0, sent);

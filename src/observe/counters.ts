@@ -9,6 +9,8 @@ import {
   type ClientCloseReason,
   DATABASE_CLOSE_REASONS,
   type DatabaseCloseReason,
+  INTERRUPTIONS,
+  type Interruption,
   PIN_REASONS,
   type PinReason,
 } from './reasons.ts';
@@ -46,6 +48,7 @@ export class EndpointCounters {
   /** MySQL: statements that asked, when the connection of the statement before had gone to somebody else. */
   diagnosticsLost = 0;
   readonly closes: Record<ClientCloseReason, number> = zeroes(CLIENT_CLOSE_REASONS);
+  readonly interruptions: Record<Interruption, number> = zeroes(INTERRUPTIONS);
   readonly pins: Record<PinReason, number> = zeroes(PIN_REASONS);
   readonly unpins: Record<PinReason, number> = zeroes(PIN_REASONS);
 }

@@ -6,7 +6,7 @@
 
 import type { ClientConnectionId, DatabaseConnectionId } from '../base/ids.ts';
 import type { IamFailure } from '../credential/token-judge.ts';
-import type { ClientCloseReason, DatabaseCloseReason, PinReason } from './reasons.ts';
+import type { ClientCloseReason, DatabaseCloseReason, Interruption, PinReason } from './reasons.ts';
 
 /** Where on the client side something happened. */
 export interface ClientScope {
@@ -109,6 +109,12 @@ export type Event =
       readonly event: 'request.answered';
       readonly databaseConnection: DatabaseConnectionId;
       readonly durationMs: number;
+    })
+  /** Its database connection was lost, and it goes on. */
+  | (ClientScope & {
+      readonly event: 'session.interrupted';
+      readonly databaseConnection: DatabaseConnectionId;
+      readonly reason: Interruption;
     })
   | (ClientScope & {
       readonly event: 'replication.started';

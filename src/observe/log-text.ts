@@ -9,7 +9,7 @@
 
 import type { IamFailure } from '../credential/token-judge.ts';
 import type { Event, PasswordFailure } from './events.ts';
-import type { ClientCloseReason, DatabaseCloseReason, PinReason } from './reasons.ts';
+import type { ClientCloseReason, DatabaseCloseReason, Interruption, PinReason } from './reasons.ts';
 
 export const LOG_LEVELS = ['error', 'warn', 'info', 'debug', 'trace'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -84,6 +84,13 @@ const DATABASE_CLOSE_TEXTS: Readonly<Record<DatabaseCloseReason, string>> = {
   internal_error: 'An internal error.',
 };
 
+const INTERRUPTION_TEXTS: Readonly<Record<Interruption, string>> = {
+  sent_again: 'Nothing of its request had been sent, so another connection gets it.',
+  request_lost: 'Its client is told that its request may have run, and goes on.',
+  transaction_lost: 'Its client is told at its next request that the transaction was rolled back.',
+  unnoticed: 'Its client needed nothing of it any more.',
+};
+
 export function levelOf(event: Event): LogLevel {
   switch (event.event) {
     case 'internal.failed':
@@ -114,6 +121,10 @@ export function levelOf(event: Event): LogLevel {
       return clientCloseLevel(event.reason);
     case 'connection.closed':
       return databaseCloseLevel(event.reason);
+    case 'session.interrupted':
+      return event.reason === 'request_lost' || event.reason === 'transaction_lost'
+        ? 'warn'
+        : 'info';
     case 'api.listening':
     case 'endpoint.closed':
     case 'configuration.applied':
@@ -233,6 +244,8 @@ export function textOf(event: Event): string {
       return event.isOn
         ? `Debug logging is on until ${event.until}: every statement of a client is logged, without its values.`
         : 'Debug logging is off.';
+    case 'session.interrupted':
+      return `The database connection that the session used was lost [dbConnection=${event.databaseConnection}]. ${INTERRUPTION_TEXTS[event.reason]}`;
     case 'replication.started':
       return `The client replicates (${event.kind}) on a database connection of its own [dbConnection=${event.databaseConnection}].`;
     case 'cancel.forwarded':

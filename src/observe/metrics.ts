@@ -163,6 +163,11 @@ const ENDPOINT_REASONS: readonly ReasonReading<EndpointCounters>[] = [
     read: (of) => of.unpins,
   },
   {
+    name: 'berth_session_interruptions_total',
+    help: 'Sessions that went on when their database connection was lost, by what came of it.',
+    read: (of) => of.interruptions,
+  },
+  {
     name: 'berth_client_connection_closes_total',
     help: 'Client connections closed, by reason.',
     read: (of) => of.closes,

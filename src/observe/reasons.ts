@@ -49,6 +49,19 @@ export const CLIENT_CLOSE_REASONS = [
 ] as const;
 export type ClientCloseReason = (typeof CLIENT_CLOSE_REASONS)[number];
 
+/** What came of a session that went on when its database connection was lost. */
+export const INTERRUPTIONS = [
+  /** Nothing of a request had been sent: it went to another connection. */
+  'sent_again',
+  /** A request was not answered: its client was told that it may have run. */
+  'request_lost',
+  /** A transaction was open, and nothing was under way: the client was told at its next request. */
+  'transaction_lost',
+  /** The client needed nothing of it any more. */
+  'unnoticed',
+] as const;
+export type Interruption = (typeof INTERRUPTIONS)[number];
+
 /** Why a database connection ended. */
 export const DATABASE_CLOSE_REASONS = [
   'connect_failed',

@@ -217,15 +217,19 @@ describe('time and the end of connections', () => {
     expect(client.received.map(formatMessage).join()).not.toContain('57P05');
   });
 
-  test('PG-40: a transaction_timeout of the database is told once, directly and through Berth', async () => {
-    berth().expectLog((line) => line.reason === 'database_lost');
-    for (const [, login] of WAYS) {
-      using client = await login();
-      client.send(frontend.query("begin; set local transaction_timeout = '30ms'"));
-      await client.untilReady();
-      expect(sqlStates(await client.untilClosed())).toEqual(['25P04']);
-    }
-    using next = await proxied();
-    expect(await value(next, 'select 1')).toBe('1');
+  test('PG-40: a transaction_timeout of the database ends the session, or the transaction, and is told once', async () => {
+    const timeout = "begin; set local transaction_timeout = '30ms'";
+    using own = await direct();
+    own.send(frontend.query(timeout));
+    await own.untilReady();
+    expect(sqlStates(await own.untilClosed())).toEqual(['25P04']);
+    berth().expectLog('session.interrupted');
+    const { length } = berth().logged('session.interrupted');
+    using client = await proxied();
+    await client.query(timeout);
+    await berth().untilLogged('session.interrupted', length + 1);
+    expect(sqlStates(await client.query('select 1'))).toEqual(['25P04']);
+    expect(sqlStates(await client.query('commit'))).toEqual([]);
+    expect(await value(client, 'select 1')).toBe('1');
   });
 });

@@ -379,7 +379,34 @@ describe('PG-31 the database ends a connection', () => {
     await adminQuery(database(), `select pg_terminate_backend(${pid}, 5000)`);
   }
 
-  beforeAll(() => announceEnds('database_closed', 'database_lost'));
+  beforeAll(() => {
+    announceEnds('database_closed', 'database_lost');
+    for (const berth of [one(), four()]) berth.expectLog('session.interrupted');
+  });
+
+  /** What the client gets next is one error, and it goes on. */
+  async function expectInterruption(
+    client: RawClient,
+    status: 'I' | 'E',
+    detail = 'Whether the request has taken effect is not known',
+  ): Promise<void> {
+    const told = await client.untilReady();
+    const errors = told.filter(({ type }) => type === 'E');
+    expect(sqlStates(errors)).toEqual(['57P01']);
+    const [fields] = errors.map(errorFields);
+    expect([fields?.get('S'), fields?.get('V')]).toEqual(['ERROR', 'ERROR']);
+    expect(fields?.get('D')).toContain(detail);
+    expect(told.at(-1) && formatMessage(told[told.length - 1])).toBe(`ReadyForQuery ${status}`);
+  }
+
+  /** It is a failed transaction, as any other. */
+  async function expectFailedUntil(client: RawClient, end: string): Promise<void> {
+    expect(sqlStates(await client.query('select 1'))).toEqual(['25P02']);
+    expect(sqlStates(await client.query('rollback to savepoint s'))).toEqual(['3B001']);
+    const ended = await client.query(end);
+    expect(ended.map(formatMessage)).toEqual(['CommandComplete ROLLBACK', 'ReadyForQuery I']);
+    expect(textRows(await client.query('select 1'))).toEqual([['1']]);
+  }
 
   /** The client is told once, then closed. */
   async function expectOneError(client: RawClient, sqlState: string): Promise<void> {
@@ -415,48 +442,140 @@ describe('PG-31 the database ends a connection', () => {
     await untilCounted();
   });
 
+  test.each(['rollback', 'commit'])('in an open transaction, which ends with %s', async (end) => {
+    using client = await one().login();
+    await client.query(`begin; savepoint s; ${UPDATE}`);
+    await terminate(await backendPid(client));
+    client.send(query('select 1'));
+    await expectInterruption(client, 'E', 'The transaction was rolled back.');
+    await expectFailedUntil(client, end);
+    expect(await amounts()).toBe('0');
+    await serves(one(), 1);
+  });
+
+  test('in a failed transaction: nobody needs to be told', async () => {
+    using client = await one().login();
+    const pid = await backendPid(client);
+    await client.query('begin');
+    expect(sqlStates(await client.query('select 1 / 0'))).toEqual(['22012']);
+    await terminate(pid);
+    await expectFailedUntil(client, 'rollback');
+  });
+
   test.each([
-    ['in an open transaction', `begin; ${UPDATE}`],
-    ['in a failed transaction', 'begin; select 1 / 0'],
-  ])('%s', async (_state, sql) => {
+    ['a simple query', (sql: string) => [query(sql)]],
+    ['an extended query', (sql: string) => [parse('', sql), bind(), execute(), sync()]],
+  ])('in an open transaction that is then ended with %s', async (_what, asked) => {
+    using client = await one().login();
+    await client.query(`begin; ${UPDATE}`);
+    await terminate(await backendPid(client));
+    client.send(...asked('ROLLBACK'));
+    expect(sqlStates(await client.untilReady())).toEqual([]);
+    await client.query(`begin; ${UPDATE}`);
+    await terminate(await backendPid(client));
+    client.send(...asked(' /* app */ COMMIT ;'));
+    await expectInterruption(client, 'I', 'The transaction was rolled back.');
+    expect(textRows(await client.query('select 1'))).toEqual([['1']]);
+    expect(await amounts()).toBe('0');
+  });
+
+  test.each([
+    ['a simple query', [query(SLOW_UPDATE)], 'I'],
+    ['an extended query', [parse('', SLOW_UPDATE), bind(), execute(), sync()], 'I'],
+    ['one that begins a transaction', [query('begin'), query(SLOW_UPDATE)], 'E'],
+  ] as const)('that runs %s', async (_what, messages, status) => {
     using client = await one().login();
     await client.query('select 1');
-    const pid = await backendPid(client);
-    client.send(query(sql));
-    await client.untilReady();
-    const { received } = client;
-    const errorsBefore = received.filter(({ type }) => type === 'E').length;
+    client.send(...messages);
+    if (messages.length === 2) await client.untilReady();
+    const pid = await untilRunning(database(), 'pg_sleep(60)');
     await terminate(pid);
-    await client.untilClosed();
-    expect(sqlStates(client.received).slice(errorsBefore)).toEqual(['57P01']);
+    await expectInterruption(client, status);
+    if (status === 'E') await expectFailedUntil(client, 'rollback');
     expect(await amounts()).toBe('0');
-    await serves(one(), 1);
+    expect(textRows(await client.query('select 1'))).toEqual([['1']]);
+  });
+
+  test('that runs a pipeline: an error for each request, and a ReadyForQuery for each', async () => {
+    using client = await one().login();
+    const extended = [parse('', UPDATE), bind(), execute(), sync()];
+    client.send(query(SLOW_UPDATE), query(UPDATE), sync(), ...extended, query(UPDATE));
+    const pid = await untilRunning(database(), 'pg_sleep(60)');
+    await terminate(pid);
+    const told = await client.untilReady(5);
+    expect(told.map(({ type }) => type).join('')).toBe('EZEZZEZEZ');
+    expect(textRows(await client.query('select 1'))).toEqual([['1']]);
+    expect(await amounts()).toBe('0');
+  });
+
+  test('that runs a batch which goes on after the error: the rest of it is skipped', async () => {
+    using client = await one().login();
+    client.send(parse('', SLOW_UPDATE), bind(), execute(), flush());
+    const pid = await untilRunning(database(), 'pg_sleep(60)');
+    await terminate(pid);
+    expect(sqlStates(await client.until('E'))).toEqual(['57P01']);
+    client.send(parse('', UPDATE), bind(), execute(), sync());
+    expect((await client.untilReady()).map(formatMessage)).toEqual(['ReadyForQuery I']);
+    expect(await amounts()).toBe('0');
+  });
+
+  test('in the middle of a batch in which nothing runs: the error is for the next message', async () => {
+    using client = await one().login();
+    client.send(parse('', `${UPDATE} returning pg_backend_pid()`), bind(), execute(), flush());
+    const [row] = textRows(await client.until('C'));
+    await terminate(row?.[0] ?? '');
+    client.send(sync());
+    await expectInterruption(client, 'I');
+    expect(await amounts()).toBe('0');
+  });
+
+  test('whose client has prepared a statement, and settings: both are there again', async () => {
+    using client = await one().login();
+    await client.query("set work_mem = '5MB'");
+    const sql = "select current_setting('work_mem'), pg_backend_pid()";
+    client.send(parse('mine', sql), parse('later', 'select 7'), sync());
+    await client.untilReady();
+    await client.query('begin');
+    await terminate(await backendPid(client));
+    const execution = [bind({ statement: 'mine' }), execute(), sync()];
+    client.send(...execution);
+    await expectInterruption(client, 'E', 'The transaction was rolled back.');
+    client.send(...execution);
+    expect(sqlStates(await client.untilReady())).toEqual(['25P02']);
+    await client.query('rollback');
+    client.send(...execution);
+    expect(textRows(await client.untilReady())[0]?.[0]).toBe('5MB');
+    client.send(bind({ statement: 'later' }), execute(), sync());
+    expect(textRows(await client.untilReady())).toEqual([['7']]);
+  });
+
+  test('whose client was told of a statement that was prepared, and not of another', async () => {
+    using client = await one().login();
+    client.send(parse('told', 'select 1'), sync());
+    await client.untilReady();
+    client.send(query(SLOW_UPDATE), parse('lost', 'select 2'), sync());
+    await terminate(await untilRunning(database(), 'pg_sleep(60)'));
+    expect((await client.untilReady(2)).map(({ type }) => type).join('')).toBe('EZEZ');
+    client.send(bind({ statement: 'told' }), execute(), sync());
+    expect(textRows(await client.untilReady())).toEqual([['1']]);
+    client.send(bind({ statement: 'lost' }), execute(), sync());
+    expect(sqlStates(await client.untilReady())).toEqual(['26000']);
   });
 
   test.each([
-    ['a simple query', [query(SLOW_UPDATE)]],
-    ['an extended query', [parse('', SLOW_UPDATE), bind(), execute(), sync()]],
-    ['a pipeline', [query(SLOW_UPDATE), query(UPDATE), sync(), query(UPDATE)]],
-  ])('that runs %s', async (_what, messages) => {
-    using client = await one().login();
-    client.send(...messages);
-    const pid = await untilRunning(database(), 'pg_sleep(60)');
-    await terminate(pid);
-    await expectOneError(client, '57P01');
-    expect(await amounts()).toBe('0');
-    await serves(one(), 1);
-  });
-
-  test('during COPY IN', async () => {
+    ['a simple query', [query('copy stock from stdin')]],
+    ['an extended query', [parse('', 'copy stock from stdin'), bind(), execute(), sync()]],
+  ] as const)('during COPY IN of %s', async (_what, messages) => {
     using client = await one().login();
     const pid = await backendPid(client);
-    client.send(query('copy stock from stdin'));
+    client.send(...messages);
     await client.until('G');
     client.send(copyData('200\t1\n'));
     await terminate(pid);
+    await expectInterruption(client, 'I');
     client.send(copyData('201\t1\n'), copyDone());
-    await expectOneError(client, '57P01');
-    await serves(one(), 1);
+    expect(textRows(await client.query('select 1'))).toEqual([['1']]);
+    expect(await amounts()).toBe('0');
   });
 
   test('in the middle of a result that is not read', async () => {
@@ -466,8 +585,8 @@ describe('PG-31 the database ends a connection', () => {
     const pid = await untilRunning(database(), 'generate_series(1, 100000)');
     await terminate(pid);
     client.resume();
-    await client.untilClosed();
     // PostgreSQL says nothing when it dies while its socket is full, and may leave half a row.
+    await Promise.race([client.untilClosed(), client.until('E')]);
     const errors = client.received.filter(({ type }) => type === 'E');
     expect(errors.length).toBeLessThanOrEqual(1);
     expect(sqlStates(errors).every((state) => state === '57P01' || state === '08006')).toBe(true);
@@ -485,9 +604,11 @@ describe('PG-31 the database ends a connection', () => {
 
   test('because its transaction was idle for too long', async () => {
     using client = await one().login();
+    const { length } = one().logged('connection.closed');
     await client.query("begin; set local idle_in_transaction_session_timeout = '20ms'");
-    await expectOneError(client, '25P03');
-    await serves(one(), 1);
+    await one().untilLogged('connection.closed', length + 1);
+    expect(sqlStates(await client.query('select 1'))).toEqual(['25P03']);
+    await expectFailedUntil(client, 'rollback');
   });
 
   test('with a client in the queue: it gets the next one', async () => {
@@ -499,7 +620,39 @@ describe('PG-31 the database ends a connection', () => {
     await untilMetric(one(), 'berth_borrow_queue_depth', 1);
     await terminate(pid);
     expect(textRows(await waiter.untilReady())).toEqual([['served']]);
-    await expectOneError(holder, '57P01');
+    holder.send(query('select 1'));
+    await expectInterruption(holder, 'E', 'The transaction was rolled back.');
+    await expectFailedUntil(holder, 'commit');
+  });
+
+  test('whose state nobody can restore: the client is closed', async () => {
+    one().expectLog('session.pinned');
+    const untold: readonly (readonly [string, ...string[]])[] = [
+      ['select pg_advisory_lock(1)'],
+      ['begin', 'select pg_advisory_lock(1)'],
+      ['begin', 'prepare mine as select 1'],
+      ['create temp table mine (id int)'],
+    ];
+    for (const texts of untold) {
+      using client = await one().login();
+      for (const text of texts) await client.query(text);
+      await terminate(await backendPid(client));
+      await expectOneError(client, '57P01');
+    }
+    await serves(one(), 1);
+  });
+
+  test('with state that goes with its transaction: the client goes on', async () => {
+    using client = await one().login();
+    for (const text of ["set work_mem = '5MB'", 'create temp table mine (id int)']) {
+      await client.query('begin');
+      await client.query(text);
+      await terminate(await backendPid(client));
+      client.send(query('select 1'));
+      await expectInterruption(client, 'E', 'The transaction was rolled back.');
+      await client.query('rollback');
+    }
+    expect(textRows(await client.query('show work_mem'))).toEqual([['4MB']]);
   });
 });
 
@@ -529,19 +682,22 @@ describe('PG-31, PG-32 a database that says exactly this', () => {
       database: database(),
       pool: { MaxConnections: 1 },
       file: reachedAt(scripted.port),
-      expect: ['connection.closed', 'client.closed'],
+      expect: ['connection.closed', 'client.closed', 'session.interrupted'],
     });
     const client = await berth.login();
     client.socket.on('data', (chunk: Buffer) => bytes.push(chunk));
     client.send(query('select 1'));
-    await client.untilClosed();
+    const isClosed = client.untilClosed();
+    await Promise.race([isClosed, client.untilReady().catch(() => isClosed)]);
     await untilMetric(berth, 'database_connections_currently_borrowed', 0);
+    client.destroy();
+    await isClosed;
     return client;
   }
 
   test('nothing at all: one error', async () => {
     const client = await answered();
-    expect(client.received.at(-1)?.type).toBe('E');
+    expect(client.received.at(-2)?.type).toBe('E');
     expect(sqlStates(client.received)).toEqual(['08006']);
   });
 
@@ -549,10 +705,10 @@ describe('PG-31, PG-32 a database that says exactly this', () => {
     const client = await answered(ROW_DESCRIPTION, ROW, ROW);
     expect(
       client.received
-        .slice(-4)
+        .slice(-5)
         .map(({ type }) => type)
         .join(''),
-    ).toBe('TDDE');
+    ).toBe('TDDEZ');
     expect(sqlStates(client.received)).toEqual(['08006']);
   });
 
@@ -567,10 +723,10 @@ describe('PG-31, PG-32 a database that says exactly this', () => {
     const client = await answered(ROW_DESCRIPTION, fatal);
     expect(
       client.received
-        .slice(-2)
+        .slice(-3)
         .map(({ type }) => type)
         .join(''),
-    ).toBe('TE');
+    ).toBe('TEZ');
     expect(sqlStates(client.received)).toEqual(['57P02']);
   });
 

@@ -13,7 +13,12 @@ import type { RawClient } from '../harness/raw-client.ts';
 
 setDefaultTimeout(25_000);
 
-const AWAY = ['target.health_changed', 'connection.open_failed', 'connection.closed'];
+const AWAY = [
+  'target.health_changed',
+  'connection.open_failed',
+  'connection.closed',
+  'session.interrupted',
+];
 
 interface Readiness {
   readonly ready: boolean;
@@ -100,11 +105,10 @@ describe('a database that goes away', () => {
     if (database === undefined) throw new Error('no database');
     const db = database;
     await using network = await HostileNetwork.start(db.port);
-    const closed = [...AWAY, 'client.closed'];
     await using berth = await Berth.start({
       database: db,
       file: reachedAt(network.port),
-      expect: closed,
+      expect: AWAY,
     });
     await adminQuery(db, 'create table if not exists seen (a int); grant all on seen to public');
     const idle = await Promise.all(Array.from({ length: 10 }, () => berth.login()));
@@ -114,18 +118,11 @@ describe('a database that goes away', () => {
 
     let isOver = false;
     const outcomes = { served: 0, errors: [] as string[][], waited: 0 };
-    const load = working.map(async (first) => {
-      let client = first;
+    const load = working.map(async (client) => {
       while (!isOver) {
-        client.send(frontend.query('select pg_sleep(0.002)'));
-        const messages = await client.untilReady().catch(() => undefined);
-        if (messages !== undefined) {
-          expect(sqlStates(messages)).toEqual([]);
-          outcomes.served++;
-          continue;
-        }
-        outcomes.errors.push(sqlStates(await client.untilClosed()));
-        client = await berth.login();
+        const states = sqlStates(await client.query('select pg_sleep(0.002)'));
+        if (states.length === 0) outcomes.served++;
+        else outcomes.errors.push(states);
       }
       client.destroy();
     });
@@ -133,9 +130,6 @@ describe('a database that goes away', () => {
 
     await db.shutDown('fast');
     const atStop = network.attempts;
-    for (const client of inside) {
-      expect(sqlStates(await client.untilClosed())).toEqual(['57P01']);
-    }
     // All who work wait now, and more come.
     await eventually(async () => {
       const depth = await berth.metric('berth_borrow_queue_depth');
@@ -150,6 +144,13 @@ describe('a database that goes away', () => {
     isOver = true;
     await Promise.all(load);
 
+    for (const client of inside) {
+      expect(sqlStates(await client.query('select 1'))).toEqual(['57P01']);
+      expect(sqlStates(await client.query('select 1'))).toEqual(['25P02']);
+      await client.query('rollback');
+      expect(textRows(await client.query('select count(*) from seen'))).toEqual([['0']]);
+      client.destroy();
+    }
     // One error for each connection that was in use: two transactions aside, at most two of four.
     expect(outcomes.errors.length).toBeLessThanOrEqual(2);
     for (const states of outcomes.errors) expect(states).toHaveLength(1);

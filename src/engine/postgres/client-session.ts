@@ -5,16 +5,21 @@
  */
 
 import { BerthError } from '../../base/errors.ts';
-import type { ClientCloseReason, PinReason } from '../../observe/reasons.ts';
+import type { ClientCloseReason, Interruption, PinReason } from '../../observe/reasons.ts';
 import { digest } from '../../sql/postgres/digest.ts';
 import type { Effects } from '../../sql/postgres/effects.ts';
 import { recogniseListen } from '../../sql/postgres/listen-statements.ts';
 import type { StringSyntax } from '../../sql/postgres/scanner.ts';
-import { BorrowingSession, type BorrowingSessionOptions } from '../borrowing-session.ts';
+import {
+  BorrowingSession,
+  type BorrowingSessionOptions,
+  CONNECTIONS_LOST_MAX,
+} from '../borrowing-session.ts';
 import type { ConnectionHolder, DatabaseConnection } from './database-connection.ts';
 import type { EndpointContext } from './endpoint-context.ts';
-import { OURS, OWES_QUERY } from './ledger.ts';
+import { ABORTS, OURS, OWES_QUERY } from './ledger.ts';
 import { Leftovers, type LeftoversHost } from './leftovers.ts';
+import { FAILED_TRANSACTION, lostError, repliesAfterLoss } from './lost-connection.ts';
 import { ClientSubscriptions, type SubscriberHost } from './notification/client-subscriptions.ts';
 import { MAILBOX_BYTES_MAX } from './notification/mailbox.ts';
 import { OwnStatement } from './own-statement.ts';
@@ -26,9 +31,9 @@ import type { SessionSettings } from './settings.ts';
 import type { Difference } from './statement/connection-statements.ts';
 import type { StatementRegistry } from './statement/registry.ts';
 import type { UserPool } from './user-pool.ts';
-import { errorResponse, noticeResponse, READY_IDLE } from './wire/backend.ts';
+import { errorResponse, noticeResponse, READY_FAILED, READY_IDLE } from './wire/backend.ts';
 import type { BoundParameters } from './wire/bound-parameters.ts';
-import { FUNCTION_CALL, QUERY, SYNC } from './wire/messages.ts';
+import { FUNCTION_CALL, QUERY, STATUS_FAILED, STATUS_IDLE, SYNC } from './wire/messages.ts';
 
 export class ClientSession
   extends BorrowingSession<DatabaseConnection, EndpointContext>
@@ -54,6 +59,12 @@ export class ClientSession
   private isCatchingUp = false;
   /** What the client listens to by way of a hub, once it has tried to. */
   subscriptions: ClientSubscriptions | undefined = undefined;
+  /** Connections in a row that were lost before anything of a request was sent on them. */
+  private lost = 0;
+  /** The transaction was lost with its connection; for the client it is a failed one, which it has to end. */
+  private isTransactionLost = false;
+  /** What the client is told instead of its next request being run. */
+  private errorDue: Uint8Array | undefined = undefined;
 
   constructor(options: SessionOptions) {
     super(options);
@@ -92,8 +103,8 @@ export class ClientSession
   }
 
   override requested(): void {
-    this.leftovers.requests++;
     const { connection, subscriptions } = this;
+    if (connection !== undefined) this.leftovers.requested(connection);
     if (subscriptions !== undefined && connection?.ledger.isEmpty === true) {
       // While a cancel is on its way, the database may not have been asked about the last LISTEN.
       if (connection.cancelsInFlight === 0) subscriptions.notCommittedYet();
@@ -102,16 +113,33 @@ export class ClientSession
   }
 
   skipped(): void {
-    this.deliver(READY_IDLE);
+    this.deliver(this.isTransactionLost ? READY_FAILED : READY_IDLE);
   }
 
   get stringSyntax(): StringSyntax {
     return this.parameters.stringSyntax;
   }
 
-  /** Returns whether there is a connection now; otherwise `rest` waits. */
   acquire(rest: Buffer): boolean {
+    const { errorDue } = this;
+    if (errorDue !== undefined && this.isToBeTold(rest)) {
+      this.errorDue = undefined;
+      this.keep(rest);
+      this.refuseHeldWith(errorDue);
+      return false;
+    }
+    this.errorDue = undefined;
     return this.borrow(rest);
+  }
+
+  /** Whether the request that `rest` begins with is not to run, because the transaction was lost. */
+  private isToBeTold(rest: Buffer): boolean {
+    if (!this.isTransactionLost) return true;
+    const verb = this.relay.verbAtHead(rest);
+    // Whatever comes of a COMMIT, it ends the transaction.
+    if (verb === 'commit') this.isTransactionLost = false;
+    // What it asks for has happened.
+    return verb !== 'rollback';
   }
 
   override wait(rest: Buffer): void {
@@ -240,12 +268,13 @@ export class ClientSession
   // --- Borrowing
 
   protected attach(connection: DatabaseConnection): void {
-    this.relay.connection = connection;
+    this.relay.attach(connection);
     connection.lentTo(this);
     connection.subscriptions = this.subscriptions;
     this.endpoint.counters.borrows++;
     if (connection.settings !== this.settings) this.replaySettings(connection);
     else if (connection.parameters !== this.parameters) this.tellParameters(connection);
+    if (this.isTransactionLost) this.failTransaction(connection);
     if (this.endpoint.limits.isSessionMode) this.pin('session_mode', EMPTY);
     if (!this.parameters.isTextReadable) this.pin('unknown', EMPTY);
   }
@@ -253,7 +282,7 @@ export class ClientSession
   private replaySettings(connection: DatabaseConnection): void {
     if (!connection.settings.equals(this.settings)) {
       const replay = this.settings.replayFrom(connection.settings, connection.base);
-      const isSure = this.settings.hasRoleOf(connection.settings);
+      const isSure = !this.isTransactionLost && this.settings.hasRoleOf(connection.settings);
       connection.ledger.owe(OWES_QUERY | OURS);
       connection.unnamedStatement = 0;
       if (isSure) {
@@ -268,6 +297,26 @@ export class ClientSession
       this.tellParameters(connection);
     }
     connection.settings = this.settings;
+  }
+
+  /** The client goes on in a failed transaction, as after any error; nothing of it is sent before that is so. */
+  private failTransaction(connection: DatabaseConnection): void {
+    connection.ledger.owe(OWES_QUERY | OURS | ABORTS);
+    connection.unnamedStatement = 0;
+    connection.stream.write(FAILED_TRANSACTION);
+    this.isWaitingForAnswer = true;
+    this.isWaitingForRole = true;
+  }
+
+  transactionFailed(): void {
+    const { connection } = this;
+    if (connection?.ledger.status === STATUS_FAILED) {
+      this.isTransactionLost = false;
+      this.cancelBehind(connection);
+    } else {
+      const detail = `The failed transaction of session ${this.id} could not be made.`;
+      this.close('internal_error', new BerthError('internal', { detail }));
+    }
   }
 
   /** The database's parameters may have changed since the client was told. */
@@ -290,15 +339,19 @@ export class ClientSession
 
   /** Answers the request that waits with `error`; what comes after it goes on as on any server. */
   protected refuseHeld(error: BerthError): void {
+    this.refuseHeldWith(errorResponse('ERROR', error));
+  }
+
+  private refuseHeldWith(error: Uint8Array): void {
     this.requestedAt = 0;
-    this.deliver(errorResponse('ERROR', error));
+    this.deliver(error);
     const [first] = this.held ?? [];
     const type = first?.[0];
     if (first === undefined) return;
     if (type === QUERY || type === FUNCTION_CALL || type === SYNC) {
       const rest = this.relay.dropMessage(first);
       this.held?.splice(0, 1, ...(rest.length > 0 ? [rest] : []));
-      this.deliver(READY_IDLE);
+      this.skipped();
     } else {
       this.relay.skip();
     }
@@ -333,6 +386,7 @@ export class ClientSession
   /** Everything has been answered. */
   private settled(connection: DatabaseConnection): void {
     this.clock.active();
+    this.lost = 0;
     this.measure(connection);
     this.resolveDoubt(connection);
     this.giveBackIfSettled();
@@ -390,9 +444,90 @@ export class ClientSession
     this.relay.unnamedLost();
   }
 
-  connectionLost(wasTold: boolean): void {
-    this.relay.detach();
-    this.close('database_lost', wasTold ? undefined : new BerthError('connection_lost'));
+  // --- When the connection is lost
+
+  connectionLost(): void {
+    const { connection } = this;
+    if (connection === undefined) return;
+    const isNothingSent = this.isNothingSent(connection);
+    if (isNothingSent && ++this.lost < CONNECTIONS_LOST_MAX) {
+      this.sendAgain(connection);
+    } else if (this.goesOnWithout(connection)) {
+      this.tellLost(connection, isNothingSent);
+    } else {
+      const { isMidMessage, lastWord } = connection;
+      const options = lastWord === undefined ? {} : { databaseMessage: lastWord };
+      this.relay.detach();
+      const error = isMidMessage ? undefined : new BerthError('connection_lost', options);
+      this.close('database_lost', error);
+    }
+  }
+
+  /** The connection has seen nothing of what the client waits for. */
+  private isNothingSent(connection: DatabaseConnection): boolean {
+    const { isFaulty, ledger } = connection;
+    const { leftovers, relay } = this;
+    if (isFaulty || this.isPinned || ledger.status !== STATUS_IDLE) return false;
+    if (relay.isUnsent) return true;
+    if (leftovers.requests > 0 || ledger.owesClient || ledger.isSkipping) return false;
+    return !leftovers.areLostWith(connection);
+  }
+
+  private sendAgain(connection: DatabaseConnection): void {
+    const again = this.relay.isUnsent ? this.relay.takeUnsent() : undefined;
+    const isNeeded = again !== undefined || (this.held?.length ?? 0) > 0;
+    this.withoutConnection(connection, isNeeded ? 'sent_again' : 'unnoticed');
+    if (again !== undefined) this.held = [again, ...(this.held ?? [])];
+    this.goOnWithHeld();
+  }
+
+  /** Nothing that the client relies on has ended with the connection, and it can be told of what has. */
+  private goesOnWithout(connection: DatabaseConnection): boolean {
+    if (connection.isFaulty || connection.isMidMessage || this.isDraining) return false;
+    return !connection.ledger.isDoubtful && !this.leftovers.areLostWith(connection);
+  }
+
+  /**
+   * Ends everything that is under way with an error, as a server would that lives on. A transaction is a
+   * failed one from here on, until the client ends it. `isGivenUp`: what waits is not tried once more.
+   */
+  private tellLost(connection: DatabaseConnection, isGivenUp: boolean): void {
+    const { ledger, lastWord } = connection;
+    const { isBatchOpen, status } = ledger;
+    const { replies, isSkipping } = ledger.owedAfterLoss();
+    const wasOpen = status !== STATUS_IDLE;
+    const isUnderWay = replies.length > 0;
+    this.isTransactionLost = isUnderWay ? this.relay.isOpenBehindSent(wasOpen) : wasOpen;
+    // What has failed already is told as little as on any server.
+    const isNews = !isUnderWay && !isSkipping && status !== STATUS_FAILED;
+    const isRequestLost = isUnderWay || (isNews && !wasOpen && (isBatchOpen || isGivenUp));
+    const error = lostError(isRequestLost ? 'request_lost' : 'transaction_lost', lastWord);
+    if (isNews && (isRequestLost || wasOpen)) this.errorDue = error;
+    if (isRequestLost) this.withoutConnection(connection, 'request_lost');
+    else this.withoutConnection(connection, wasOpen ? 'transaction_lost' : 'unnoticed');
+    if (isSkipping) this.relay.skip();
+    if (isUnderWay) {
+      const isOpen = this.isTransactionLost;
+      this.deliver(repliesAfterLoss(replies, error, { wasOpen, isOpen }));
+    }
+    this.goOnWithHeld();
+  }
+
+  private withoutConnection(connection: DatabaseConnection, reason: Interruption): void {
+    const { clientChanges, isParseLost } = connection.ledger.owedAfterLoss();
+    this.relay.names.lost(clientChanges);
+    // What is sent again says anew what it is.
+    if (isParseLost && reason !== 'sent_again') this.relay.unnamedLost();
+    this.leftovers.forget();
+    this.subscriptions?.connectionLost();
+    this.isWaitingForRole = false;
+    this.isWaitingForCancel = false;
+    this.interrupted(connection, reason);
+  }
+
+  private goOnWithHeld(): void {
+    // Otherwise what it waits for comes yet.
+    if (!this.isWaitingForHub && !this.isCatchingUp) this.processHeld();
   }
 
   protected giveBackIfSettled(): void {
@@ -484,6 +619,7 @@ export class ClientSession
 }
 
 const EMPTY = Buffer.alloc(0);
+
 export interface SessionOptions extends BorrowingSessionOptions<EndpointContext> {
   readonly userPool: UserPool;
   readonly settings: SessionSettings;

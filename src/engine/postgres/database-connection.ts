@@ -13,6 +13,7 @@ import type { ResetOptions } from '../connection-reset.ts';
 import { TargetConnection } from '../target-connection.ts';
 import type { Cancellable } from './cancel.ts';
 import {
+  ABORTS,
   CHANGES_CLIENT,
   CHANGES_CONNECTION,
   DESCRIBES_STATEMENT,
@@ -102,8 +103,10 @@ export interface ConnectionHolder {
   connectionDrained(): void;
   /** A CancelRequest for the connection has been dealt with; there may be more. */
   cancelEnded(): void;
-  /** The connection is gone. `wasTold`: the client has seen the last word, or cannot be told any. */
-  connectionLost(wasTold: boolean): void;
+  /** The failed transaction that the session goes on in has been made, or could not be. */
+  transactionFailed(): void;
+  /** The connection is gone. */
+  connectionLost(): void;
 }
 
 /** What its login and its pool say of a connection. */
@@ -145,8 +148,8 @@ export class DatabaseConnection extends TargetConnection implements Cancellable 
   private bodyLeft = 0;
   private isBodyOurs = false;
   private replayError: ReadonlyMap<string, string> | undefined = undefined;
-  /** The database has said its last word (FATAL). */
-  private hasFatal = false;
+  /** The last word that the database has said (FATAL), a whole message. It is for the session to tell. */
+  lastWord: Buffer | undefined = undefined;
 
   constructor(
     stream: Stream,
@@ -180,6 +183,11 @@ export class DatabaseConnection extends TargetConnection implements Cancellable 
   /** A session has changed what the database reports, and it has not gone back. */
   get hasStrayParameters(): boolean {
     return this.parameters !== this.ownParameters;
+  }
+
+  /** Not the database has ended it, but what it said. */
+  get isFaulty(): boolean {
+    return this.closeReason === 'protocol_violation' || this.closeReason === 'internal_error';
   }
 
   /** The holder has the beginning of a message, so nothing else may be said to the client. */
@@ -218,7 +226,7 @@ export class DatabaseConnection extends TargetConnection implements Cancellable 
         isOurs &&= !ledger.isReadyLate;
         ledger.replied(type, bytes[at + HEADER_BYTES]);
         this.replies.ready(ledger.status);
-        if (isOurs) this.ownEnded();
+        if (isOurs) this.ownEnded(head);
         else instead = this.subscriptions?.ready(bytes.subarray(at, next), ledger);
         isAnswered ||= !isOurs || ledger.isEmpty;
       } else if (type !== DATA_ROW || ledger.isEmpty || isOurs) {
@@ -388,15 +396,12 @@ export class DatabaseConnection extends TargetConnection implements Cancellable 
   /** `head` is that of the ledger before the error. Returns the error in the client's words. */
   private errorReported(whole: Uint8Array, head: number, isOurs: boolean): Uint8Array | undefined {
     const { ledger } = this;
-    ledger.replied(ERROR_RESPONSE, 0);
-    this.subscriptions?.failed();
     const fields = readFields(whole);
     const severity = fields.get('V') ?? fields.get('S');
-    if (severity === 'FATAL' || severity === 'PANIC') {
-      this.hasFatal = true;
-      // An idle connection must not be lent between the last word and the FIN.
-      if (this.holder === undefined) this.fail('database_closed');
-    }
+    if (severity === 'FATAL' || severity === 'PANIC') return this.lastWordSaid(whole, fields);
+    ledger.replied(ERROR_RESPONSE, 0);
+    if ((head & ABORTS) !== 0) return undefined;
+    this.subscriptions?.failed();
     if (ledger.isUnnamedUnknown) {
       ledger.isUnnamedUnknown = false;
       this.unnamedStatement = -1;
@@ -415,18 +420,34 @@ export class DatabaseConnection extends TargetConnection implements Cancellable 
     return undefined;
   }
 
+  /** What is owed stays owed: the end of the connection follows. */
+  private lastWordSaid(whole: Uint8Array, fields: ReadonlyMap<string, string>): Uint8Array {
+    this.lastWord = Buffer.from(whole);
+    this.unfitBy = 'database_closed';
+    if (this.holder === undefined) {
+      this.own?.failed(this.lastWord, fields);
+      // An idle connection must not be lent between the last word and the FIN.
+      this.fail('database_closed');
+    }
+    return NOTHING;
+  }
+
   /**
-   * An error in place of a reply of ours belongs to the client when it ends the client's batch (what
-   * we put in before it failed), and when it is the database's last word.
+   * An error in place of a reply of ours belongs to the client when it ends the client's batch: what we
+   * put in before it failed.
    */
   private isForClient(type: number, head: number): boolean {
     if (type !== ERROR_RESPONSE) return false;
     // A batch of our own, see `NamedStatements.queryExecute`.
     const isOwnBatch = (this.ledger.head & (OURS | KIND)) === (OURS | OWES_SYNC);
-    return this.hasFatal || ((head & KIND) !== OWES_QUERY && !isOwnBatch);
+    return (head & KIND) !== OWES_QUERY && !isOwnBatch;
   }
 
-  private ownEnded(): void {
+  private ownEnded(head: number): void {
+    if ((head & ABORTS) !== 0) {
+      this.holder?.transactionFailed();
+      return;
+    }
     const { own, replayError } = this;
     this.own = undefined;
     this.replayError = undefined;
@@ -443,7 +464,7 @@ export class DatabaseConnection extends TargetConnection implements Cancellable 
     this.holder = undefined;
     this.own = undefined;
     own?.lost();
-    if (this.leavePool()) holder?.connectionLost(this.hasFatal || this.isMidMessage);
+    if (this.leavePool()) holder?.connectionLost();
   }
 
   // --- What the session does

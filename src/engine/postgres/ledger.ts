@@ -59,6 +59,8 @@ export const INSERTED = 0x100;
 export const DESCRIBES_STATEMENT = 0x200;
 /** Of a statement whose rows have become others: the database is made to fail, the text is ours. */
 export const MUST_FAIL = 0x400;
+/** Ours: fails, so that the transaction that it has begun is a failed one. */
+export const ABORTS = 0x800;
 
 const FIRST_CAPACITY = 16;
 
@@ -80,6 +82,40 @@ function endsBatch(entry: number): boolean {
   return kind === OWES_SYNC || kind === OWES_QUERY || kind === OWES_FUNCTION_CALL;
 }
 
+/** See `ReplyLedger.owedAfterLoss`. */
+export class OwedAfterLoss {
+  /** In order: an error, or a ReadyForQuery. */
+  readonly replies: ('error' | 'ready')[] = [];
+  /** How many changes of the client's named statements have not happened. */
+  clientChanges = 0;
+  /** What comes up to the next Sync belongs to what has failed. */
+  isSkipping: boolean;
+  /** The client's own Parse of the unnamed statement is among it. */
+  isParseLost = false;
+  /** Something of the batch was sent. */
+  private isBatchBegun = true;
+
+  constructor(isSkipping: boolean) {
+    this.isSkipping = isSkipping;
+  }
+
+  add(entry: number, isHead: boolean): void {
+    if ((entry & OURS) !== 0) return;
+    const kind = entry & KIND;
+    if ((entry & CHANGES_CLIENT) !== 0) this.clientChanges++;
+    this.isParseLost ||= (entry & (CHANGES_UNNAMED | KIND)) === (CHANGES_UNNAMED | OWES_PARSE);
+    if (kind === COPY_END) return;
+    const isSimple = kind === OWES_QUERY || kind === OWES_FUNCTION_CALL;
+    // The server discards it, as it does everything up to the next Sync.
+    if (isSimple && this.isSkipping && !isHead) return;
+    if ((kind !== OWES_SYNC || this.isBatchBegun) && !this.isSkipping) this.replies.push('error');
+    const isEnd = isSimple || kind === OWES_SYNC;
+    if (isEnd) this.replies.push('ready');
+    this.isSkipping = !isEnd;
+    this.isBatchBegun = !isEnd;
+  }
+}
+
 export class ReplyLedger {
   /** Entries in a ring whose size is a power of two. */
   private ring = new Uint16Array(FIRST_CAPACITY);
@@ -97,6 +133,8 @@ export class ReplyLedger {
   private uncertainSyncs = 0;
   /** The head, a simple query or a function call, has been answered but for its ReadyForQuery. */
   private isHeadAnswered = false;
+  /** The client has been told of an error in the batch that the head belongs to. */
+  private hasHeadFailed = false;
   /** What is in the unnamed statement is not known: its last change failed or was skipped. */
   isUnnamedUnknown = false;
   /** The client's own Parse was among what was lost. */
@@ -161,6 +199,7 @@ export class ReplyLedger {
           this.uncertainSyncs++;
           return;
         }
+        if (this.isSkipping) this.hasHeadFailed = true;
         this.isSkipping = false;
         this.isBatchOpen = false;
         this.readiesOwed++;
@@ -249,6 +288,31 @@ export class ReplyLedger {
     return head;
   }
 
+  /** Something of the client's is not answered. */
+  get owesClient(): boolean {
+    for (let i = 0; i < this.count; i++) if ((this.entryAt(i) & OURS) === 0) return true;
+    return false;
+  }
+
+  /**
+   * What a server would still tell the client if everything that is not answered failed now: an error for
+   * each batch and each simple query, and every ReadyForQuery.
+   */
+  owedAfterLoss(): OwedAfterLoss {
+    const owed = new OwedAfterLoss(this.hasHeadFailed || this.isSkipping);
+    for (let i = 0; i < this.count; i++) {
+      owed.add(this.entryAt(i), i === 0);
+      // As if the COPY had failed before it read any of them.
+      if (i === 0)
+        for (let left = this.uncertainSyncs; left > 0; left--) owed.add(OWES_SYNC, false);
+    }
+    return owed;
+  }
+
+  private entryAt(index: number): number {
+    return this.ring[(this.first + index) & (this.ring.length - 1)];
+  }
+
   private expect(type: number, head: number, expected: number): void {
     if (head !== expected) throw new LedgerViolation(type, head);
     this.pop();
@@ -283,6 +347,7 @@ export class ReplyLedger {
       if (!this.isHeadAnswered) this.countChangesLost(this.head);
       this.isHeadAnswered = true;
     }
+    this.hasHeadFailed = head !== 0;
     if (head === 0 || head === OWES_QUERY || head === OWES_SYNC || head === OWES_FUNCTION_CALL)
       return;
     let areChangesLost = false;
@@ -302,6 +367,7 @@ export class ReplyLedger {
       this.hasLostParse = isParseLost;
     }
     if (this.count > 0) return;
+    this.hasHeadFailed = false;
     this.isSkipping = true;
     this.isBatchOpen = true;
   }
@@ -355,6 +421,7 @@ export class ReplyLedger {
   private pop(): void {
     this.drop();
     this.isHeadAnswered = false;
+    this.hasHeadFailed = false;
     // A CopyDone that nobody waited for, such as one sent after the COPY had failed.
     while (this.count > 0 && (this.ring[this.first] & KIND) === COPY_END) this.drop();
   }

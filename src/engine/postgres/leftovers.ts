@@ -15,6 +15,7 @@ import type { SessionSettings } from './settings.ts';
 import { Suspicion } from './suspicion.ts';
 import type { UserPool } from './user-pool.ts';
 import type { BoundParameters } from './wire/bound-parameters.ts';
+import { STATUS_IDLE } from './wire/messages.ts';
 
 /** https://www.postgresql.org/docs/current/errcodes-appendix.html */
 const SYNTAX_ERROR = '42601';
@@ -35,6 +36,8 @@ export interface LeftoversHost {
 export class Leftovers {
   /** How many requests there were since everything was answered last. */
   requests = 0;
+  /** What has ended with the connection was not only what a lost request would have left. */
+  private isBeyondRequest = false;
   private readonly host: LeftoversHost;
   private readonly pins: Pins<DatabaseConnection>;
   /** What its statements may have left since the database was asked last. */
@@ -55,6 +58,34 @@ export class Leftovers {
   /** DISCARD ALL does not take it all away, or may not. */
   get surviveDiscard(): boolean {
     return [...this.pins.reasons].some((reason) => SURVIVES_DISCARD.has(reason));
+  }
+
+  /** A request goes out. */
+  requested({ ledger }: DatabaseConnection): void {
+    // What one of several in a pipeline has left is not undone with the last of them.
+    if (this.suspicion !== undefined && this.requests > 0) {
+      this.isBeyondRequest ||= !ledger.isEmpty && ledger.status === STATUS_IDLE;
+    }
+    this.requests++;
+  }
+
+  /**
+   * The connection is lost: has the client been told of something that has ended with it? What a request
+   * that is not answered has left, and what goes with a rollback, it does not rely on.
+   */
+  areLostWith({ ledger }: DatabaseConnection): boolean {
+    const { isBeyondRequest, requests, suspicion } = this;
+    if (this.pins.isPinned || isBeyondRequest) return true;
+    if (suspicion === undefined || suspicion.isEmpty) return false;
+    if (ledger.status !== STATUS_IDLE) return !suspicion.endsWithTransaction;
+    return requests > 1 || ledger.isEmpty;
+  }
+
+  /** The connection is not the session's any more, and nothing on it was. */
+  forget(): void {
+    this.suspicion = undefined;
+    this.requests = 0;
+    this.isBeyondRequest = false;
   }
 
   /** A statement with `effects` is about to run. */
@@ -106,6 +137,7 @@ export class Leftovers {
     const { requests } = this;
     const { isPinned } = this.pins;
     this.requests = 0;
+    this.isBeyondRequest = false;
     if (!isPinned && connection.hasStrayParameters) {
       // Something that no text showed, such as a function, has changed a setting.
       this.suspicion ??= new Suspicion();
@@ -175,8 +207,8 @@ export class Leftovers {
       if (!outcome.isOk) {
         this.host.subscriptions?.committed([]);
         // Without a word of the database the connection is gone.
-        if (outcome.message === undefined) return;
-        this.pins.add(connection, suspicion.pinReason, suspicion.digest);
+        if (outcome.message === undefined) this.isBeyondRequest = true;
+        else this.pins.add(connection, suspicion.pinReason, suspicion.digest);
         return;
       }
       const { base } = connection;

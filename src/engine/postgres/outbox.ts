@@ -34,6 +34,7 @@ export class Outbox {
   /** Nothing of it is to go to another connection. */
   clear(): void {
     if (this.pieces.length > 0) this.pieces = [];
+    this.isFlushDue = false;
   }
 
   /** Writes what is to go out, `bytes[from, to)` last, in one write. */

@@ -7,7 +7,10 @@ import type { BoundParameters } from './wire/bound-parameters.ts';
 
 /** The session, as the relay sees it. */
 export interface RelayHost {
-  /** Borrows a connection and sets `Relay.connection`; or keeps `rest` for later and returns false. */
+  /**
+   * Borrows a connection and calls `Relay.attach`; or returns false, and has kept `rest` for later or has
+   * answered the message that it begins with and seen to the others.
+   */
   acquire(rest: Buffer): boolean;
   /** Keeps `rest` until the database has answered more. */
   wait(rest: Buffer): void;

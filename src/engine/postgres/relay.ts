@@ -16,7 +16,8 @@ import { Requests } from './requests.ts';
 import { NamedStatements } from './statement/named-statements.ts';
 import type { StatementRegistry } from './statement/registry.ts';
 import { StatementNames } from './statement/statement-names.ts';
-import { UnnamedStatement } from './statement/unnamed-statement.ts';
+import { type UnnamedParse, UnnamedStatement } from './statement/unnamed-statement.ts';
+import { isOpenBehind, type TransactionVerb, verbOf } from './transaction-verbs.ts';
 import { lengthMaxOf } from './wire/frontend.ts';
 import {
   BIND,
@@ -33,6 +34,7 @@ import {
 /** A message up to this size is kept until it is whole; a larger one streams through. */
 const HELD_MESSAGE_MAX = 256 * 1024;
 const PIECES_MAX = 64;
+const EMPTY = Buffer.alloc(0);
 
 export class Relay {
   connection: DatabaseConnection | undefined = undefined;
@@ -49,6 +51,17 @@ export class Relay {
   private piecesWanted = 0;
   /** What is still to come of a message that streams through. */
   bodyLeft = 0;
+  /**
+   * The chunk of the client's that was sent last, its part `[sentFrom, sentTo)`, and how many there were
+   * on this connection: what to send again, and to look at, when the connection is lost.
+   */
+  private sent: Buffer | undefined = undefined;
+  private sentFrom = 0;
+  private sentTo = 0;
+  private chunks = 0;
+  /** What the database's socket had taken before that, and what was the unnamed statement. */
+  private takenBefore = 0;
+  private unnamedBefore: UnnamedParse | undefined = undefined;
   /** A request was refused by the proxy: everything up to the next Sync is dropped. */
   private isSkipping = false;
   /** The session has ended; nothing more of it goes anywhere. */
@@ -73,8 +86,16 @@ export class Relay {
     this.isOver = true;
   }
 
+  /** The session has a connection. */
+  attach(connection: DatabaseConnection): void {
+    this.connection = connection;
+    this.chunks = 0;
+  }
+
   /** The session is done with its connection. */
   detach(): void {
+    this.sent = undefined;
+    this.unnamedBefore = undefined;
     this.connection?.statements.ended(this.texts.isTainted);
     this.texts.isTainted = false;
     this.named.portalsGone();
@@ -86,6 +107,44 @@ export class Relay {
   /** Something of the proxy's own that goes out before the client's next message. */
   prepend(message: Buffer): void {
     this.out.push(message);
+  }
+
+  // --- When the connection is lost
+
+  /** Nothing of what the client has sent has reached the database. */
+  get isUnsent(): boolean {
+    const { bodyLeft, chunks, connection, sent } = this;
+    if (connection === undefined || chunks !== 1 || bodyLeft > 0) return false;
+    // A buffer that was given away is empty when it has been sent.
+    return (sent?.length ?? 0) > 0 && connection.stream.takenBytes === this.takenBefore;
+  }
+
+  /** What is to be sent again; the relay is as if it had never been. */
+  takeUnsent(): Buffer {
+    const { pieces, sent, sentFrom, sentTo } = this;
+    this.pieces = undefined;
+    this.unnamed.parse = this.unnamedBefore;
+    const whole = sent?.subarray(sentFrom, sentTo) ?? EMPTY;
+    return pieces === undefined ? Buffer.from(whole) : Buffer.concat([whole, ...pieces]);
+  }
+
+  /** Whether a transaction would be open behind what was sent last; `isOpen`: one was before that. */
+  isOpenBehindSent(isOpen: boolean): boolean {
+    const { chunks, sent, sentFrom, sentTo } = this;
+    if (chunks === 0 || sent === undefined) return isOpen;
+    return isOpenBehind(isOpen, sent.subarray(sentFrom, sentTo), (name) => this.textOf(name));
+  }
+
+  /** What the message at the head of `rest` does to a transaction. */
+  verbAtHead(rest: Buffer): TransactionVerb | undefined {
+    return verbOf(rest, 0, (name) => this.textOf(name));
+  }
+
+  /** The text that the client has prepared as `name`, in latin1. */
+  private textOf(name: string): string | undefined {
+    const { parse } = this.unnamed;
+    if (name !== '') return this.names.get(name)?.body.toString('latin1');
+    return parse?.bytes.toString('latin1', parse.at + HEADER_BYTES + 1, parse.end);
   }
 
   unnamedLost(): void {
@@ -124,6 +183,8 @@ export class Relay {
     /** Where the run of bytes begins that is forwarded as it is. */
     let from = this.connection === undefined ? at : 0;
     let waitedAt = -1;
+    let isNew = this.connection !== undefined;
+    if (isNew) this.sending(bytes, 0);
     while (at < end) {
       if (end - at < HEADER_BYTES) {
         this.keepPiece(bytes, at, HEADER_BYTES);
@@ -165,6 +226,8 @@ export class Relay {
       }
       const { connection } = this;
       if (connection === undefined) return;
+      if (!isNew) this.sending(bytes, at);
+      isNew = true;
       // What a large Bind means is in its first bytes.
       const isNoted = isWhole || type === BIND;
       const begin = isNoted
@@ -178,6 +241,7 @@ export class Relay {
           waitedAt = at;
           continue;
         }
+        this.sentTo = at;
         this.host.wait(at === 0 ? bytes : bytes.subarray(at));
         return;
       }
@@ -187,7 +251,17 @@ export class Relay {
       if (!isWhole) this.bodyLeft = next - end;
       at = isWhole ? next : end;
     }
+    this.sentTo = at;
     this.flush(bytes, from, at);
+  }
+
+  /** What there is of `bytes` from `from` goes to the connection, as far as it can. */
+  private sending(bytes: Buffer, from: number): void {
+    this.sent = bytes;
+    this.sentFrom = from;
+    if (this.chunks++ > 0) return;
+    this.takenBefore = this.connection?.stream.takenBytes ?? 0;
+    this.unnamedBefore = this.unnamed.parse;
   }
 
   /** Passes on the rest of a message that streams through. Returns where it ends in `bytes`. */

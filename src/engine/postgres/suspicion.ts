@@ -13,6 +13,13 @@ import type { BoundParameters } from './wire/bound-parameters.ts';
 const NAMES_MAX = 256;
 /** Of a longer text the beginning is kept, for its digest. */
 const TEXT_MAX = 4 * 1024;
+/** A rollback undoes these; not a lock of the session, nor a PREPARE. */
+const ENDS_WITH_TRANSACTION: ReadonlySet<AuditedReason> = new Set([
+  'set',
+  'temporary_object',
+  'listen',
+  'hold_cursor',
+]);
 /** One SET or RESET, of which the same text has the same effect whenever it is run. */
 const SOLE_SET = /^\s*(?:set|reset)\s(?!\s*local\s)[^;]{1,1000};?\s*$/i;
 
@@ -82,6 +89,17 @@ export class Suspicion {
       return;
     }
     for (const name of names) this.customNames.add(name);
+  }
+
+  /** There is nothing that a statement may have left, only something that may be gone. */
+  get isEmpty(): boolean {
+    return this.certain === undefined && this.reasons.size === 0 && this.before === undefined;
+  }
+
+  /** Whatever was left in a transaction goes with it. */
+  get endsWithTransaction(): boolean {
+    if (this.certain !== undefined || this.before !== undefined) return false;
+    return [...this.reasons].every((reason) => ENDS_WITH_TRANSACTION.has(reason));
   }
 
   /** No answer of the database could clear it up. */

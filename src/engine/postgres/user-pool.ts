@@ -179,6 +179,7 @@ class Visit implements Borrower<DatabaseConnection>, ConnectionHolder {
   statementsCleared(): void {}
   discarded(): void {}
   nameOf(): undefined {}
+  transactionFailed(): void {}
   parametersReported(): void {}
   answered(): void {}
   rested(): void {}

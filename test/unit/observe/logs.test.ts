@@ -9,6 +9,7 @@ import { EventLog, type LogFormat } from '../../../src/observe/logs.ts';
 import {
   CLIENT_CLOSE_REASONS,
   DATABASE_CLOSE_REASONS,
+  INTERRUPTIONS,
   PIN_REASONS,
 } from '../../../src/observe/reasons.ts';
 
@@ -81,6 +82,12 @@ const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { event: N
       reason: 'listen',
     },
   ],
+  'session.interrupted': INTERRUPTIONS.map((reason) => ({
+    ...client,
+    event: 'session.interrupted',
+    databaseConnection: database.databaseConnection,
+    reason,
+  })),
   'replication.started': (['logical', 'physical'] as const).map((kind) => ({
     ...client,
     event: 'replication.started',

@@ -97,6 +97,8 @@ export interface FakeSession {
   readonly client: FakeSocket;
   readonly database: FakeSocket;
   readonly connection: DatabaseConnection;
+  /** Every socket to the database, in the order in which they were opened. */
+  readonly databases: readonly FakeSocket[];
   readonly session: ClientSession;
   readonly counters: EndpointCounters;
   readonly events: readonly Event[];
@@ -127,7 +129,7 @@ export async function startFakeSession(settings = SessionSettings.NONE): Promise
     schema: { generation: 0 },
     protocol: new ServerProtocol(),
   };
-  const database = new FakeSocket();
+  const databases: FakeSocket[] = [];
   const facts = { parameters: PARAMETERS, cancelKey: undefined, initQuery: undefined };
   const group = new PoolGroup<DatabaseConnection>({
     target: target.target,
@@ -143,7 +145,9 @@ export async function startFakeSession(settings = SessionSettings.NONE): Promise
     doubted: () => undefined,
     connectorFor: (_key, pool) => ({
       open(opened) {
-        const connection = new DatabaseConnection(database.stream, target, pool, facts);
+        const socket = new FakeSocket();
+        databases.push(socket);
+        const connection = new DatabaseConnection(socket.stream, target, pool, facts);
         queueMicrotask(() => opened(connection));
         return { abandon() {} };
       },
@@ -151,6 +155,7 @@ export async function startFakeSession(settings = SessionSettings.NONE): Promise
   });
   const pool = group.join({ user: 'app', database: 'app' });
   const connection = await warm(pool);
+  const [database = new FakeSocket()] = databases;
   const client = new FakeSocket();
   const counters = new EndpointCounters();
   let closedBy: ClientCloseReason | undefined;
@@ -197,7 +202,16 @@ export async function startFakeSession(settings = SessionSettings.NONE): Promise
     cancelKey: 'key',
   });
   client.stream.handler = session;
-  return { client, database, connection, session, counters, events, closedBy: () => closedBy };
+  return {
+    client,
+    database,
+    databases,
+    connection,
+    session,
+    counters,
+    events,
+    closedBy: () => closedBy,
+  };
 }
 
 async function warm(pool: Pool<DatabaseConnection>): Promise<DatabaseConnection> {

@@ -232,6 +232,15 @@ export class ClientSubscriptions implements Listener {
     this.forget(this.expected);
   }
 
+  /** The session's connection is lost, and what was under way there. */
+  connectionLost(): void {
+    this.isUnlistenDoubtful = false;
+    this.unlistensAnswered = 0;
+    this.unlistens = [];
+    if (this.wait === undefined) this.nothingExpected();
+    this.forget(this.inQuestion);
+  }
+
   private forget(names: Set<string>): void {
     const forgotten = [...names];
     names.clear();

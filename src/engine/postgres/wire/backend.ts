@@ -14,13 +14,18 @@ import {
   NOTICE_RESPONSE,
   PARAMETER_STATUS,
   READY_FOR_QUERY,
+  STATUS_FAILED,
   STATUS_IDLE,
   terminatorAt,
 } from './messages.ts';
 
 const TEXT_FIELD = 0x4d; // M
+const DETAIL_FIELD = 0x44; // D
+/** S and V: the same, in the language of the messages and in English. */
+const SEVERITY_FIELDS: readonly number[] = [0x53, 0x56];
 
 export const READY_IDLE = readyForQuery(STATUS_IDLE);
+export const READY_FAILED = readyForQuery(STATUS_FAILED);
 
 export function readyForQuery(status: number): Buffer {
   return message(READY_FOR_QUERY, Buffer.of(status));
@@ -147,6 +152,27 @@ export function withErrorText(
     at = end + 1;
   }
   return undefined;
+}
+
+/**
+ * A database's last word as the error of a request: of another severity, with `detail` if it has none, and
+ * every other byte as it is.
+ */
+export function lastWordAsError(whole: Uint8Array, detail: string): Buffer {
+  const bytes = Buffer.from(whole.buffer, whole.byteOffset, whole.length);
+  const kept: Uint8Array[] = [Buffer.from('SERROR\0VERROR\0')];
+  let hasDetail = false;
+  let at = HEADER_BYTES;
+  while (at < bytes.length && bytes[at] !== 0) {
+    const end = terminatorAt(bytes, at + 1, bytes.length);
+    if (end < 0) break;
+    const letter = bytes[at];
+    hasDetail ||= letter === DETAIL_FIELD;
+    if (!SEVERITY_FIELDS.includes(letter)) kept.push(bytes.subarray(at, end + 1));
+    at = end + 1;
+  }
+  if (!hasDetail) kept.push(Buffer.from(`D${detail}\0`));
+  return message(ERROR_RESPONSE, ...kept, Buffer.alloc(1));
 }
 
 /** Name and value of a whole ParameterStatus message; `undefined` when it is malformed. */
