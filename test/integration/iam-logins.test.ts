@@ -48,6 +48,9 @@ interface Login {
   readonly host?: string;
 }
 
+/** Log-ins that were refused so far. Each is in the log, at last. */
+let refusals = 0;
+
 async function logIn({ password, user = 'app', isEncrypted = true, host = '127.0.0.1' }: Login) {
   const ssl = isEncrypted && { rejectUnauthorized: false };
   const client = new Client({ host, port: port(), user, password, database: 'app', ssl });
@@ -56,6 +59,7 @@ async function logIn({ password, user = 'app', isEncrypted = true, host = '127.0
     const { rows } = await client.query<{ name: string }>('select current_user as name');
     return rows[0]?.name;
   } catch (error) {
+    refusals++;
     const { code, message } = error as Error & { code?: string };
     return `${code} ${message}`;
   } finally {
@@ -63,9 +67,10 @@ async function logIn({ password, user = 'app', isEncrypted = true, host = '127.0
   }
 }
 
-/** Why the last log-in was refused, for the operator. */
-function lastFailure() {
-  const line = berth().logged('client.authentication_failed').at(-1);
+/** Why the last log-in was refused, for the operator. The log is written beside the answer, maybe after it. */
+async function lastFailure() {
+  const lines = await berth().untilLogged('client.authentication_failed', refusals);
+  const line = lines[refusals - 1];
   return { why: line?.reason, msg: line?.msg, principal: line?.principal };
 }
 
@@ -152,18 +157,18 @@ describe('a token is refused', () => {
     ['that no policy allows', { key: POWERLESS_KEY }, 'not_allowed'],
   ])('%s', async (_name, options, why) => {
     expect(await logIn({ password: await tokenOf(options) })).toBe(WRONG);
-    expect(lastFailure()).toMatchObject({ why });
+    expect(await lastFailure()).toMatchObject({ why });
   });
 
   test('when it has been tampered with', async () => {
     const token = await tokenOf();
     expect(await logIn({ password: token.replace('DBUser=app', 'DBUser=other') })).toBe(WRONG);
-    expect(lastFailure()).toMatchObject({ why: 'wrong_signature' });
+    expect(await lastFailure()).toMatchObject({ why: 'wrong_signature' });
   });
 
   test('when it is a password', async () => {
     expect(await logIn({ password: 'app-password' })).toBe(WRONG);
-    expect(lastFailure()).toEqual({
+    expect(await lastFailure()).toEqual({
       why: 'no_token',
       msg: 'Proxy authentication with IAM authentication failed for user "app" with TLS on. Reason: Invalid credentials. If you provide an IAM token, make sure to either use the correct password or enable IAM authentication.',
       principal: undefined,
@@ -174,7 +179,7 @@ describe('a token is refused', () => {
     expect(await logIn({ password: await tokenOf(), isEncrypted: false })).toBe(
       '28000 IAM authentication is allowed only with SSL connections.',
     );
-    expect(lastFailure()).toMatchObject({
+    expect(await lastFailure()).toMatchObject({
       why: 'no_tls',
       msg: 'Proxy authentication with IAM authentication failed for user "app" with TLS off. Reason: IAM is allowed only with SSL connections.',
     });
@@ -185,7 +190,7 @@ describe('a token is refused', () => {
     expect(await logIn({ password, user: 'nobody' })).toBe(
       '28000 This RDS proxy has no credentials for the role nobody. Check the credentials for this role and try again.',
     );
-    expect(lastFailure()).toMatchObject({ why: 'no_credentials' });
+    expect(await lastFailure()).toMatchObject({ why: 'no_credentials' });
     // Without a token nobody learns whether there is such a user.
     expect(await logIn({ password: 'x', user: 'nobody' })).toBe(WRONG.replace('app', 'nobody'));
   });
