@@ -1,7 +1,7 @@
 /**
  * Whatever a client does, the answers through the proxy are those of the database, message by
- * message. Each case runs direct, direct once more (which proves that it has only one outcome), and through
- * pools of one and of four connections, on which other clients work at the same time.
+ * message. Each case runs direct and through pools of one and of four connections, on which other clients work at the
+ * same time. What is the same each time has only one outcome.
  * `test/adversarial/` runs the cases again where Berth is given a hard time.
  */
 
@@ -53,20 +53,6 @@ async function expectation(item: Case): Promise<string> {
   direct.set(item, known);
   return known;
 }
-
-describe('direct, twice', () => {
-  // Once is enough for what is run again.
-  for (const item of isAdversarial() ? [] : CASES) {
-    test(
-      item.name,
-      async () => {
-        const first = await expectation(item);
-        expect(await play(item, { port: database().port })).toBe(first);
-      },
-      CASE_DEADLINE_MS,
-    );
-  }
-});
 
 for (const connections of POOLS) {
   describe(`through a pool of ${connections}`, () => {
