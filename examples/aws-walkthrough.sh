@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # The life of a proxy, by the aws command alone: a database is registered, a secret stored, a proxy made, used with
-# psql or mariadb, its secret changed under load, its pool tuned, an endpoint added; then everything is deleted.
+# psql or mariadb by password and by token, its secret changed under load, its pool tuned, an endpoint added; then
+# everything is deleted.
 #
-# Needs a Berth with an Api (AWS_ENDPOINT_URL), a database and a user in it (below), aws, and psql or mariadb. The
-# user's password is changed at the end.
+# Needs a Berth with an Api (AWS_ENDPOINT_URL), a principal of it that may do all this and rds-db:connect, a database and a
+# user in it (below), aws, and psql or mariadb. The user's password is changed at the end.
 set -euo pipefail
 
 : "${AWS_ENDPOINT_URL:=http://127.0.0.1:8400}" "${AWS_DEFAULT_REGION:=us-east-1}"
-: "${AWS_ACCESS_KEY_ID:=anonymous}" "${AWS_SECRET_ACCESS_KEY:=anonymous}"
+: "${AWS_ACCESS_KEY_ID:?of a principal}" "${AWS_SECRET_ACCESS_KEY:?its secret}"
 : "${DB_ENGINE:=postgres}"          # or mysql, or mariadb
 : "${DB_HOST:=127.0.0.1}" "${DB_PORT:=5432}" "${DB_NAME:=app}" "${DB_USER:=app}" "${DB_PASSWORD:?the password of $DB_USER}"
 : "${NEW_PASSWORD:=rotated-$RANDOM$RANDOM}"
@@ -24,6 +25,9 @@ say() { printf '\n== %s\n' "$*"; }
 # Old versions of aws know no AWS_ENDPOINT_URL.
 ask() { aws --endpoint-url "$AWS_ENDPOINT_URL" --region "$AWS_DEFAULT_REGION" --output text "$@"; }
 secret() { printf '{"username": "%s", "password": "%s"}' "$DB_USER" "$1"; }
+
+# auth DISABLED|REQUIRED: how users log in to the proxy.
+auth() { printf '[{"AuthScheme": "SECRETS", "SecretArn": "%s", "IAMAuth": "%s"}]' "$arn" "$1"; }
 
 # query HOST PORT PASSWORD SQL: through the proxy, whose name or address the certificate has to have.
 query() {
@@ -75,7 +79,7 @@ echo "$arn"
 
 say 'create a proxy and give it a target'
 ask rds create-db-proxy --db-proxy-name $name --engine-family $family --role-arn arn:aws:iam::123456789012:role/rds-proxy-role \
-  --auth "[{\"AuthScheme\": \"SECRETS\", \"SecretArn\": \"$arn\", \"IAMAuth\": \"DISABLED\"}]" \
+  --auth "$(auth DISABLED)" \
   --vpc-subnet-ids subnet-abc123 subnet-def456 --vpc-security-group-ids sg-12345678 --query DBProxy.DBProxyArn
 ask rds register-db-proxy-targets --db-proxy-name $name --db-instance-identifiers $name-db \
   --query 'DBProxyTargets[0].TargetHealth.State'
@@ -115,6 +119,12 @@ say 'add an endpoint'
 reports=$(ask rds create-db-proxy-endpoint --db-proxy-name $name --db-proxy-endpoint-name $name-reports \
   --vpc-subnet-ids subnet-abc123 subnet-def456 --query DBProxyEndpoint.Endpoint)
 query "$reports" $port "$NEW_PASSWORD" "select 'the endpoint works, too'"
+
+say 'from now on a token in place of the password, good for 15 minutes'
+ask rds modify-db-proxy --db-proxy-name $name --auth "$(auth REQUIRED)" --query 'DBProxy.Auth[0].IAMAuth'
+token=$(ask rds generate-db-auth-token --hostname "$host" --port $port --username "$DB_USER")
+query "$host" $port "$token" "select 'the token works'"
+if query "$host" $port "$NEW_PASSWORD" 'select 1' 2>/dev/null; then echo 'the password still works'; exit 1; fi
 
 say 'what has happened'
 ask rds describe-events --source-type db-proxy --source-identifier $name --duration 10 --query 'Events[].Message' | tr '\t' '\n'

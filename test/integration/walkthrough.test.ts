@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process';
 import { dirname, join } from 'node:path';
 import { type Berth, useBerth } from '../harness/berth.ts';
 import { within } from '../harness/deadline.ts';
+import { fileKey } from '../harness/iam.ts';
 import { useMysqlBerths } from '../harness/mysql/berth.ts';
 import { describeServers, loginOf, useMysql } from '../harness/mysql/server.ts';
 import { usePostgres } from '../harness/postgres.ts';
@@ -17,9 +18,29 @@ const SCRIPT = join(import.meta.dir, '..', '..', 'examples', 'aws-walkthrough.sh
 setDefaultTimeout(DEADLINE_MS);
 
 function file() {
-  const Api = { Listen: '127.0.0.1:0', AllowAnonymous: true, EndpointRange: randomRange() };
-  return { StateDirectory: 'state', DrainTimeout: 1, Api };
+  const Api = { Listen: '127.0.0.1:0', EndpointRange: randomRange() };
+  return { StateDirectory: 'state', DrainTimeout: 1, Api, Principals: [WALKER] };
 }
+
+/** Who walks: may use the APIs, and log in with tokens. */
+const WALKER = {
+  UserName: 'walker',
+  AccessKeys: [fileKey(TEST_KEY)],
+  Policies: [
+    {
+      PolicyName: 'walk',
+      PolicyDocument: {
+        Statement: [
+          {
+            Effect: 'Allow',
+            Action: ['rds:*', 'secretsmanager:*', 'rds-db:connect'],
+            Resource: '*',
+          },
+        ],
+      },
+    },
+  ],
+};
 
 /** What a rotation brings with it, and clients that are gone before they were told. */
 const EXPECTED = [
@@ -56,6 +77,7 @@ async function walk(berth: Berth, database: Readonly<Record<string, string>>): P
   const code = await within(ended, () => `the end of the script\n${output}`, DEADLINE_MS);
   expect({ code, output: code === 0 ? '' : output }).toEqual({ code: 0, output: '' });
   expect(output).toContain('it works');
+  expect(output).toContain('the token works');
   expect(output).toMatch(/\d+ statements, none failed/);
   expect(output).toContain('the endpoint works, too');
   expect(output).toContain('The DB proxy endpoint walkthrough-reports was created.');
@@ -65,8 +87,11 @@ const postgres = usePostgres();
 const berth = useBerth(() => ({ database: postgres(), file: file(), expect: EXPECTED }));
 
 if (hasProgram('aws')) {
-  testWith('psql', 'the walkthrough, with PostgreSQL', () =>
-    walk(berth(), { DB_PORT: String(postgres().port), DB_PASSWORD: 'app-password' }),
+  testWith(
+    'psql',
+    'the walkthrough, with PostgreSQL',
+    () => walk(berth(), { DB_PORT: String(postgres().port), DB_PASSWORD: 'app-password' }),
+    DEADLINE_MS,
   );
 } else {
   skipBecause('no aws', 'the walkthrough');
@@ -76,12 +101,17 @@ describeServers('the walkthrough,', (server) => {
   const database = useMysql(server);
   const start = useMysqlBerths(database);
 
-  testWith('aws', 'by the aws command', async () => {
-    const own = await start({ file: file(), expect: EXPECTED });
-    await walk(own, {
-      DB_ENGINE: database().product === 'MySQL' ? 'mysql' : 'mariadb',
-      DB_PORT: String(database().port),
-      DB_PASSWORD: String(loginOf('app').password),
-    });
-  });
+  testWith(
+    'aws',
+    'by the aws command',
+    async () => {
+      const own = await start({ file: file(), expect: EXPECTED });
+      await walk(own, {
+        DB_ENGINE: database().product === 'MySQL' ? 'mysql' : 'mariadb',
+        DB_PORT: String(database().port),
+        DB_PASSWORD: String(loginOf('app').password),
+      });
+    },
+    DEADLINE_MS,
+  );
 });
