@@ -42,7 +42,8 @@ export const FAULTS: Readonly<Record<FaultName, Fault>> = {
   stop: {
     title: 'the writer is shut down cleanly',
     inflict: ({ cluster }, writer) => cluster.shutDown(writer),
-    isOldAlive: false,
+    // MySQL takes seconds to end.
+    isOldAlive: true,
     heal: ({ cluster }, old) => cluster.startUp(old),
   },
   promote: {

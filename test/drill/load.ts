@@ -1,6 +1,6 @@
 /** All clients of a drill: those of the proxy, and, if they are wanted, those of a pool that does without. */
 
-import type { Cluster } from '../harness/cluster/cluster.ts';
+import type { Cluster, Member } from '../harness/cluster/cluster.ts';
 import { Books, type Failure } from './books.ts';
 import {
   type Access,
@@ -23,6 +23,8 @@ export interface LoadOptions {
   readonly idle?: number;
   /** As many writers without a proxy; default: none. */
   readonly direct?: boolean;
+  /** Where those reach the members; default: at their own ports. */
+  readonly portOf?: (member: Member) => number;
   readonly paceMs?: number;
 }
 
@@ -57,11 +59,11 @@ export class Load {
   readonly #cluster: Cluster;
 
   private constructor(options: LoadOptions, idle: readonly IdleClient[]) {
-    const { cluster, port, paceMs = PACE_MS } = options;
+    const { cluster, port, paceMs = PACE_MS, portOf = ownPort } = options;
     const { engine } = cluster;
     const proxy = loopback(port);
     const kinds = kindsOf({ ...WRITERS, ...options.writers });
-    const hosts = cluster.members.map((member) => loopback(member.port));
+    const hosts = cluster.members.map((member) => loopback(portOf(member)));
     this.#cluster = cluster;
     this.#pool = new DirectPool(engine, hosts);
     this.#own = kinds.map(() => new OwnConnection(engine, proxy));
@@ -151,6 +153,10 @@ export class Load {
 function kindsOf(counts: Readonly<Record<WriterKind, number>>): WriterKind[] {
   const kinds: WriterKind[] = ['autocommit', 'transaction', 'prepared', 'pinned'];
   return kinds.flatMap((kind) => Array.from({ length: counts[kind] }, () => kind));
+}
+
+function ownPort({ port }: Member): number {
+  return port;
 }
 
 function loopback(port: number): Address {

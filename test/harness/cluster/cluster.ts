@@ -42,6 +42,8 @@ export interface ClusterOptions {
    * that is. A writer without a replica then commits nothing. Default: false.
    */
   readonly isSynchronous?: boolean;
+  /** A commit waits for the disk. Default: false. */
+  readonly isDurable?: boolean;
 }
 
 export type Rows = readonly (readonly (string | null)[])[];
@@ -144,8 +146,8 @@ export abstract class Cluster<Server extends ClusterServer = ClusterServer> {
   }
 
   /**
-   * A planned switch: the old writer ends cleanly, the new one has all of it, and the old one comes back as a
-   * replica.
+   * A planned switch, when nobody writes: the old writer ends cleanly, the new one has all of it, and the old one
+   * comes back as a replica.
    */
   async switchOver(to?: Member<Server>): Promise<Member<Server>> {
     const old = this.#writer;

@@ -53,7 +53,7 @@ export class MysqlCluster extends Cluster<EmbeddedMysql> {
 
   /** Resolves when all replicas replicate. */
   static async start(kind: MysqlServer, options: MysqlClusterOptions = {}): Promise<MysqlCluster> {
-    const { replicas = 2, server = {} } = options;
+    const { replicas = 2, isDurable = false, server = {} } = options;
     const { product, installation } = kind;
     const dialect = REPLICATION[product];
     const templates = await makeTemplates(installation.account);
@@ -65,6 +65,7 @@ export class MysqlCluster extends Cluster<EmbeddedMysql> {
         templateDirectory: templates.directory,
         settings: {
           ...dialect.settings,
+          ...(isDurable ? DURABLE : {}),
           server_id: index + 1,
           ...(isReplica ? dialect.readOnly : {}),
           ...server.settings,
@@ -103,11 +104,12 @@ export class MysqlCluster extends Cluster<EmbeddedMysql> {
     return row?.[0] !== '0';
   }
 
-  override async shutDown(member: MysqlMember): Promise<void> {
-    // MySQL waits for seconds before it ends these itself.
-    const senders = await this.query(member, SENDERS);
-    for (const [id] of senders) await this.query(member, `KILL ${id}`);
-    await super.shutDown(member);
+  override async switchOver(to?: MysqlMember): Promise<MysqlMember> {
+    await this.untilCaughtUp();
+    // MySQL waits for seconds before it ends these when it shuts down.
+    const senders = await this.query(this.writer, SENDERS);
+    for (const [id] of senders) await this.query(this.writer, `KILL ${id}`);
+    return await super.switchOver(to);
   }
 
   override async stopWrites(member: MysqlMember): Promise<void> {
@@ -131,7 +133,7 @@ export class MysqlCluster extends Cluster<EmbeddedMysql> {
   }
 
   protected override async stopReplicating(member: MysqlMember): Promise<void> {
-    await this.query(member, this.#dialect.stop);
+    await this.query(member, this.#dialect.stopReceiving);
   }
 
   protected override async startAfresh(member: MysqlMember, from: MysqlMember): Promise<void> {
@@ -200,6 +202,8 @@ export class MysqlCluster extends Cluster<EmbeddedMysql> {
     return record(parts);
   }
 }
+
+const DURABLE = { sync_binlog: 1, innodb_flush_log_at_trx_commit: 1 };
 
 /** The connections of its replicas. */
 const SENDERS = `select id from information_schema.processlist where command like 'Binlog Dump%'`;

@@ -23,8 +23,8 @@ export interface ReplicationDialect {
   /** Answers 0 when it has got there. */
   readonly waitFor: (position: string, seconds: number) => string;
   readonly count: (position: string) => number;
+  /** What it has received it still applies. */
   readonly stopReceiving: string;
-  readonly stop: string;
   readonly replicate: (port: number) => readonly string[];
   readonly promote: readonly string[];
   /** A writer takes no more writes of those who have no right to write all the same. */
@@ -74,7 +74,6 @@ const MARIADB: ReplicationDialect = {
   // 0-1-123: domain, server, sequence number.
   count: (position) => Number(position.split('-').at(-1)),
   stopReceiving: 'STOP SLAVE IO_THREAD',
-  stop: 'STOP SLAVE',
   replicate: (port) => [
     'STOP SLAVE',
     `CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT=${port}, MASTER_USER='${REPLICATOR.name}',
@@ -120,7 +119,6 @@ const MYSQL: ReplicationDialect = {
   waitFor: (position, seconds) => `SELECT WAIT_FOR_EXECUTED_GTID_SET('${position}', ${seconds})`,
   count: countTransactions,
   stopReceiving: 'STOP REPLICA IO_THREAD',
-  stop: 'STOP REPLICA',
   replicate: (port) => [
     'STOP REPLICA',
     `CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_PORT=${port},

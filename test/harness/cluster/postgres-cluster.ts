@@ -36,9 +36,9 @@ export class PostgresCluster extends Cluster<EmbeddedPostgres> {
 
   /** Resolves when all replicas replicate. */
   static async start(options: PostgresClusterOptions = {}): Promise<PostgresCluster> {
-    const { replicas = 2, server = {} } = options;
+    const { replicas = 2, isDurable = false, server = {} } = options;
     const templates = await makeTemplates();
-    const settings = { ...SETTINGS, ...server.settings };
+    const settings = { ...SETTINGS, fsync: isDurable, ...server.settings };
     const start = async (name: string, from?: PostgresMember): Promise<PostgresMember> => {
       const ofReplica = from === undefined ? {} : { primary_conninfo: conninfo(name, from) };
       const database = await startPostgres({
