@@ -418,7 +418,7 @@ describe('SIGHUP', () => {
   });
 
   test('what still runs at the former target is cut off after DrainTimeout', async () => {
-    const berth = await start({ expect: ['client.closed'] });
+    const berth = await start({ expect: ['session.interrupted'] });
     using working = await berth.login();
     using idle = await berth.login();
     await idle.query('SELECT 1');
@@ -436,9 +436,12 @@ describe('SIGHUP', () => {
       TargetGroup: { DBInstanceIdentifiers: ['another-db'] },
     }));
     await berth.reload({ ...berth.configuration, DBInstances, DBProxies, DrainTimeout: 0 });
-    await working.untilClosed();
+    await berth.untilLogged('session.interrupted');
     const sql = 'SELECT inet_client_addr() IS NULL';
     expect(textRows(await idle.query(sql))).toEqual([['t']]);
+    expect(sqlStates(await working.query(sql))).toEqual(['08006']);
+    await working.query('ROLLBACK');
+    expect(textRows(await working.query(sql))).toEqual([['t']]);
   });
 
   test('PG-15: a changed password: those inside stay, the new one opens, and for a while the old one', async () => {

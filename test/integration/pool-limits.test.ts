@@ -304,6 +304,7 @@ describe('PG-74: the books balance after', () => {
       'connection.open_failed',
       'connection.closed',
       'client.closed',
+      'session.interrupted',
       'session.pinned',
     ],
   }));
@@ -379,6 +380,9 @@ describe('PG-74: the books balance after', () => {
       if (before === '') {
         await untilMetric(berth(), 'database_connections', 0);
         expect(textRows(await client.query("select 'unharmed'"))).toEqual([['unharmed']]);
+        client.destroy();
+      } else if (before === 'begin') {
+        expect(sqlStates(await client.query('select 1'))).toEqual(['57P01']);
         client.destroy();
       } else {
         expect(sqlStates(await client.untilClosed())).toEqual(['57P01']);
