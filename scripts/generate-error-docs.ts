@@ -138,6 +138,10 @@ const EXPLANATIONS: Readonly<Record<ErrorCode, Explanation>> = {
     when: 'The database connection was lost in a transaction, while nothing ran. The client is told at its next request, which is not run. [failover.md](failover.md#when-a-database-connection-is-lost) has the details.',
     fate: 'continues',
   },
+  no_reader: {
+    when: 'A client of a `READ_ONLY` endpoint has logged in or asked, and the target has no DB instance but the writer.',
+    fate: 'ends',
+  },
   connection_refused: {
     when: 'Opening a database connection failed in a way that waiting does not mend. The client reads the message of the database instead, if there was one.',
     fate: 'ends',

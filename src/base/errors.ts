@@ -273,6 +273,13 @@ export const ERRORS = {
       text: 'The connection to the database was lost. The transaction was rolled back; try restarting transaction',
     },
   },
+  no_reader: {
+    kind: 'config',
+    retryable: false,
+    sqlState: '08001',
+    text: 'The target of this read-only endpoint has no reader.',
+    mysql: { errno: 1105, sqlState: '08S01' },
+  },
   connection_refused: {
     kind: 'target',
     retryable: true,

@@ -15,6 +15,7 @@ import type {
   DBInstance,
   DBProxy,
   Endpoint,
+  EndpointReaders,
   EngineName,
   SecretEntry,
   Snapshot,
@@ -454,19 +455,32 @@ function toEndpoints(proxy: FileProxy, file: File): readonly Endpoint[] {
     Listen,
     AllowedSources: allowedSources(networks, groups),
   });
-  const extra = proxy.Endpoints.map(({ DBProxyEndpointName, Listen, VpcSecurityGroupIds }) => ({
-    DBProxyEndpointName,
-    HostName: hostNameOf(place, owner, DBProxyEndpointName),
-    ...shared(Listen, VpcSecurityGroupIds),
-  }));
+  const extra = proxy.Endpoints.map((endpoint) => {
+    const { DBProxyEndpointName, Listen, VpcSecurityGroupIds } = endpoint;
+    return {
+      DBProxyEndpointName,
+      HostName: hostNameOf(place, owner, DBProxyEndpointName),
+      ...shared(Listen, VpcSecurityGroupIds),
+      Readers: toReaders(endpoint),
+    };
+  });
   return [
     {
       DBProxyEndpointName: 'default',
       HostName: hostNameOf(place, owner),
       ...shared(proxy.Listen, proxy.VpcSecurityGroupIds),
+      Readers: undefined,
     },
     ...extra,
   ];
+}
+
+function toReaders({
+  TargetRole,
+  MaxReplicaLag,
+  ReaderFallback = 'NONE',
+}: FileProxy['Endpoints'][number]): EndpointReaders | undefined {
+  return TargetRole === 'READ_ONLY' ? { MaxReplicaLag, ReaderFallback } : undefined;
 }
 
 /** What the cross-check has already found to exist. */

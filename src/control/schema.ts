@@ -395,14 +395,29 @@ export const connectionPoolConfigSchema = mapping({
   Priorities: listOf(prioritySchema, 0, 1000).default([]),
 });
 
+const FOR_READERS = 'is for endpoints whose TargetRole is READ_ONLY';
+
 export const endpointSchema = mapping({
   DBProxyEndpointName: name(),
-  TargetRole: oneOf(['READ_WRITE'], {
-    READ_ONLY: 'READ_ONLY endpoints are not supported yet: readers are not told from writers',
-  }).default('READ_WRITE'),
+  TargetRole: oneOf(['READ_WRITE', 'READ_ONLY']).default('READ_WRITE'),
+  /** An extension. */
+  MaxReplicaLag: integer(0, DAY_S).optional(),
+  /** An extension. */
+  ReaderFallback: oneOf(['NONE', 'WRITER']).optional(),
   Listen: listen,
   VpcSecurityGroupIds: groupIds,
-});
+})
+  .refine(
+    ({ TargetRole, MaxReplicaLag }) => TargetRole === 'READ_ONLY' || MaxReplicaLag === undefined,
+    {
+      path: ['MaxReplicaLag'],
+      error: FOR_READERS,
+    },
+  )
+  .refine(
+    ({ TargetRole, ReaderFallback }) => TargetRole === 'READ_ONLY' || ReaderFallback === undefined,
+    { path: ['ReaderFallback'], error: FOR_READERS },
+  );
 
 export const dbProxySchema = mapping({
   DBProxyName: name(),

@@ -57,6 +57,8 @@ export interface EngineSettings {
     readonly applicationName: string;
     readonly endpoint: string;
   }) => number;
+  /** `READ_ONLY` endpoints, by name. */
+  readonly readOnlyEndpoints: ReadonlyMap<string, ReaderRules>;
   readonly pool: PoolSettings;
   readonly clientTls: ClientTls;
 }
@@ -90,15 +92,47 @@ export interface EngineOptions {
   readonly refreshSecret: (user: string) => Promise<void>;
   /** What clients wait for while no DB instance is the writer. */
   readonly waiting: Waiting;
+  /** What those of `READ_ONLY` endpoints wait for while there is no reader for them. */
+  readonly waitingToRead: Waiting;
 }
 
-/** Where clients wait while the target has no writer. */
+/** Where clients wait while nobody has the role that they need. */
 export interface Waiting {
   /** The name of the target: that of its cluster. */
   readonly target: string;
   readonly counters: TargetCounters;
-  /** Why there is no writer; a client that was refused reads it. */
+  /** Why there is nobody; a client that was refused reads it. */
   readonly reason: () => string;
+}
+
+/** What a `READ_ONLY` endpoint asks of the readers. */
+export interface ReaderRules {
+  /** A reader that is further behind, or does not tell, is not used; undefined: any will do. */
+  readonly maxLagMs: number | undefined;
+  /** Clients read from the writer while there is no reader for them. */
+  readonly hasWriterFallback: boolean;
+}
+
+/** A DB instance, and how far it has got. */
+export interface Standpoint<M = EngineMember> {
+  readonly member: M;
+  /** Bytes of the log; undefined when it does not tell. */
+  readonly position: number | undefined;
+}
+
+export interface ReaderStanding<M = EngineMember> extends Standpoint<M> {
+  /** How many connections it allows: its share of the clients. */
+  readonly maxConnections: number;
+  readonly lagMs: number | undefined;
+}
+
+/** Who can be read from now. */
+export interface ReaderView<M = EngineMember> {
+  /** Those that answer. */
+  readonly readers: readonly ReaderStanding<M>[];
+  readonly writer: Standpoint<M> | undefined;
+  /** The target has DB instances beside the writer, whether or not they answer. */
+  readonly hasReaders: boolean;
 }
 
 /** A DB instance of the target. */
@@ -155,6 +189,8 @@ export interface Engine {
   remove(member: EngineMember, drainTimeoutMs: number): void;
   /** Requests go to `writer` from now on, and so does who waits; undefined: everybody waits. */
   follow(writer: EngineMember | undefined): void;
+  /** Clients of `READ_ONLY` endpoints read there from now on, and so does who waits for it. */
+  followReaders(view: ReaderView): void;
   /** Nothing more is to reach `member` on the connections that it has: they are cut off. */
   fence(member: EngineMember): void;
   /** Of the clients that wait for a writer. */

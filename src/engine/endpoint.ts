@@ -53,6 +53,11 @@ export abstract class Endpoint<S extends EndpointClient> {
     return this.engine.settings;
   }
 
+  /** Its clients read from readers. */
+  get isReadOnly(): boolean {
+    return this.engine.settings.readOnlyEndpoints.has(this.name);
+  }
+
   /** A client that is to log in. */
   protected abstract clientCame(stream: Stream, arrival: Arrival | undefined): void;
 

@@ -27,12 +27,18 @@ export interface RoleOptions<C extends PooledConnection, P extends PoolOfUser<C>
   readonly newUserPool: (pool: Pool<C>) => P;
 }
 
+/** Roles have pools of their own in each group, so that who waits there moves on with his role alone. */
+let nextRole = 1;
+
 interface Seat<P> {
   readonly userPool: P;
   users: number;
 }
 
 export class Role<C extends PooledConnection, P extends PoolOfUser<C>> {
+  private readonly id = nextRole++;
+  /** How many have joined and not left. */
+  users = 0;
   private readonly lobby: PoolGroup<C>;
   private readonly newUserPool: (pool: Pool<C>) => P;
   private group: PoolGroup<C>;
@@ -50,7 +56,8 @@ export class Role<C extends PooledConnection, P extends PoolOfUser<C>> {
   }
 
   /** Kept at least until the matching `leave`. */
-  join(key: PoolKey, generation: number): P {
+  join(asked: PoolKey, generation: number): P {
+    const key = { ...asked, role: this.id };
     const name = nameOf(key);
     let seat = this.seats.get(name);
     if (seat === undefined) {
@@ -58,6 +65,7 @@ export class Role<C extends PooledConnection, P extends PoolOfUser<C>> {
       this.seats.set(name, seat);
     }
     const { userPool } = seat;
+    this.users++;
     seat.users++;
     userPool.pool.users++;
     userPool.useGeneration(generation);
@@ -68,6 +76,7 @@ export class Role<C extends PooledConnection, P extends PoolOfUser<C>> {
     const name = nameOf(pool.key);
     const seat = this.seats.get(name);
     if (seat === undefined) throw new Error('role: a user pool was left more often than joined');
+    this.users--;
     seat.users--;
     pool.users--;
     if (seat.users === 0) this.seats.delete(name);

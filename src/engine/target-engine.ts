@@ -16,10 +16,9 @@ import type {
   SessionQuery,
 } from '../observe/descriptions.ts';
 import type { Observer } from '../observe/events.ts';
-import { ConnectionBudget } from '../pool/budget.ts';
 import type { Connector, PooledConnection } from '../pool/contract.ts';
 import type { Pool } from '../pool/pool.ts';
-import { PoolGroup } from '../pool/pool-group.ts';
+import type { PoolGroup } from '../pool/pool-group.ts';
 import type { PoolKey } from '../pool/pool-host.ts';
 import type { Observation } from '../target/monitor.ts';
 import { type ClientLogin, type ClientOfEngine, Clients } from './clients.ts';
@@ -29,23 +28,32 @@ import type {
   EngineOptions,
   EngineSettings,
   MemberOptions,
+  ReaderRules,
+  ReaderView,
+  Standpoint,
   Stopped,
   Usage,
 } from './contract.ts';
 import { DatabasePasswords, type DatabaseUser } from './database-passwords.ts';
 import type { Endpoint, EndpointClient, EndpointEngine } from './endpoint.ts';
 import type { Arrival, Lobby } from './lobby.ts';
+import { Readers } from './readers.ts';
 import { type PoolOfUser, Role } from './role.ts';
 import { type MemberHost, TargetMember } from './target-member.ts';
 import type { EngineTarget, PlaceOptions } from './target-place.ts';
 import { TargetPools } from './target-pools.ts';
+import { waitingRoom } from './waiting-room.ts';
 
-/** Nobody has a connection where there is no database. */
-const NO_CONNECTIONS = {
-  maxConnections: 0,
-  limitedBy: 'MaxConnections',
-  maxIdleConnections: 0,
-} as const;
+/** Where a client has a connection to itself, or waits for one. */
+interface PlaceOfClient<C extends PooledConnection, T> {
+  readonly group: PoolGroup<C>;
+  /** Undefined while it can only wait. */
+  readonly context: T | undefined;
+}
+
+const NO_READERS = { readers: [], writer: undefined, hasReaders: false } as const;
+/** Of an endpoint that is none of those any more, for the clients that it still has. */
+const ANY_READER: ReaderRules = { maxLagMs: undefined, hasWriterFallback: false };
 
 /** RDS Proxy's name for the user that looks at a target, for as long as no other user is known. */
 const MONITOR_USER = 'rdsproxyadmin';
@@ -87,8 +95,14 @@ export abstract class TargetEngine<
   /** Requests go there. */
   protected writer: TargetMember<C, T> | undefined = undefined;
   private readonly lobby: PoolGroup<C>;
-  private readonly lobbyPools: TargetPools<C>;
+  private readonly readersLobby: PoolGroup<C>;
+  private readonly deadEnd: PoolGroup<C>;
+  private readonly lobbyPools: readonly TargetPools<C>[];
   private readonly writerRole: Role<C, P>;
+  /** By the name of the endpoint. */
+  private readonly readers = new Map<string, Readers<C, P, TargetMember<C, T>>>();
+  private readerView: ReaderView<TargetMember<C, T>> = NO_READERS;
+  private readonly roles = new WeakMap<P, Role<C, P>>();
   private readonly endpoints = new Map<string, Endpoint<S>>();
   private holding: Holding | undefined = undefined;
   /** Goes up when what clients are told at login may have changed. */
@@ -108,21 +122,15 @@ export abstract class TargetEngine<
       refresh: options.refreshSecret,
       now: () => performance.now(),
     });
-    const { target, counters, reason } = options.waiting;
-    this.lobby = new PoolGroup<C>({
-      target,
-      budget: new ConnectionBudget(NO_CONNECTIONS),
-      wheel: options.wheel,
-      settings: options.settings.pool,
-      counters,
-      random: Math.random,
-      doubted: () => {},
-      connectorFor: () => NOWHERE,
-      obstacle: reason,
-    });
-    this.lobbyPools = new TargetPools(this.proxy, this.lobby);
-    const newUserPool = (pool: Pool<C>) => this.newUserPool(pool);
-    this.writerRole = new Role<C, P>({ lobby: this.lobby, newUserPool });
+    const { waiting, waitingToRead, wheel } = options;
+    const { pool } = options.settings;
+    this.lobby = waitingRoom(waiting, wheel, pool);
+    this.readersLobby = waitingRoom(waitingToRead, wheel, pool);
+    this.deadEnd = waitingRoom(waitingToRead, wheel, pool, 'no_reader');
+    this.lobbyPools = [this.lobby, this.readersLobby].map(
+      (group) => new TargetPools(this.proxy, group),
+    );
+    this.writerRole = this.newRole(this.lobby);
   }
 
   // --- What the protocol says
@@ -182,6 +190,19 @@ export abstract class TargetEngine<
     this.writerChanged();
   }
 
+  followReaders({ readers, writer, hasReaders }: ReaderView): void {
+    const known = <S extends Standpoint>(standpoint: S) => {
+      const member = this.known(standpoint.member);
+      return member === undefined ? [] : [{ ...standpoint, member }];
+    };
+    this.readerView = {
+      readers: readers.flatMap(known),
+      writer: writer && known(writer)[0],
+      hasReaders,
+    };
+    for (const each of this.readers.values()) each.follow(this.readerView);
+  }
+
   /** Requests go elsewhere from now on; see `writer`. */
   protected writerChanged(): void {}
 
@@ -203,7 +224,8 @@ export abstract class TargetEngine<
 
   private get groups(): readonly PoolGroup<C>[] {
     const all = [...this.members, ...this.leaving];
-    return [this.lobby, ...all.map(({ group }) => group)];
+    const rooms = [this.lobby, this.readersLobby, this.deadEnd];
+    return [...rooms, ...all.map(({ group }) => group)];
   }
 
   hasSession(number: number): boolean {
@@ -250,7 +272,9 @@ export abstract class TargetEngine<
   describePools(): readonly PoolDescription[] {
     const members = [...this.members, ...this.leaving];
     // Who has waited there is known by that; nobody else needs to see it.
-    const waiting = this.lobbyPools.describe().filter(({ waiting }) => waiting > 0);
+    const waiting = this.lobbyPools
+      .flatMap((pools) => pools.describe())
+      .filter(({ waiting }) => waiting > 0);
     return [...members.flatMap(({ pools }) => pools.describe()), ...waiting];
   }
 
@@ -357,10 +381,21 @@ export abstract class TargetEngine<
     this.clients.sessionEnded(this.numberOf(session));
   }
 
-  /** The pool for clients of `key`; kept until `leavePool`. */
-  protected join(key: PoolKey): P {
+  /** The pool for clients of `key` that have come in by `endpoint`; kept until `leavePool`. */
+  protected join(endpoint: string, key: PoolKey): P {
+    return this.joinRole(this.roleAt(endpoint), key);
+  }
+
+  /** The same for a client of `userPool`, in its role. */
+  protected joinBeside(userPool: P, key: PoolKey): P {
+    return this.joinRole(this.roleOf(userPool), key);
+  }
+
+  private joinRole(role: Role<C, P>, key: PoolKey): P {
     if (this.credentials.hasToken(key.user)) this.useTokenUser(key.user);
-    return this.writerRole.join(key, this.generation);
+    const userPool = role.join(key, this.generation);
+    this.roles.set(userPool, role);
+    return userPool;
   }
 
   private useTokenUser(user: string): void {
@@ -371,20 +406,57 @@ export abstract class TargetEngine<
   }
 
   leavePool(userPool: P): void {
-    this.writerRole.leave(userPool);
+    this.roleOf(userPool).leave(userPool);
+  }
+
+  private roleOf(userPool: P): Role<C, P> {
+    return this.roles.get(userPool) ?? this.writerRole;
+  }
+
+  private roleAt(endpoint: string): Role<C, P> {
+    return this.readersAt(endpoint)?.enter() ?? this.writerRole;
+  }
+
+  private readersAt(endpoint: string): Readers<C, P, TargetMember<C, T>> | undefined {
+    if (!this.settings.readOnlyEndpoints.has(endpoint)) return undefined;
+    let readers = this.readers.get(endpoint);
+    if (readers === undefined) {
+      readers = this.newReaders(endpoint);
+      this.readers.set(endpoint, readers);
+    }
+    return readers;
+  }
+
+  private newReaders(endpoint: string): Readers<C, P, TargetMember<C, T>> {
+    return new Readers(this.readerView, {
+      rules: () => this.settings.readOnlyEndpoints.get(endpoint) ?? ANY_READER,
+      newRole: () => this.newRole(this.readersLobby),
+      clientsOf: (member) => {
+        const all = [...this.readers.values()];
+        return all.reduce((clients, readers) => clients + readers.clientsOf(member), 0);
+      },
+      lobby: this.readersLobby,
+      deadEnd: this.deadEnd,
+    });
+  }
+
+  private newRole(lobby: PoolGroup<C>): Role<C, P> {
+    return new Role<C, P>({ lobby, newUserPool: (pool: Pool<C>) => this.newUserPool(pool) });
   }
 
   /** For who has a connection to himself: where the writer is, or where everybody waits for one. */
-  protected get writerGroup(): PoolGroup<C> {
-    return this.writer?.group ?? this.lobby;
+  protected placeAt(endpoint: string): PlaceOfClient<C, T> {
+    const readers = this.readersAt(endpoint);
+    if (readers === undefined) return placeOf(this.writer, this.lobby);
+    return placeOf(readers.choose(), this.readerView.hasReaders ? this.readersLobby : this.deadEnd);
   }
 }
 
-/** Opens nothing: without permits it is never asked to. */
-const NOWHERE: Connector<never> = {
-  open() {
-    throw new Error('there is no database to open a connection to');
-  },
-};
+function placeOf<C extends PooledConnection, T extends EngineTarget>(
+  member: TargetMember<C, T> | undefined,
+  otherwise: PoolGroup<C>,
+): PlaceOfClient<C, T> {
+  return { group: member?.group ?? otherwise, context: member?.context };
+}
 
 function noop(): void {}

@@ -8,7 +8,7 @@
  * `sweep` once a second (idle and too old connections, unused pools, the audit).
  */
 
-import { BerthError } from '../base/errors.ts';
+import { BerthError, type ErrorCode } from '../base/errors.ts';
 import { TICK_MS, Timer, type TimerWheel } from '../base/timer-wheel.ts';
 import type { PoolGauges, TargetCounters } from '../observe/counters.ts';
 import type { DatabaseCloseReason } from '../observe/reasons.ts';
@@ -50,6 +50,8 @@ export interface PoolGroupOptions<C extends PooledConnection> {
   readonly connectorFor: (key: PoolKey, pool: Pool<C>) => Connector<C>;
   /** Why there is nothing to wait for but that it changes; absent: clients wait for a connection. */
   readonly obstacle?: () => string | undefined;
+  /** What everybody is refused with at once who would wait; absent: nobody is. */
+  readonly refusal?: ErrorCode;
 }
 
 interface Hold {
@@ -65,6 +67,7 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost {
   readonly wheel: TimerWheel;
   readonly counters: TargetCounters;
   readonly random: () => number;
+  refusal: ErrorCode | undefined;
   settings: PoolSettings;
   /** A lower bound, made exact by `mustYield`; so a release costs one comparison until then. */
   starvationAt = Number.POSITIVE_INFINITY;
@@ -82,7 +85,6 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost {
   private isClosed = false;
   private closedBy: DatabaseCloseReason = 'shutdown';
   private hold: Hold | undefined = undefined;
-  isRefusing = false;
   private readonly whenDrained = Promise.withResolvers<void>();
   private readonly tickTimer = new Timer(() => this.tick());
   private readonly sweepTimer = new Timer(() => this.sweep());
@@ -93,6 +95,7 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost {
     this.wheel = options.wheel;
     this.counters = options.counters;
     this.random = options.random;
+    this.refusal = options.refusal;
     this.settings = options.settings;
     this.connectorFor = options.connectorFor;
     this.doubted = options.doubted;
@@ -224,7 +227,7 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost {
 
   /** Of a group that is held: whoever waits, or comes to wait, would wait for nothing. */
   refuseWaiting(): void {
-    this.isRefusing = true;
+    this.refusal = 'shutting_down';
     for (const pool of [...this.pools]) pool.refuseWaiting();
   }
 
@@ -553,7 +556,7 @@ function comesBefore(pool: AnyPool, other: AnyPool): boolean {
 }
 
 export function nameOf(key: PoolKey): string {
-  return JSON.stringify([key.user, key.database, key.variant ?? '']);
+  return JSON.stringify([key.user, key.database, key.variant ?? '', key.role ?? 0]);
 }
 
 function count(number: number, noun: string): string {

@@ -3,6 +3,7 @@
  * A pool decides about its own connections; everything that concerns other pools it asks its host.
  */
 
+import type { ErrorCode } from '../base/errors.ts';
 import type { TimerWheel } from '../base/timer-wheel.ts';
 import type { TargetCounters } from '../observe/counters.ts';
 import type { ConnectionBudget } from './budget.ts';
@@ -14,6 +15,8 @@ export interface PoolKey {
   readonly database: string;
   /** Whatever else must match at start-up. */
   readonly variant?: string;
+  /** Which role its clients have joined: who waits in a pool moves on together. Absent: none. */
+  readonly role?: number;
 }
 
 /** A pool, whatever its connections are. */
@@ -30,8 +33,8 @@ export interface PoolHost {
   readonly starvationAt: number;
   /** Nothing is lent or opened, and what there is goes. */
   readonly isHeld: boolean;
-  /** Whoever waits, or comes to wait, is refused. */
-  readonly isRefusing: boolean;
+  /** What everybody is refused with at once who would wait; undefined: nobody is. */
+  readonly refusal: ErrorCode | undefined;
   /** The pool has waiters from now on. */
   enlist(pool: AnyPool): void;
   /** Opens connections where waiters lack them, as far as limits and backoff permit. Calls no borrower. */

@@ -165,8 +165,9 @@ export class Pool<C extends PooledConnection> {
    */
   wait(borrower: Borrower<C>, priority: number): Waiter {
     const place = new Place(this.queue, borrower, priority, this.wheel.now);
-    if (this.isClosed || this.host.isRefusing) {
-      queueMicrotask(() => this.refuse(place, new BerthError('shutting_down')));
+    const refusal = this.isClosed ? 'shutting_down' : this.host.refusal;
+    if (refusal !== undefined) {
+      queueMicrotask(() => this.refuse(place, new BerthError(refusal)));
       return place;
     }
     this.queue.push(place);
@@ -441,6 +442,11 @@ export class Pool<C extends PooledConnection> {
 
   /** Others wait here now who have waited elsewhere before. */
   private joined(): void {
+    const { refusal } = this.host;
+    if (refusal !== undefined) {
+      this.refuseAll(new BerthError(refusal));
+      return;
+    }
     this.host.enlist(this);
     if (this.keepers.size > 0) queueMicrotask(this.recallSoon);
     this.serve();

@@ -5,7 +5,14 @@
 
 import { isDeepStrictEqual } from 'node:util';
 import { Timer, type TimerWheel } from '../base/timer-wheel.ts';
-import type { DatabaseTls, Engine, EngineMember, Waiting } from '../engine/contract.ts';
+import type {
+  DatabaseTls,
+  Engine,
+  EngineMember,
+  ReaderStanding,
+  ReaderView,
+  Waiting,
+} from '../engine/contract.ts';
 import { TargetCounters } from '../observe/counters.ts';
 import type { Observer } from '../observe/events.ts';
 import {
@@ -69,6 +76,18 @@ export class ProxyTarget {
   get waiting(): Waiting {
     const { name: target, waitingCounters: counters } = this;
     return { target, counters, reason: () => `it has no writer: ${this.view.why}.` };
+  }
+
+  /** Where those who only read wait while there is no reader for them. */
+  get waitingToRead(): Waiting {
+    return { ...this.waiting, reason: () => `no reader can be used now: ${this.whyNoReader}.` };
+  }
+
+  private get whyNoReader(): string {
+    const { readers, writer } = this.view;
+    if (readers.length > 0) return 'those that answer have not replayed what was read before';
+    const others = [...this.members.keys()].filter((id) => id !== writer);
+    return `of ${others.join(', ')} none answers as a reader`;
   }
 
   /** That of the cluster, or of the only DB instance. */
@@ -200,6 +219,7 @@ export class ProxyTarget {
   // --- What is seen
 
   private noted(member: Member, observation: Observation): void {
+    const isReader = member.sight !== 'silent' && this.view.readers.includes(member.engine.target);
     if (!observation.isOk) {
       member.sight = 'silent';
     } else if (observation.facts !== undefined) {
@@ -209,6 +229,8 @@ export class ProxyTarget {
       member.engine.limit(connectionLimits(this.poolConfig, facts));
     }
     this.look();
+    // Its clients read elsewhere now; what it was asked before may never be answered.
+    if (isReader && member.sight === 'silent') this.engine?.fence(member.engine);
   }
 
   private look(): void {
@@ -218,8 +240,27 @@ export class ProxyTarget {
     const { writer, fenced } = this.view;
     // Before anybody is cut off, so that whoever is told of it borrows elsewhere.
     engine?.follow(this.memberOf(writer)?.engine);
+    engine?.followReaders(this.readerView);
     const cutOff = this.memberOf(fenced);
     if (cutOff !== undefined) engine?.fence(cutOff.engine);
+  }
+
+  private get readerView(): ReaderView {
+    const readers: ReaderStanding[] = [];
+    for (const id of this.view.readers) {
+      const member = this.members.get(id);
+      if (member === undefined || typeof member.sight === 'string') continue;
+      const { position, lagMs } = member.sight;
+      const maxConnections = member.facts?.maxConnections ?? 1;
+      readers.push({ member: member.engine, position, lagMs, maxConnections });
+    }
+    const writer = this.memberOf(this.view.writer);
+    const sight = typeof writer?.sight === 'string' ? undefined : writer?.sight;
+    return {
+      readers,
+      writer: writer && { member: writer.engine, position: sight?.position },
+      hasReaders: this.members.size > 1,
+    };
   }
 
   private viewAfter(before: View): View {

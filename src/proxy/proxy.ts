@@ -102,6 +102,7 @@ export class DatabaseProxy {
       }),
       refreshSecret: (user) => this.refreshSecret(user),
       waiting: this.target.waiting,
+      waitingToRead: this.target.waitingToRead,
     });
     this.target.attach(this.engine);
     this.pausing = new Pause({ proxy, engine: this.engine, target: this.target, wheel, observer });

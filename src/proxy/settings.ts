@@ -3,11 +3,17 @@
 import { join } from 'node:path';
 import type { Secret } from '../credential/secret.ts';
 import type { TokenJudge } from '../credential/token-judge.ts';
-import type { ClientTls, EngineSettings } from '../engine/contract.ts';
+import type { ClientTls, EngineSettings, ReaderRules } from '../engine/contract.ts';
 import type { Address } from '../net/address.ts';
 import type { ConnectionLimits } from '../pool/budget.ts';
 import type { TargetFacts } from '../target/monitor.ts';
-import type { ConnectionPoolConfig, DBInstance, DBProxy, PriorityRule } from './snapshot.ts';
+import type {
+  ConnectionPoolConfig,
+  DBInstance,
+  DBProxy,
+  Endpoint,
+  PriorityRule,
+} from './snapshot.ts';
 
 const SECOND = 1_000;
 const HOUR = 3_600 * SECOND;
@@ -40,6 +46,7 @@ export function engineSettings(
     passwordKey,
     tokens,
     priorityOf: priorityOf(config.Priorities),
+    readOnlyEndpoints: readOnlyEndpoints(proxy.Endpoints),
     clientTls: { ...clientTls, isRequired: isTlsRequired },
     pool: {
       borrowTimeoutMs: config.ConnectionBorrowTimeout * SECOND,
@@ -57,6 +64,19 @@ export function engineSettings(
       starvationMs: 500,
     },
   };
+}
+
+function readOnlyEndpoints(endpoints: readonly Endpoint[]): EngineSettings['readOnlyEndpoints'] {
+  const rules = new Map<string, ReaderRules>();
+  for (const { DBProxyEndpointName, Readers } of endpoints) {
+    if (Readers === undefined) continue;
+    const { MaxReplicaLag, ReaderFallback } = Readers;
+    rules.set(DBProxyEndpointName, {
+      maxLagMs: MaxReplicaLag === undefined ? undefined : MaxReplicaLag * SECOND,
+      hasWriterFallback: ReaderFallback === 'WRITER',
+    });
+  }
+  return rules;
 }
 
 function priorityOf(rules: readonly PriorityRule[]): EngineSettings['priorityOf'] {

@@ -105,6 +105,16 @@ export interface Endpoint {
   readonly HostName: string;
   /** Who may connect, in CIDR notation. */
   readonly AllowedSources: readonly string[];
+  /** Undefined: `READ_WRITE`. */
+  readonly Readers: EndpointReaders | undefined;
+}
+
+/** What a `READ_ONLY` endpoint asks of the readers. */
+export interface EndpointReaders {
+  /** Seconds that a reader may be behind the writer; undefined: any. */
+  readonly MaxReplicaLag: number | undefined;
+  /** Where clients read from while there is no reader for them. */
+  readonly ReaderFallback: 'NONE' | 'WRITER';
 }
 
 /** What a proxy is for. */

@@ -41,6 +41,7 @@ const SETTINGS: EngineSettings = {
   loginTimeoutMs: 15_000,
   maxClientConnections: 1_000,
   isReplicationRefused: false,
+  readOnlyEndpoints: new Map(),
   hasNotificationFanOut: true,
   isSessionMode: false,
   isDebugLogging: false,
@@ -56,6 +57,12 @@ const SETTINGS: EngineSettings = {
 
 /** The longest step of the clock: it passes every tick, as real time would. */
 const STEP_MS = 100;
+
+const NOBODY = {
+  target: 'orders',
+  counters: new TargetCounters(),
+  reason: () => 'there is none',
+};
 
 export class EngineOnWheel {
   readonly wheel = new TimerWheel(0);
@@ -86,7 +93,8 @@ export class EngineOnWheel {
       credentials: Credentials.resolve(auth, secrets).credentials,
       databaseTokens: NO_DATABASE_TOKENS,
       refreshSecret: () => Promise.resolve(),
-      waiting: { target: 'orders', counters: new TargetCounters(), reason: () => 'there is none' },
+      waiting: NOBODY,
+      waitingToRead: NOBODY,
     });
     this.member = this.engine.add({
       target: 'orders-db',

@@ -231,6 +231,10 @@ describe('what is there already, or is not as it must be', () => {
       code: 'InvalidDBProxyStateFault',
     });
     await send(register('two'));
+    const reads = { DBProxyName, DBProxyEndpointName: 'reads', TargetRole: 'READ_ONLY' } as const;
+    expect(
+      await refusal(new CreateDBProxyEndpointCommand({ ...ENDPOINT, ...reads })),
+    ).toMatchObject({ code: 'InvalidDBProxyStateFault', status: 400 });
     expect(await refusal(register('two'))).toMatchObject({
       code: 'DBProxyTargetAlreadyRegisteredFault',
       status: 400,
@@ -284,6 +288,14 @@ describe('parameters', () => {
     new CreateDBProxyCommand({ ...PROXY, DBProxyName: 'x', ...other });
   const instance = (other: object) =>
     new CreateDBInstanceCommand({ ...INSTANCE, DBInstanceIdentifier: 'x', ...other });
+  const endpoint = (other: object) =>
+    new CreateDBProxyEndpointCommand({
+      ...ENDPOINT,
+      DBProxyName: 'parameters',
+      DBProxyEndpointName: 'x',
+      ...other,
+    });
+  const readers = (other: object) => endpoint({ TargetRole: 'READ_ONLY', ...other });
   const group = (ConnectionPoolConfig: object) =>
     new ModifyDBProxyTargetGroupCommand({
       DBProxyName: 'parameters',
@@ -327,9 +339,19 @@ describe('parameters', () => {
       'an endpoint of another engine, or of all addresses, listens',
     ],
     [
-      'a reader',
-      () => new CreateDBProxyEndpointCommand({ ...ENDPOINT, TargetRole: 'READ_ONLY' }),
-      'READ_ONLY',
+      'a lag of the writer',
+      () => endpoint({ Tags: [{ Key: 'berth:max-replica-lag', Value: '5' }] }),
+      'is for endpoints whose TargetRole is READ_ONLY',
+    ],
+    [
+      'a lag without end',
+      () => readers({ Tags: [{ Key: 'berth:max-replica-lag', Value: '-1' }] }),
+      'must be seconds, 0 to 86400',
+    ],
+    [
+      'a place to fall back to',
+      () => readers({ Tags: [{ Key: 'berth:reader-fallback', Value: 'yes' }] }),
+      'must be NONE or WRITER',
     ],
     ['a percentage', () => group({ MaxConnectionsPercent: 0 }), 'must be between 1 and 100'],
     ['a borrow timeout', () => group({ ConnectionBorrowTimeout: 301 }), 'between 0 and 300'],
@@ -364,11 +386,14 @@ describe('parameters', () => {
   ];
 
   test.each(invalid)('that are invalid: %s', async (_name, command, text) => {
-    if (command().constructor === ModifyDBProxyTargetGroupCommand) {
+    const needsProxy = [ModifyDBProxyTargetGroupCommand, CreateDBProxyEndpointCommand].some(
+      (kind) => command() instanceof kind,
+    );
+    if (needsProxy) {
       await send(new CreateDBProxyCommand({ ...PROXY, DBProxyName: 'parameters' }));
     }
     const fault = await refusal(command());
-    if (command().constructor === ModifyDBProxyTargetGroupCommand) {
+    if (needsProxy) {
       await send(new DeleteDBProxyCommand({ DBProxyName: 'parameters' }));
     }
     expect(fault).toMatchObject({

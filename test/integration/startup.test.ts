@@ -374,6 +374,7 @@ describe('clients that say nothing', () => {
         observer: { emit: () => undefined },
         counters: new EndpointCounters(),
         limits: { loginTimeoutMs: LOGIN_TIMEOUT_MS, clientTls } as EngineSettings,
+        isReadOnly: false,
         hubFor: unused,
         sessionClosed: unused,
       },

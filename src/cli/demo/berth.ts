@@ -164,6 +164,7 @@ function snapshotFor({ dialect, port }: DemoDatabase, password: string): Snapsho
             Listen: { host: HOST, port: ANY_PORT },
             HostName: 'localhost',
             AllowedSources: PRIVATE_RANGES,
+            Readers: undefined,
           },
         ],
         Tls: undefined,

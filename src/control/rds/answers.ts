@@ -147,7 +147,7 @@ export function dbProxyEndpointAnswer(
     VpcSubnetIds: [...endpoint.vpcSubnetIds],
     Endpoint: endpointText(endpoint.listen, proxy, context, name),
     CreatedDate: dateOf(endpoint.createdAt),
-    TargetRole: 'READ_WRITE' as const,
+    TargetRole: endpoint.readers === undefined ? ('READ_WRITE' as const) : ('READ_ONLY' as const),
     IsDefault: isDefault,
     EndpointNetworkType: 'IPV4' as const,
   };

@@ -5,7 +5,7 @@ import { newId } from '../state/arns.ts';
 import type { EndpointRecord, ProxyRecord } from '../state/records.ts';
 import { DEFAULT_ENDPOINT, dbProxyEndpointAnswer, defaultEndpoint } from './answers.ts';
 import { declared, findOwnProxy, findProxy, now, operation, type RdsContext } from './operation.ts';
-import { listenOf, withTags } from './own-tags.ts';
+import { listenOf, readersOf, withTags } from './own-tags.ts';
 import { page } from './page.ts';
 import { members, name, oneOf, paging, tags, text, vpcIds } from './parameters.ts';
 import { checkSubnets, onlyIpv4 } from './proxies.ts';
@@ -19,9 +19,7 @@ export const createDBProxyEndpoint = operation(
     DBProxyEndpointName: name(),
     VpcSubnetIds: vpcIds,
     VpcSecurityGroupIds: vpcIds.default([]),
-    TargetRole: oneOf(['READ_WRITE'], {
-      READ_ONLY: 'READ_ONLY is not supported yet: the readers of a DB cluster are not used',
-    }).default('READ_WRITE'),
+    TargetRole: oneOf(['READ_WRITE', 'READ_ONLY']).default('READ_WRITE'),
     Tags: tags.default([]),
     EndpointNetworkType: onlyIpv4.optional(),
   }),
@@ -37,13 +35,19 @@ export const createDBProxyEndpoint = operation(
     }
     const { VpcSubnetIds: subnetIds } = parameters;
     checkSubnets(subnetIds);
+    const isReadOnly = parameters.TargetRole === 'READ_ONLY';
+    if (isReadOnly) checkHasReader(proxy, context);
     const allTags = withTags([], parameters.Tags);
     const endpoint: EndpointRecord = {
       id: newId('db-proxy-endpoint'),
       name: parameters.DBProxyEndpointName,
       vpcSubnetIds: subnetIds,
       vpcSecurityGroupIds: parameters.VpcSecurityGroupIds,
-      listen: listenOf({ tags: allTags, family: proxy.engineFamily, subnetIds }, context),
+      listen: listenOf(
+        { what: 'endpoint', tags: allTags, family: proxy.engineFamily, subnetIds },
+        context,
+      ),
+      readers: readersOf(allTags, isReadOnly),
       createdAt: now(),
       tags: allTags,
     };
@@ -146,6 +150,15 @@ function checkIsFree(endpointName: string, { state }: RdsContext): void {
   throw new Fault(
     'DBProxyEndpointAlreadyExistsFault',
     `DB proxy endpoint ${endpointName} already exists.`,
+  );
+}
+
+/** A proxy whose target is not registered yet may get one. */
+function checkHasReader(proxy: ProxyRecord, { state }: RdsContext): void {
+  if (state.targetsOf(proxy).length !== 1) return;
+  throw new Fault(
+    'InvalidDBProxyStateFault',
+    `DB proxy ${proxy.name} has no reader: the target of a READ_ONLY endpoint is a DB cluster with two or more DB instances.`,
   );
 }
 

@@ -5,7 +5,7 @@
 
 import { isIPv6 } from 'node:net';
 import { targetAddress } from '../../proxy/settings.ts';
-import type { EngineFamily } from '../../proxy/snapshot.ts';
+import type { EndpointReaders, EngineFamily } from '../../proxy/snapshot.ts';
 import { Fault } from '../aws/fault.ts';
 import {
   isHost,
@@ -27,8 +27,15 @@ const ADDRESS = 'berth:address';
 /** Of a DB instance: as `Tls.Mode` in the configuration file. */
 const TLS_MODE = 'berth:tls-mode';
 
+/** Of a `READ_ONLY` endpoint: seconds that a reader may be behind the writer. */
+const MAX_REPLICA_LAG = 'berth:max-replica-lag';
+/** Of a `READ_ONLY` endpoint: `WRITER`, so that clients read there while there is no reader for them, or `NONE`. */
+const READER_FALLBACK = 'berth:reader-fallback';
+const MAX_REPLICA_LAG_MAX_S = 86_400;
+
 const OWN_TAGS = {
-  endpoint: [LISTEN],
+  proxy: [LISTEN],
+  endpoint: [LISTEN, MAX_REPLICA_LAG, READER_FALLBACK],
   instance: [ADDRESS, TLS_MODE],
   cluster: [],
   group: [],
@@ -48,11 +55,11 @@ export function checkOwnTags(tags: readonly Tag[], what: keyof typeof OWN_TAGS):
  * the first free address of its subnets, which is nobody else's, not even at another port.
  */
 export function listenOf(
-  { tags, family, subnetIds }: EndpointWish,
+  { what, tags, family, subnetIds }: EndpointWish,
   { state }: RdsContext,
   current?: { readonly listen: string; readonly tags: readonly Tag[] },
 ): string {
-  checkOwnTags(tags, 'endpoint');
+  checkOwnTags(tags, what);
   const asked = valueIn(tags, LISTEN);
   const others = state.proxies
     .flatMap(({ record }) =>
@@ -78,6 +85,7 @@ export function listenOf(
 }
 
 interface EndpointWish {
+  readonly what: 'proxy' | 'endpoint';
   readonly tags: readonly Tag[];
   readonly family: EngineFamily;
   readonly subnetIds: readonly string[];
@@ -102,6 +110,26 @@ function checkListen(
     throw invalid(`The tag ${LISTEN}: ${why}.`);
   }
   return asked;
+}
+
+/** What an endpoint asks of the readers; undefined when it is not about them. */
+export function readersOf(tags: readonly Tag[], isReadOnly: boolean): EndpointReaders | undefined {
+  const lag = valueIn(tags, MAX_REPLICA_LAG);
+  const fallback = valueIn(tags, READER_FALLBACK) ?? 'NONE';
+  if (!isReadOnly) {
+    const misplaced = tags.find(({ Key }) => Key === MAX_REPLICA_LAG || Key === READER_FALLBACK);
+    if (misplaced === undefined) return undefined;
+    throw invalid(`The tag ${misplaced.Key} is for endpoints whose TargetRole is READ_ONLY.`);
+  }
+  if (fallback !== 'NONE' && fallback !== 'WRITER') {
+    throw invalid(`The tag ${READER_FALLBACK} must be NONE or WRITER.`);
+  }
+  const MaxReplicaLag = lag === undefined ? undefined : Number(lag);
+  const isSeconds = lag === undefined || /^\d{1,5}$/.test(lag);
+  if (!isSeconds || (MaxReplicaLag ?? 0) > MAX_REPLICA_LAG_MAX_S) {
+    throw invalid(`The tag ${MAX_REPLICA_LAG} must be seconds, 0 to ${MAX_REPLICA_LAG_MAX_S}.`);
+  }
+  return { MaxReplicaLag, ReaderFallback: fallback };
 }
 
 /** Where a database is and how it is spoken to. */

@@ -63,7 +63,7 @@ export const createDBProxy = operation(
     const at = now();
     const allTags = withTags([], parameters.Tags);
     const { EngineFamily: family, VpcSubnetIds: subnetIds } = parameters;
-    const listen = listenOf({ tags: allTags, family, subnetIds }, context);
+    const listen = listenOf({ what: 'proxy', tags: allTags, family, subnetIds }, context);
     const record: ProxyRecord = {
       kind: 'proxy',
       id: newId('proxy'),

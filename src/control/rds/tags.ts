@@ -6,7 +6,7 @@ import type { StateRecord, Tag } from '../state/records.ts';
 import { defaultEndpoint, tagList } from './answers.ts';
 import { withEndpoint } from './endpoints.ts';
 import { declared, operation, type RdsContext } from './operation.ts';
-import { checkOwnTags, listenOf, placeOf, withTags } from './own-tags.ts';
+import { checkOwnTags, listenOf, placeOf, readersOf, withTags } from './own-tags.ts';
 import { filters, members, tagKeys, tags, text } from './parameters.ts';
 
 const TAGS_PER_RESOURCE_MAX = 50;
@@ -69,7 +69,12 @@ function* resources(context: RdsContext): Generator<readonly [string, Resource]>
   const { owner } = state;
   for (const { record, isDeclared } of state.proxies) {
     const { engineFamily: family, targetGroup } = record;
-    const wish = (tags: readonly Tag[], of: { readonly vpcSubnetIds: readonly string[] }) => ({
+    const wish = (
+      what: 'proxy' | 'endpoint',
+      tags: readonly Tag[],
+      of: { readonly vpcSubnetIds: readonly string[] },
+    ) => ({
+      what,
       tags,
       family,
       subnetIds: of.vpcSubnetIds,
@@ -80,7 +85,7 @@ function* resources(context: RdsContext): Generator<readonly [string, Resource]>
       tagged: (tags) => ({
         ...record,
         tags,
-        listen: listenOf(wish(tags, record), context, record),
+        listen: listenOf(wish('proxy', tags, record), context, record),
       }),
     };
     yield [arnOf(owner, 'db-proxy', record.id), ofProxy];
@@ -100,8 +105,9 @@ function* resources(context: RdsContext): Generator<readonly [string, Resource]>
         isDeclared,
         tags: endpoint.tags,
         tagged: (tags) => {
-          const listen = listenOf(wish(tags, endpoint), context, endpoint);
-          return withEndpoint(record, { ...endpoint, tags, listen });
+          const listen = listenOf(wish('endpoint', tags, endpoint), context, endpoint);
+          const readers = readersOf(tags, endpoint.readers !== undefined);
+          return withEndpoint(record, { ...endpoint, tags, listen, readers });
         },
       };
       yield [arnOf(owner, 'db-proxy-endpoint', endpoint.id), ofEndpoint];

@@ -38,11 +38,12 @@ export function declaredProxy(
       targets: proxy.Target.Members.map(({ DBInstanceIdentifier }) => DBInstanceIdentifier),
       tags: [],
     },
-    endpoints: others.map(({ DBProxyEndpointName, Listen }) => ({
+    endpoints: others.map(({ DBProxyEndpointName, Listen, Readers }) => ({
       id: declaredId('db-proxy-endpoint', DBProxyEndpointName),
       name: DBProxyEndpointName,
       ...NO_NETWORK,
       listen: formatListen(Listen),
+      ...(Readers === undefined ? {} : { readers: Readers }),
       tags: [],
     })),
   };

@@ -340,12 +340,14 @@ export class DesiredState {
   private toEndpoints(record: ProxyRecord): readonly Endpoint[] {
     const { networks } = this.configuration;
     const { listen, vpcSecurityGroupIds } = record;
-    const all = [{ name: undefined, listen, vpcSecurityGroupIds }, ...record.endpoints];
+    const first = { name: undefined, listen, vpcSecurityGroupIds, readers: undefined };
+    const all = [first, ...record.endpoints];
     return all.map((endpoint) => ({
       DBProxyEndpointName: endpoint.name ?? 'default',
       Listen: addressOf(endpoint.listen),
       HostName: hostNameOf(this.namePlace, record, endpoint.name),
       AllowedSources: allowedSources(networks, endpoint.vpcSecurityGroupIds),
+      Readers: endpoint.readers && { MaxReplicaLag: undefined, ...endpoint.readers },
     }));
   }
 

@@ -65,6 +65,14 @@ const endpoint = z
     vpcSecurityGroupIds: texts,
     /** `host:port`, or the path of a Unix socket. */
     listen: text,
+    /** Absent: `READ_WRITE`. */
+    readers: z
+      .strictObject({
+        MaxReplicaLag: z.int().optional(),
+        ReaderFallback: z.enum(['NONE', 'WRITER']),
+      })
+      .readonly()
+      .optional(),
     createdAt: time.optional(),
     tags,
   })

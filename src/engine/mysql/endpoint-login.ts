@@ -116,7 +116,7 @@ class SessionPlace implements Place {
     this.host = host;
     this.client = client;
     const { capabilities, collation, database: schema = '', user } = client;
-    this.userPool = engine.joinPool(user, client, schema !== '');
+    this.userPool = engine.joinPool(host.endpoint.name, user, client, schema !== '');
     const allowsMultiStatements = has(capabilities, CLIENT_MULTI_STATEMENTS);
     const arrival = { collation, schema, allowsMultiStatements };
     this.userPool.welcome(arrival, this.priority, {

@@ -139,21 +139,21 @@ export class MySqlEngine extends TargetEngine<
   }
 
   /** The pool for clients that have agreed on `capabilities`; kept until `leavePool`. */
-  joinPool(user: string, capabilities: Capabilities, hasSchema: boolean): UserPool {
-    return this.joinVariant(user, variantOf(capabilities), hasSchema);
+  joinPool(
+    endpoint: string,
+    user: string,
+    capabilities: Capabilities,
+    hasSchema: boolean,
+  ): UserPool {
+    return this.join(endpoint, keyOf(user, variantOf(capabilities), hasSchema));
   }
 
   /** The pool for the same clients, with or without a schema, in place of `userPool`. */
   changePool(userPool: UserPool, hasSchema: boolean): UserPool {
     const { user, variant = '' } = userPool.pool.key;
-    const other = this.joinVariant(user, variant, hasSchema);
+    const other = this.joinBeside(userPool, keyOf(user, variant, hasSchema));
     this.leavePool(userPool);
     return other;
-  }
-
-  private joinVariant(user: string, shared: string, hasSchema: boolean): UserPool {
-    const variant = variantFor(shared, hasSchema);
-    return this.join({ user, database: '', variant });
   }
 
   connectorFor(
@@ -169,6 +169,10 @@ export class MySqlEngine extends TargetEngine<
       return { login: { ...login, variant }, initQuery };
     });
   }
+}
+
+function keyOf(user: string, shared: string, hasSchema: boolean): PoolKey {
+  return { user, database: '', variant: variantFor(shared, hasSchema) };
 }
 
 /** One endpoint, with what only these clients need. */
@@ -246,7 +250,7 @@ export class MySqlEndpoint extends Endpoint<Session> implements EndpointContext 
       join: (welcomed) => {
         const { mariadbCapabilities } = session;
         const agreed = { capabilities, mariadbCapabilities };
-        const userPool = this.owner.joinPool(user, agreed, arrival.schema !== '');
+        const userPool = this.owner.joinPool(this.name, user, agreed, arrival.schema !== '');
         userPool.welcome(arrival, priority, { welcomed });
         return userPool;
       },

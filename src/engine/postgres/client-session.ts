@@ -188,7 +188,9 @@ export class ClientSession
     const { connection, endpoint } = this;
     // The relay asks again when nothing else is owed.
     if (this.isWaitingForHub) return false;
-    const statements = endpoint.limits.hasNotificationFanOut ? recogniseListen(text) : undefined;
+    // A reader refuses LISTEN, and says so itself.
+    const isFannedOut = endpoint.limits.hasNotificationFanOut && !endpoint.isReadOnly;
+    const statements = isFannedOut ? recogniseListen(text) : undefined;
     // Otherwise the connection that it has listens.
     if (connection === undefined || statements === undefined || this.isPinned) return true;
     const { user, database } = this.userPool.pool.key;

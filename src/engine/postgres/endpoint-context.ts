@@ -16,6 +16,8 @@ export interface EndpointContext {
   readonly counters: EndpointCounters;
   /** The settings in force; replaced as a whole when the configuration changes. */
   readonly limits: EngineSettings;
+  /** Its clients read from readers. */
+  readonly isReadOnly: boolean;
   /** Who listens on a database for all clients. */
   hubFor(database: string): NotificationHub;
   /** The session has ended and holds nothing any more. */

@@ -187,13 +187,19 @@ export class PostgresEngine extends TargetEngine<
     };
   }
 
-  joinPool(user: string, database: string): UserPool {
-    return this.join({ user, database });
+  joinPool(endpoint: string, user: string, database: string): UserPool {
+    return this.join(endpoint, { user, database });
   }
 
   /** For one client. It gets a connection of its own there, opened with its start-up parameters. */
-  replicationPool(user: string, database: string, startup: ReplicationStartup): ReplicationPool {
-    return new ReplicationPool(this.writerGroup, this.writer?.context, { user, database }, () => {
+  replicationPool(
+    endpoint: string,
+    user: string,
+    database: string,
+    startup: ReplicationStartup,
+  ): ReplicationPool {
+    const { group, context } = this.placeAt(endpoint);
+    return new ReplicationPool(group, context, { user, database }, () => {
       const login = this.passwords.loginOf(user);
       return login && { ...login, database, initQuery: undefined, startup: startup.parameters };
     });
@@ -273,7 +279,7 @@ class PostgresEndpointLogin implements LoginHost {
   }
 
   poolFor(user: string, database: string): UserPool {
-    return this.engine.joinPool(user, database);
+    return this.engine.joinPool(this.endpoint.name, user, database);
   }
 
   poolLeft(pool: UserPool): void {
@@ -305,7 +311,7 @@ class PostgresEndpointLogin implements LoginHost {
   }
 
   replicationPool(user: string, database: string, startup: ReplicationStartup): ReplicationPool {
-    return this.engine.replicationPool(user, database, startup);
+    return this.engine.replicationPool(this.endpoint.name, user, database, startup);
   }
 
   replicating(options: LoggedInForReplication): ReplicationSession {

@@ -283,6 +283,7 @@ DrainTimeout: 0
         /^batch\.endpoint\.proxy-[0-9a-f]{12}\.us-east-1\.berth\.internal$/,
       ),
       AllowedSources: expect.arrayContaining(['127.0.0.0/8', '10.0.0.0/8', 'fc00::/7']),
+      Readers: undefined,
     });
   });
 });
@@ -900,7 +901,7 @@ describe('a bad file', () => {
       - { DBProxyEndpointName: default, Listen: 127.0.0.1:6433 }
       - { DBProxyEndpointName: batch, Listen: 0.0.0.0:6432 }
       - { DBProxyEndpointName: batch, Listen: "[::]:6433" }
-      - { DBProxyEndpointName: reads, Listen: 127.0.0.1:0, TargetRole: READ_ONLY }
+      - { DBProxyEndpointName: writes, Listen: 127.0.0.1:0, MaxReplicaLag: 1, ReaderFallback: WRITER }
       - { DBProxyEndpointName: zero, Listen: 127.0.0.1:0 }
 `;
     expect(refusal(GOOD + endpoints).split('\n')).toEqual([
@@ -908,7 +909,8 @@ describe('a bad file', () => {
       'berth.yaml:19  DBProxies[0].Endpoints[1].Listen: must not be an address that DBProxies[0].Listen listens on, got "0.0.0.0:6432"',
       'berth.yaml:20  DBProxies[0].Endpoints[2].DBProxyEndpointName: must be unique, and DBProxies[0].Endpoints[1].DBProxyEndpointName is the same, got "batch"',
       'berth.yaml:20  DBProxies[0].Endpoints[2].Listen: must not be an address that DBProxies[0].Endpoints[0].Listen listens on, got "[::]:6433"',
-      'berth.yaml:21  DBProxies[0].Endpoints[3].TargetRole: must be READ_WRITE (READ_ONLY endpoints are not supported yet: readers are not told from writers), got "READ_ONLY"',
+      'berth.yaml:21  DBProxies[0].Endpoints[3].MaxReplicaLag: is for endpoints whose TargetRole is READ_ONLY, got 1',
+      'berth.yaml:21  DBProxies[0].Endpoints[3].ReaderFallback: is for endpoints whose TargetRole is READ_ONLY, got "WRITER"',
     ]);
   });
 

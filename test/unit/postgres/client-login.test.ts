@@ -24,6 +24,7 @@ function connected() {
       observer: { emit: () => undefined },
       counters: new EndpointCounters(),
       limits: { loginTimeoutMs: 15_000, clientTls } as EngineSettings,
+      isReadOnly: false,
       hubFor: unused,
       sessionClosed: unused,
     },

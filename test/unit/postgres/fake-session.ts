@@ -174,6 +174,7 @@ export async function startFakeSession(settings = SessionSettings.NONE): Promise
         loginTimeoutMs: HOUR,
         maxClientConnections: 1,
         isReplicationRefused: false,
+        readOnlyEndpoints: new Map(),
         hasNotificationFanOut: false,
         isSessionMode: false,
         isDebugLogging: false,
@@ -186,6 +187,7 @@ export async function startFakeSession(settings = SessionSettings.NONE): Promise
         pool: POOL_SETTINGS,
         clientTls: { accept: undefined, isRequired: false, isCertificateRequired: false },
       },
+      isReadOnly: false,
       hubFor: () => {
         throw new Error('there is no hub');
       },
