@@ -16,9 +16,10 @@
 import { spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { keepFolder } from '../src/embedded/keeper.ts';
+import { startAws } from './aws-command.ts';
 import { gist, parseReport, type TestResult } from './junit.ts';
 
 const ROOT = join(import.meta.dir, '..');
@@ -119,6 +120,7 @@ async function runFiles(
   const folder = mkdtempSync(join(tmpdir(), 'berth-tests-'));
   chmodSync(folder, 0o755);
   const keeper = keepFolder(folder);
+  const aws = await startAws(folder);
   const reportFile = join(folder, 'junit.xml');
   const flags = [`--parallel=${workers}`, `--timeout=${TEST_TIMEOUT_MS}`, '--only-failures'];
   flags.push('--reporter=junit', `--reporter-outfile=${reportFile}`);
@@ -127,6 +129,7 @@ async function runFiles(
     const paths = files.map((file) => `./${file}`);
     const { code, output } = await run([process.execPath, 'test', ...flags, ...paths], {
       BERTH_TEST_TEMPLATES: folder,
+      PATH: [aws?.folder ?? [], process.env.PATH ?? []].flat().join(delimiter),
     });
     const xml = existsSync(reportFile) ? readFileSync(reportFile, 'utf8') : '';
     return judge({
@@ -137,6 +140,7 @@ async function runFiles(
       isSubset: namePattern !== undefined,
     });
   } finally {
+    aws?.stop();
     rmSync(folder, { recursive: true, force: true });
     keeper.release();
   }
