@@ -11,6 +11,8 @@ export const SCENARIO_NAMES = [
   'connect',
   'idle-memory',
   'large-result',
+  'iam-connect',
+  'api-load',
   'mysql-select1',
 ] as const;
 export type ScenarioName = (typeof SCENARIO_NAMES)[number];
@@ -38,6 +40,7 @@ export interface Options {
   readonly warmup: number;
   readonly scale: number;
   readonly mebibytes: number;
+  readonly calls: number;
   readonly pgbouncer: string;
   readonly postgresBin: string | undefined;
   readonly server: MysqlServerName;
@@ -79,6 +82,7 @@ export function parseOptions(argv: readonly string[]): Options {
       false,
     )
     .option('--pool <n>', 'database connections of a proxy', positiveInteger)
+    .option('--calls <n>', 'calls of the API per second: api-load', positiveInteger, 100)
     .option('--seconds <n>', 'length of one round', positiveInteger)
     .option('--rounds <n>', 'interleaved rounds', positiveInteger, 3)
     .option('--warmup <n>', 'seconds before the first round, per subject', positiveInteger, 10)

@@ -11,7 +11,9 @@ import { mysqlSelect1 } from './mysql/select1.ts';
 import { type Options, parseOptions, type ScenarioName } from './options.ts';
 import { pgbenchVersion } from './pgbench.ts';
 import { type Report, render, save } from './report.ts';
+import { apiLoad } from './scenario/api-load.ts';
 import { connect } from './scenario/connect.ts';
+import { iamConnect } from './scenario/iam-connect.ts';
 import { idleMemory } from './scenario/idle-memory.ts';
 import { largeResult } from './scenario/large-result.ts';
 import type { Bench } from './scenario/scenario.ts';
@@ -29,6 +31,8 @@ const SCENARIOS: Readonly<Record<PostgresScenario, (bench: Bench) => Promise<Rep
   connect,
   'idle-memory': idleMemory,
   'large-result': largeResult,
+  'iam-connect': iamConnect,
+  'api-load': apiLoad,
 };
 
 const KNOWS_TLS: readonly ScenarioName[] = [
@@ -36,9 +40,10 @@ const KNOWS_TLS: readonly ScenarioName[] = [
   'select-only',
   'connect',
   'idle-memory',
+  'api-load',
   'mysql-select1',
 ];
-const NEEDS_PGBENCH: readonly ScenarioName[] = ['select1', 'select-only', 'tpcb'];
+const NEEDS_PGBENCH: readonly ScenarioName[] = ['select1', 'select-only', 'tpcb', 'api-load'];
 
 function needsPgbench({ scenario, client }: Options): boolean {
   return NEEDS_PGBENCH.includes(scenario) || (scenario === 'connect' && client === 'pgbench');
@@ -70,7 +75,9 @@ async function measurePostgres(
   const { path: directory } = makeWorkDirectory();
   const database = await startDatabase({ binDirectory: options.postgresBin });
   try {
-    const tls = options.tls ? await makeBenchTls(directory) : undefined;
+    // Nobody is asked for a token without TLS.
+    const tls =
+      options.tls || options.scenario === 'iam-connect' ? await makeBenchTls(directory) : undefined;
     const report = await scenario({ options, database, directory, tls, say });
     const general = [`PostgreSQL ${database.version}`, describeMachine()];
     const pgbench = pgbenchVersion();

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { Database } from '../database.ts';
 import type { Options } from '../options.ts';
 import { startSubject, whyAbsent } from '../subject/start.ts';
-import type { DatabaseBehind, Subject, SubjectName } from '../subject/subject.ts';
+import type { DatabaseBehind, Principal, Subject, SubjectName } from '../subject/subject.ts';
 import type { BenchTls } from '../tls.ts';
 
 /** What does not depend on the kind of database. */
@@ -29,6 +29,8 @@ export interface SubjectsRequest {
   readonly names: readonly SubjectName[];
   readonly poolSize: number;
   readonly clientsMax: number;
+  readonly principal?: Principal;
+  readonly isIam?: boolean;
 }
 
 /** Those that can be asked to speak TLS with their clients. */
@@ -39,7 +41,7 @@ export const CLIENTS_MAX = 12_000;
 
 /** Starts the subjects that this machine has; says which it does not have. */
 export async function startSubjects(request: SubjectsRequest): Promise<Subject[]> {
-  const { bench, names, poolSize, clientsMax } = request;
+  const { bench, names, ...more } = request;
   const subjects: Subject[] = [];
   for (const name of bench.options.subjects ?? names) {
     const hasTls = HAVE_TLS.includes(name);
@@ -52,7 +54,7 @@ export async function startSubjects(request: SubjectsRequest): Promise<Subject[]
     const directory = join(bench.directory, name);
     mkdirSync(directory, { recursive: true });
     const { database } = bench;
-    const one = { database, directory, poolSize, clientsMax, tls: bench.tls };
+    const one = { ...more, database, directory, tls: bench.tls };
     try {
       subjects.push(await startSubject(name, one, bench.options));
     } catch (error) {

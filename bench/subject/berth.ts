@@ -59,7 +59,9 @@ function configuration(request: SubjectRequest, port: number, apiPort: number): 
   const files =
     tls && `{ CertificateFile: ${tls.certificateFile}, PrivateKeyFile: ${tls.privateKeyFile} }`;
   return `Tls: ${files ?? '{}'}
-Api: { Listen: "${LOOPBACK}:${apiPort}", AllowAnonymous: true }
+Api: { Listen: "${LOOPBACK}:${apiPort}", AllowAnonymous: ${request.principal === undefined} }
+${principals(request)}
+StateDirectory: ${join(request.directory, 'state')}
 DBInstances:
   - DBInstanceIdentifier: bench-db
     Engine: ${engine}
@@ -77,7 +79,7 @@ DBProxies:
     Auth:
       - AuthScheme: SECRETS
         SecretArn: bench
-        IAMAuth: DISABLED
+        IAMAuth: ${request.isIam === true ? 'REQUIRED' : 'DISABLED'}
         ClientPasswordAuthType: ${password}
     TargetGroup:
       DBInstanceIdentifiers: [bench-db]
@@ -88,6 +90,18 @@ DBProxies:
         BorrowedIdleTimeout: ${seconds(BORROWED_IDLE_S)}
         DatabaseConnectionIdleTimeout: ${seconds(IDLE_CONNECTION_S)}
 `;
+}
+
+/** One who may do everything. */
+function principals({ principal }: SubjectRequest): string {
+  if (principal === undefined) return 'Principals: []';
+  const { accessKeyId, secretAccessKey } = principal;
+  return `Principals:
+  - UserName: bench
+    AccessKeys: [{ AccessKeyId: ${accessKeyId}, SecretAccessKey: ${secretAccessKey} }]
+    Policies:
+      - PolicyName: all
+        PolicyDocument: { Statement: [{ Effect: Allow, Action: "*", Resource: "*" }] }`;
 }
 
 function version(): string {

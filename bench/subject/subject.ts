@@ -25,6 +25,11 @@ export interface DatabaseBehind {
   readonly engine: 'postgres' | 'mysql' | 'mariadb';
 }
 
+export interface Principal {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+}
+
 export interface SubjectRequest {
   readonly database: DatabaseBehind;
   /** A folder of its own, for configuration and logs. */
@@ -32,6 +37,10 @@ export interface SubjectRequest {
   readonly poolSize: number;
   readonly clientsMax: number;
   readonly tls: BenchTls | undefined;
+  /** Whose key the API wants, and tokens of clients when `isIam`; undefined: everybody may use the API. */
+  readonly principal?: Principal;
+  /** Clients log in with IAM tokens. */
+  readonly isIam?: boolean;
   /** Divides what the subject waits for by default; 1 if not given. */
   readonly haste?: number;
 }

@@ -46,6 +46,17 @@ export interface Known<StoredRecord> {
 export type KnownProxy = Known<ProxyRecord>;
 export type KnownInstance = Known<DBInstanceRecord>;
 
+/** Lists out of what is kept and what the file declares, for as long as both are what they were. */
+interface Derived {
+  readonly records: StateStore['records'];
+  readonly configuration: Configuration;
+  readonly declaredProxies: readonly ProxyRecord[];
+  readonly storedProxies: readonly ProxyRecord[];
+  readonly storedInstances: readonly DBInstanceRecord[];
+  readonly proxies: readonly KnownProxy[];
+  readonly instances: readonly KnownInstance[];
+}
+
 /** Of a proxy of which nothing is said. */
 const MAX_CLIENT_CONNECTIONS = dbProxySchema.shape.MaxClientConnections.parse(undefined);
 
@@ -57,6 +68,7 @@ export class DesiredState {
   private readonly apply: (state: DesiredState) => void;
   private configuration: Configuration;
   private currentPrincipals = Principals.NONE;
+  private derived: Derived | undefined = undefined;
 
   /**
    * Throws `ConfigurationError` when what `file` declares clashes with what the API has made. `apply` is
@@ -177,10 +189,31 @@ export class DesiredState {
     return this.storedProxies.length > 0;
   }
 
-  private get declaredRecords(): readonly ProxyRecord[] {
-    return this.configuration.snapshot.DBProxies.map((proxy) =>
+  /** Every request asks for some of it several times. */
+  private get lists(): Derived {
+    const { configuration, derived } = this;
+    const { records } = this.store;
+    if (derived?.records === records && derived.configuration === configuration) return derived;
+    const declaredProxies = configuration.snapshot.DBProxies.map((proxy) =>
       declaredProxy(proxy, this.debugLoggingUntil(proxy.DBProxyName)),
     );
+    const declaredInstances = configuration.instances.map(declaredInstance);
+    const storedProxies = records.filter((record) => record.kind === 'proxy');
+    const storedInstances = records.filter((record) => record.kind === 'db-instance');
+    this.derived = {
+      records,
+      configuration,
+      declaredProxies,
+      storedProxies,
+      storedInstances,
+      proxies: known(declaredProxies, storedProxies),
+      instances: known(declaredInstances, storedInstances),
+    };
+    return this.derived;
+  }
+
+  private get declaredRecords(): readonly ProxyRecord[] {
+    return this.lists.declaredProxies;
   }
 
   /** When the DebugLogging of a proxy of the file ends. */
@@ -198,18 +231,12 @@ export class DesiredState {
 
   /** By name. */
   get proxies(): readonly KnownProxy[] {
-    const declared = this.declaredRecords.map((proxy) => known(proxy, true));
-    const stored = this.storedProxies.map((record) => known(record, false));
-    return byName([...declared, ...stored]);
+    return this.lists.proxies;
   }
 
   /** By identifier. */
   get instances(): readonly KnownInstance[] {
-    const declared = this.configuration.instances.map((each) =>
-      known(declaredInstance(each), true),
-    );
-    const stored = this.storedInstances.map((record) => known(record, false));
-    return byName([...declared, ...stored]);
+    return this.lists.instances;
   }
 
   /** By name, with those that are deleted and can be restored. */
@@ -286,7 +313,7 @@ export class DesiredState {
   }
 
   private get storedProxies(): readonly ProxyRecord[] {
-    return this.store.records.filter((record) => record.kind === 'proxy');
+    return this.lists.storedProxies;
   }
 
   /** By identifier. Only the API makes them. */
@@ -305,7 +332,7 @@ export class DesiredState {
   }
 
   private get storedInstances(): readonly DBInstanceRecord[] {
-    return this.store.records.filter((record) => record.kind === 'db-instance');
+    return this.lists.storedInstances;
   }
 
   private toProxy(record: ProxyRecord): readonly DBProxy[] {
@@ -410,8 +437,14 @@ function instanceOf(record: DBInstanceRecord): DBInstance {
   };
 }
 
-function known<StoredRecord>(record: StoredRecord, isDeclared: boolean): Known<StoredRecord> {
-  return { record, isDeclared };
+function known<StoredRecord extends { readonly name: string }>(
+  declared: readonly StoredRecord[],
+  stored: readonly StoredRecord[],
+): readonly Known<StoredRecord>[] {
+  return byName([
+    ...declared.map((record) => ({ record, isDeclared: true })),
+    ...stored.map((record) => ({ record, isDeclared: false })),
+  ]);
 }
 
 function byName<StoredRecord extends { readonly name: string }>(

@@ -49,6 +49,8 @@ export class SqliteStore implements StateStore {
   private database: Database | undefined = undefined;
   private isClosed = false;
   private kept: ReadonlyMap<string, StateRecord> = new Map();
+  /** The same, made when somebody wants it. */
+  private list: readonly StateRecord[] | undefined = undefined;
   /** Of the log. */
   private readonly disk: DiskFlush;
 
@@ -61,7 +63,8 @@ export class SqliteStore implements StateStore {
   }
 
   get records(): readonly StateRecord[] {
-    return [...this.kept.values()];
+    this.list ??= [...this.kept.values()];
+    return this.list;
   }
 
   commit(changes: readonly Change[]): void {
@@ -78,6 +81,7 @@ export class SqliteStore implements StateStore {
       throw this.failed('written', error);
     }
     this.kept = kept;
+    this.list = undefined;
     this.disk.written();
   }
 
@@ -111,6 +115,7 @@ export class SqliteStore implements StateStore {
       database.run('PRAGMA synchronous = NORMAL');
       migrate(database);
       this.kept = read(database);
+      this.list = undefined;
     } catch (error) {
       database?.close();
       throw error instanceof StateError ? error : this.failed('opened', error);

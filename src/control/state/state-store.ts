@@ -11,7 +11,7 @@ export type Change =
   | { readonly remove: Pick<StateRecord, 'kind' | 'id'> };
 
 export interface StateStore {
-  /** Everything, in the order in which it was made. */
+  /** Everything, in the order in which it was made: the same array until something changes. */
   readonly records: readonly StateRecord[];
   /** Throws `StateError`, and then nothing has changed. */
   commit(changes: readonly Change[]): void;
