@@ -2,7 +2,7 @@
 
 import { afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { DescribeDBProxiesCommand, DescribeEventsCommand } from '@aws-sdk/client-rds';
-import pg from 'pg';
+import type { EmbeddedPostgres } from '../../src/embedded/postgres.ts';
 import {
   type BackendMessage,
   errorFields,
@@ -10,7 +10,7 @@ import {
   textRows,
 } from '../harness/backend-messages.ts';
 import { Berth, useBerth } from '../harness/berth.ts';
-import { BusyClients, type Write } from '../harness/busy-clients.ts';
+import { BusyClients, WRITES_TABLE } from '../harness/busy-clients.ts';
 import { runBerth } from '../harness/commands.ts';
 import { within } from '../harness/deadline.ts';
 import * as frontend from '../harness/frontend-messages.ts';
@@ -30,24 +30,29 @@ const berth = useBerth(() => ({
   expect: ['session.pinned', 'proxy.pause_overdue'],
 }));
 
+const other = usePostgres();
+
 beforeAll(async () => {
-  await adminQuery(
-    database(),
-    'create table writes (id text primary key); alter table writes owner to app',
-  );
+  for (const each of [database(), other()]) {
+    await adminQuery(each, `${WRITES_TABLE}; alter table writes owner to app`);
+  }
 }, START_DEADLINE_MS);
 
-const pause = (options = '', of = berth()) =>
-  runBerth(`pause orders --url ${of.apiUrl}${options === '' ? '' : ` ${options}`}`);
+async function written(of: EmbeddedPostgres): Promise<(string | null | undefined)[]> {
+  return (await adminQuery(of, 'select id from writes')).map(({ id }) => id);
+}
+
+const pause = (options = '--timeout 10', of = berth()) =>
+  runBerth(`pause orders --url ${of.apiUrl} ${options}`);
 const resume = (of = berth()) => runBerth(`resume orders --url ${of.apiUrl}`);
 
 // What fails must not fail the tests after it.
 afterEach(() => own('ResumeDBProxy', {}));
 
-/** Connections of the proxy that the database has, of whatever kind. */
-async function connections(): Promise<number> {
+/** Connections that the database has, of the proxy, of whatever kind. */
+async function connections(of = database()): Promise<number> {
   const sql = "select count(*) from pg_stat_activity where backend_type = 'client backend'";
-  const [row] = await adminQuery(database(), sql);
+  const [row] = await adminQuery(of, sql);
   // Without the one that asks.
   return Number(row?.count) - 1;
 }
@@ -78,66 +83,43 @@ async function untilQueued(count: number, of = berth()): Promise<void> {
   await untilMetric(of, 'berth_borrow_queue_depth', count);
 }
 
-function writer(kind: number, client: pg.Client): Write {
-  switch (kind % 3) {
-    case 0:
-      return ([one, two]) => client.query(`insert into writes values ('${one}'), ('${two}')`);
-    case 1:
-      return (ids) =>
-        client.query({
-          name: 'write',
-          text: 'insert into writes values ($1), ($2)',
-          values: [...ids],
-        });
-    default:
-      return async (ids) => {
-        await client.query('begin');
-        for (const id of ids) await client.query('insert into writes values ($1)', [id]);
-        await client.query('commit');
-      };
-  }
-}
-
-async function withBusyClients(run: (busy: BusyClients) => Promise<void>): Promise<void> {
-  const options = { host: '127.0.0.1', port: berth().port, user: 'app', database: 'app' };
-  const clients = Array.from(
-    { length: BUSY },
-    () => new pg.Client({ ...options, password: 'app-password' }),
-  );
-  try {
-    await Promise.all(clients.map((client) => client.connect()));
-    const busy = new BusyClients(clients.map((client, index) => writer(index, client)));
-    await run(busy);
-    await busy.stop();
-    expect(busy.errors).toEqual([]);
-    const rows = await adminQuery(database(), 'select id from writes');
-    expect(rows.map(({ id }) => id).toSorted()).toEqual(busy.written.toSorted());
-  } finally {
-    await Promise.all(clients.map((client) => client.end()));
-  }
-}
-
 describe('a planned restart', () => {
   test('of a database with 200 busy clients: no error, and every write is there', async () => {
-    await withBusyClients(async (busy) => {
-      await busy.untilEachHasDone(2);
-      const paused = await pause();
-      expect(paused).toMatchObject({ code: 0, err: '' });
-      expect(paused.out).toContain(
-        'orders is paused: the database has no connection of it any more.',
-      );
-      expect(await connections()).toBe(0);
-      expect(await berth().metric('berth_paused')).toBe(1);
-      await untilQueued(BUSY);
-      // Waits for whoever is connected, so it ends only if nobody is.
-      await database().restart('smart');
-      const resumed = await resume();
-      expect(resumed).toMatchObject({ code: 0, err: '' });
-      expect(resumed.out).toMatch(/^orders goes on after \d+ s; 200 clients waited\.\n$/);
-      await busy.untilEachHasDone(2);
-    });
+    using busy = await BusyClients.start('postgres', berth().port, BUSY);
+    await busy.untilEachHasDone(2);
+    const paused = await pause();
+    expect(paused).toMatchObject({ code: 0, err: '' });
+    expect(paused.out).toContain(
+      'orders is paused: the database has no connection of it any more.',
+    );
+    expect(await connections()).toBe(0);
+    expect(await berth().metric('berth_paused')).toBe(1);
+    await untilQueued(BUSY);
+    // Waits for whoever is connected, so it ends only if nobody is.
+    await database().restart('smart');
+    const resumed = await resume();
+    expect(resumed).toMatchObject({ code: 0, err: '' });
+    expect(resumed.out).toMatch(/^orders goes on after \d+ s; 200 clients waited\.\n$/);
+    await busy.untilEachHasDone(2);
+    await busy.stop(() => written(database()));
     expect(await berth().metric('berth_paused')).toBe(0);
     expect(berth().logged('target.health_changed')).toHaveLength(1);
+  });
+
+  test('of which another database takes the place: no error, and each write is in one of them', async () => {
+    const [blue, green] = [database(), other()];
+    await adminQuery(blue, 'truncate writes');
+    await using proxy = await Berth.start({ database: blue, pool: { MaxConnections: 20 } });
+    using busy = await BusyClients.start('postgres', proxy.port, BUSY);
+    await busy.untilEachHasDone(1);
+    expect(await pause(undefined, proxy)).toMatchObject({ code: 0 });
+    const inBlue = await written(blue);
+    const moved = JSON.stringify(proxy.configuration).replace(`:${blue.port}`, `:${green.port}`);
+    await proxy.reload(JSON.parse(moved));
+    expect(await resume(proxy)).toMatchObject({ code: 0 });
+    await busy.untilEachHasDone(1);
+    await busy.stop(async () => [...inBlue, ...(await written(green))]);
+    expect(await written(blue)).toEqual(inBlue);
   });
 
   test('settings and prepared statements of a session are there afterwards', async () => {
@@ -349,7 +331,7 @@ describe('a proxy of its own', () => {
     });
     using client = await proxy.login();
     await client.query('select 1');
-    expect((await pause('', proxy)).out).toContain('for at most 1 s each');
+    expect((await pause(undefined, proxy)).out).toContain('for at most 1 s each');
     const messages = await client.query('select 1');
     expect(sqlStates(messages)).toEqual(['08000']);
     const error = messages.find(({ type }) => type === 'E');
@@ -363,7 +345,7 @@ describe('a proxy of its own', () => {
     using idle = await proxy.login();
     using waiting = await proxy.login();
     await waiting.query('select 1');
-    await pause('', proxy);
+    await pause(undefined, proxy);
     waiting.send(frontend.query('select 2'));
     await untilQueued(1, proxy);
     proxy.signal('SIGTERM');
