@@ -17,6 +17,7 @@ import { formatMessage, sqlStates, textRows } from '../harness/backend-messages.
 import { type Berth, useBerth } from '../harness/berth.ts';
 import * as frontend from '../harness/frontend-messages.ts';
 import { useMysqlBerths } from '../harness/mysql/berth.ts';
+import { clientOf, runClient } from '../harness/mysql/programs.ts';
 import { MysqlRawClient } from '../harness/mysql/raw-client.ts';
 import { describeServers, loginOf, useMysql } from '../harness/mysql/server.ts';
 import { eventually } from '../harness/polling.ts';
@@ -241,6 +242,7 @@ describe('of PostgreSQL', () => {
 describeServers('endpoints that share an address,', (server) => {
   const database = useMysql(server);
   const start = useMysqlBerths(database);
+  const client = clientOf(server);
 
   test('the name says which one', async () => {
     const Api = { Listen: '127.0.0.1:0', AllowAnonymous: true, EndpointRange: randomRange() };
@@ -250,15 +252,31 @@ describeServers('endpoints that share an address,', (server) => {
     const red = await newProxy(berth, 'red', { listen, family: 'MYSQL' });
     const blue = await newProxy(berth, 'blue', { listen, family: 'MYSQL' });
     for (const servername of [red, blue, red]) {
-      using client = await MysqlRawClient.login(place, { ...loginOf('app'), tls: { servername } });
-      expect(await client.rows('select 42')).toEqual([['42']]);
+      using session = await MysqlRawClient.login(place, { ...loginOf('app'), tls: { servername } });
+      expect(await session.rows('select 42')).toEqual([['42']]);
       const sessions = await sessionsOf(berth);
       expect(sessions.map(({ proxy }) => proxy)).toEqual([servername === red ? 'red' : 'blue']);
-      client.destroy();
+      session.destroy();
       await eventually(
         async () => ((await berth.metric('client_connections')) === 0 ? true : undefined),
         'the client is gone',
       );
+    }
+    if (server.product === 'MySQL' && client !== undefined) {
+      const ca = join(dirname(berth.configurationFile), 'state', 'ca.crt');
+      const tls = ['--ssl-mode=VERIFY_IDENTITY', `--ssl-ca=${ca}`];
+      const where = [`--host=${HOST}`, '--port=3306', '--user=app', ...tls];
+      const ask = (...args: string[]) =>
+        runClient(client, [...where, ...args, '--execute=select 42'], 'app-password');
+      for (const name of [red, blue]) {
+        expect(await ask(`--tls-sni-servername=${name}`)).toMatchObject({
+          code: 0,
+          stdout: '42\n',
+        });
+      }
+      const unnamed = await ask();
+      expect(unnamed.code).not.toBe(0);
+      expect(unnamed.stderr).toContain('Several endpoints of RDS Proxy listen on this address');
     }
     for (const tls of [undefined, {}, { servername: 'other.example' }]) {
       const login = MysqlRawClient.login(place, { ...loginOf('app'), ...(tls && { tls }) });
