@@ -19,6 +19,7 @@ import type {
   EngineName,
   SecretEntry,
   Snapshot,
+  Target,
   TcpAddress,
   UserAuth,
 } from '../proxy/snapshot.ts';
@@ -51,10 +52,19 @@ export interface ApiConfiguration {
   readonly endpointRange: AddressRange;
 }
 
+/** A cluster of the file. */
+export interface DBCluster {
+  readonly DBClusterIdentifier: string;
+  readonly Engine: EngineName;
+  /** Names of `instances`. */
+  readonly Members: readonly string[];
+}
+
 export interface Configuration {
   readonly snapshot: Snapshot;
   /** All of them, also those that no proxy of the file has for a target. */
   readonly instances: readonly DBInstance[];
+  readonly clusters: readonly DBCluster[];
   readonly owner: SecretOwner;
   /** The folder for what Berth itself has to keep; absolute. */
   readonly stateDirectory: string;
@@ -317,6 +327,7 @@ function toConfiguration(file: File, folder: string, reader: TlsFileReader): Con
       file.DBProxies.filter((proxy) => proxy.DebugLogging).map(({ DBProxyName }) => DBProxyName),
     ),
     instances,
+    clusters: file.DBClusters,
     owner,
     stateDirectory: directory,
     ownTls: isGiven ? undefined : { authority: undefined, settings },
@@ -380,7 +391,8 @@ function toSecretsManager({ SecretsManager, Region }: File): AwsSecretsOptions |
 }
 
 function toProxy(proxy: FileProxy, file: File, instances: readonly DBInstance[]): DBProxy {
-  const target = findTarget(proxy, instances);
+  const target = findTarget(proxy, file, instances);
+  const first = checked(target.Members[0]);
   return {
     DBProxyName: proxy.DBProxyName,
     DBProxyId: declaredId('proxy', proxy.DBProxyName),
@@ -394,8 +406,8 @@ function toProxy(proxy: FileProxy, file: File, instances: readonly DBInstance[])
     // Until when is kept in the state directory.
     DebugLoggingUntil: undefined,
     DefaultAuthScheme: proxy.DefaultAuthScheme,
-    Auth: proxy.Auth.map((auth) => toAuth(auth, target, file)),
-    Target: { DBClusterIdentifier: undefined, Members: [target] },
+    Auth: proxy.Auth.map((auth) => toAuth(auth, first, file)),
+    Target: target,
     ConnectionPoolConfig: toPoolConfig(proxy.TargetGroup.ConnectionPoolConfig),
     Endpoints: toEndpoints(proxy, file),
     Tls: undefined,
@@ -417,9 +429,19 @@ function toAuth(auth: FileProxy['Auth'][number], target: DBInstance, file: File)
   return { ...auth, ClientPasswordAuthType, SecretArn: secret?.Name ?? auth.SecretArn };
 }
 
-function findTarget({ TargetGroup }: FileProxy, instances: readonly DBInstance[]): DBInstance {
-  const [identifier] = TargetGroup.DBInstanceIdentifiers;
-  return checked(instances.find((each) => each.DBInstanceIdentifier === identifier));
+function findTarget(
+  { TargetGroup }: FileProxy,
+  { DBClusters }: File,
+  instances: readonly DBInstance[],
+): Target {
+  const { DBClusterIdentifiers, DBInstanceIdentifiers = [] } = TargetGroup;
+  const DBClusterIdentifier = DBClusterIdentifiers?.[0];
+  const cluster = DBClusters.find((each) => each.DBClusterIdentifier === DBClusterIdentifier);
+  const names = cluster?.Members ?? DBInstanceIdentifiers;
+  const Members = names.map((name) =>
+    checked(instances.find((each) => each.DBInstanceIdentifier === name)),
+  );
+  return { DBClusterIdentifier, Members };
 }
 
 function toPoolConfig(

@@ -10,6 +10,7 @@ import { isLoopback, isPostgresSocket, mayShare, overlaps } from './listen-addre
 import {
   type Parts,
   type Placed,
+  type PlacedCluster,
   type PlacedListener,
   type PlacedProxy,
   type SecretParts,
@@ -30,6 +31,9 @@ export function crossCheck(input: unknown): readonly Conflict[] {
   const endpoints = parts.proxies.flatMap((proxy) => proxy.endpointNames);
   return [
     ...repeated(parts.instanceNames),
+    ...repeated(parts.clusters.flatMap(({ name }) => name)),
+    ...repeated(parts.clusters.flatMap(({ members }) => members)),
+    ...parts.clusters.flatMap((cluster) => checkMembers(cluster, parts)),
     ...repeated(parts.secrets.map(({ name }) => name)),
     ...repeated(parts.userNames),
     ...repeated(parts.roleNames),
@@ -102,13 +106,17 @@ const SOCKET_OF: Readonly<Record<EngineFamily, string>> = {
 
 /** Everything that is in a proxy must be of its own engine family. */
 function checkFamily(
-  { family, targets, authTypes, ofFamilies, listeners }: PlacedProxy,
-  { instanceEngines }: Parts,
+  { family, targets, clusters, authTypes, ofFamilies, listeners }: PlacedProxy,
+  { instanceEngines, clusters: all }: Parts,
 ): readonly Conflict[] {
   if (family === undefined) return [];
   const engines = ENGINES_OF[family];
   const strangers = targets.filter(({ value }) => {
     const engine = instanceEngines.get(value);
+    return engine !== undefined && !engines.includes(engine);
+  });
+  const strangeClusters = clusters.filter(({ value }) => {
+    const engine = clusterOf(value, all)?.engine;
     return engine !== undefined && !engines.includes(engine);
   });
   const prefix = AUTH_TYPE_PREFIX[family];
@@ -122,6 +130,10 @@ function checkFamily(
     ...strangers.map(({ path }) => ({
       path,
       text: `must be a DB instance with Engine ${engines.join(' or ')}, as EngineFamily is ${family}`,
+    })),
+    ...strangeClusters.map(({ path }) => ({
+      path,
+      text: `must be a DB cluster with Engine ${engines.join(' or ')}, as EngineFamily is ${family}`,
     })),
     ...wrongTypes.map(({ path }) => ({
       path,
@@ -176,16 +188,42 @@ function findSecret(arn: string, { secrets, owner }: Parts): SecretParts | undef
   return secrets.find(({ name }) => matchesArn(name.value, arn, owner));
 }
 
-function checkTargets({ targets }: PlacedProxy, parts: Parts): readonly Conflict[] {
-  return targets.flatMap(({ value: identifier, path }) => {
-    if (!parts.instanceNames.some(({ value }) => value === identifier)) {
-      return [{ path, text: 'must be the name of a DB instance in DBInstances' }];
-    }
-    const address = parts.instanceAddresses.get(identifier);
-    const own = parts.listeners.find(({ value }) => reaches(address, value));
-    if (own === undefined) return [];
-    return [{ path, text: `must not have an address that ${formatPath(own.path)} listens on` }];
+function checkTargets({ targets, clusters }: PlacedProxy, parts: Parts): readonly Conflict[] {
+  return [
+    ...targets.flatMap((target) => checkInstance(target, parts)),
+    ...clusters.flatMap(({ value, path }) => {
+      if (clusterOf(value, parts.clusters) !== undefined) return [];
+      return [{ path, text: 'must be the name of a DB cluster in DBClusters' }];
+    }),
+  ];
+}
+
+function clusterOf(name: string, clusters: Parts['clusters']): PlacedCluster | undefined {
+  return clusters.find((cluster) => cluster.name.some(({ value }) => value === name));
+}
+
+/** Of a cluster; all must be of its engine. */
+function checkMembers({ engine, members }: PlacedCluster, parts: Parts): readonly Conflict[] {
+  return members.flatMap((member) => {
+    const own = parts.instanceEngines.get(member.value);
+    const isStranger = engine !== undefined && own !== undefined && own !== engine;
+    const text = `must be a DB instance with Engine ${engine}, as that of the cluster is`;
+    return isStranger ? [{ path: member.path, text }] : checkInstance(member, parts);
   });
+}
+
+/** A DB instance that somebody connects to. */
+function checkInstance(
+  { value: identifier, path }: Placed<string>,
+  parts: Parts,
+): readonly Conflict[] {
+  if (!parts.instanceNames.some(({ value }) => value === identifier)) {
+    return [{ path, text: 'must be the name of a DB instance in DBInstances' }];
+  }
+  const address = parts.instanceAddresses.get(identifier);
+  const own = parts.listeners.find(({ value }) => reaches(address, value));
+  if (own === undefined) return [];
+  return [{ path, text: `must not have an address that ${formatPath(own.path)} listens on` }];
 }
 
 /** True when a connection to `address` would come back to Berth at `own`. */

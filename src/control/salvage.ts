@@ -47,6 +47,8 @@ export interface PlacedProxy {
   readonly noAuth: readonly Path[];
   readonly secretArns: readonly Placed<string>[];
   readonly targets: readonly Placed<string>[];
+  /** Of `DBClusters`. */
+  readonly clusters: readonly Placed<string>[];
   readonly pool: Placed<{
     readonly MaxConnectionsPercent: number | undefined;
     readonly MaxIdleConnectionsPercent: number | undefined;
@@ -56,6 +58,13 @@ export interface PlacedProxy {
   readonly endpointNames: readonly Placed<string>[];
 }
 
+export interface PlacedCluster {
+  readonly name: readonly Placed<string>[];
+  readonly engine: EngineName | undefined;
+  /** Of `DBInstances`. */
+  readonly members: readonly Placed<string>[];
+}
+
 export interface Parts {
   readonly owner: SecretOwner;
   readonly instanceNames: readonly Placed<string>[];
@@ -63,6 +72,7 @@ export interface Parts {
   readonly instanceAddresses: ReadonlyMap<string, Address>;
   /** Those to which there is never TLS. */
   readonly plainInstances: ReadonlySet<string>;
+  readonly clusters: readonly PlacedCluster[];
   readonly secrets: readonly SecretParts[];
   /** Whether there may be secrets beside those of the file. */
   readonly hasSecretStore: boolean;
@@ -95,6 +105,7 @@ export function salvage(input: unknown): Parts {
     instanceEngines: new Map(instances.flatMap(engineOf)),
     instanceAddresses: new Map(instances.flatMap(addressOf)),
     plainInstances: new Set(instances.flatMap(plainName)),
+    clusters: items(child(file, 'DBClusters')).map(clusterParts),
     secrets: items(child(file, 'Secrets')).flatMap(secretParts),
     hasSecretStore: ['Api', 'SecretsManager'].some((key) => child(file, key).value !== undefined),
     userNames: principals.flatMap((each) => sound(text, child(each, 'UserName'))),
@@ -140,6 +151,14 @@ function engineOf(instance: Placed<unknown>): readonly (readonly [string, Engine
   return name === undefined || engine === undefined ? [] : [[name.value, engine.value]];
 }
 
+function clusterParts(cluster: Placed<unknown>): PlacedCluster {
+  return {
+    name: sound(text, child(cluster, 'DBClusterIdentifier')),
+    engine: sound(engineSchema, child(cluster, 'Engine'))[0]?.value,
+    members: items(child(cluster, 'Members')).flatMap((each) => sound(text, each)),
+  };
+}
+
 function secretParts(secret: Placed<unknown>): readonly SecretParts[] {
   const { username } = secretSchema.shape.SecretString.unwrap().shape;
   const user = sound(username, child(child(secret, 'SecretString'), 'username'))[0]?.value;
@@ -170,6 +189,7 @@ function proxyParts(proxy: Placed<unknown>): PlacedProxy {
     noAuth: auth.value === undefined || isEmptyList(auth.value) ? [auth.path] : [],
     secretArns: items(auth).flatMap((entry) => sound(text, child(entry, 'SecretArn'))),
     targets: items(child(group, 'DBInstanceIdentifiers')).flatMap((each) => sound(text, each)),
+    clusters: items(child(group, 'DBClusterIdentifiers')).flatMap((each) => sound(text, each)),
     pool: {
       value: {
         MaxConnectionsPercent: sound(

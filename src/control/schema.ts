@@ -248,6 +248,13 @@ export const dbInstanceSchema = mapping({
     { path: ['Endpoint', 'Address'], error: SOCKET_PATH_TOO_LONG },
   );
 
+/** Who of its members is the writer, the databases say themselves. */
+export const dbClusterSchema = mapping({
+  DBClusterIdentifier: name(),
+  Engine: engineSchema,
+  Members: listOf(name(), 1, 100),
+});
+
 const IAM_NAME = 'must be 1 to 64 letters, digits and +=,.@_-';
 const ACCESS_KEY_ID = 'must be 4 to 128 letters and digits';
 const ACTION = 'must be * or a service and an action, such as rds-db:connect or rds:Describe*';
@@ -440,9 +447,14 @@ export const dbProxySchema = mapping({
   DefaultAuthScheme: oneOf(['NONE', 'IAM_AUTH']).default('NONE'),
   Auth: listOf(authSchema, 0, 200).default([]),
   TargetGroup: mapping({
-    DBInstanceIdentifiers: listOf(name(), 1, 1),
+    DBInstanceIdentifiers: listOf(name(), 1, 1).optional(),
+    DBClusterIdentifiers: listOf(name(), 1, 1).optional(),
     ConnectionPoolConfig: connectionPoolConfigSchema.prefault({}),
-  }),
+  }).refine(
+    ({ DBInstanceIdentifiers: instances, DBClusterIdentifiers: clusters }) =>
+      (instances === undefined) !== (clusters === undefined),
+    { error: 'must have either DBInstanceIdentifiers or DBClusterIdentifiers' },
+  ),
   Endpoints: listOf(endpointSchema, 0, 20).default([]),
 });
 
@@ -491,6 +503,7 @@ export const fileSchema = mapping({
     RefreshInterval: integer(1, 3600).default(30),
   }).optional(),
   DBInstances: listOf(dbInstanceSchema, 0, 10_000).default([]),
+  DBClusters: listOf(dbClusterSchema, 0, 1000).default([]),
   Secrets: listOf(secretSchema, 0, 10_000).default([]),
   /** An extension. */
   Principals: listOf(principalSchema, 0, 10_000).default([]),
@@ -507,7 +520,6 @@ export type File = z.output<typeof fileSchema>;
  * tell them. Paths are without indexes.
  */
 export const UNSUPPORTED_KEYS: Readonly<Record<string, string>> = {
-  DBClusters: 'DB clusters are made with the RDS API',
   'Api.Principals': 'Principals are at the top of the file, and have Policies',
   'Principals.Policies.PolicyDocument.Statement.Condition': 'policies have no conditions',
   'Principals.Policies.PolicyDocument.Statement.NotAction': 'write a Deny for the Action',
@@ -516,6 +528,4 @@ export const UNSUPPORTED_KEYS: Readonly<Record<string, string>> = {
   'DBProxies.RoleArn': 'there is no IAM role to take: secrets are in this file',
   'DBProxies.VpcSubnetIds': 'there is no VPC: Listen says where the proxy is reached',
   'DBProxies.Tags': 'only what the RDS API has made has tags',
-  'DBProxies.TargetGroup.DBClusterIdentifiers':
-    'DB clusters are made with the RDS API, for its own proxies',
 };

@@ -142,7 +142,15 @@ export interface MemberOptions {
   readonly databaseTls: DatabaseTls;
   readonly limits: ConnectionLimits;
   readonly counters: TargetCounters;
-  /** Called when a connection was lost or could not be opened: does the instance still answer? */
+  /**
+   * It is looked at by a connection that is kept, in addition to those that `limits` allows; otherwise by
+   * one that is opened for each look.
+   */
+  readonly isWatched: boolean;
+  /**
+   * Called when a connection was lost or could not be opened, or the instance has said that it is
+   * read-only: how is it?
+   */
   readonly doubted: () => void;
 }
 
@@ -153,7 +161,18 @@ export interface EngineMember extends Prober {
   secure(databaseTls: DatabaseTls): void;
   /** How many connections to it there may be. */
   limit(limits: ConnectionLimits): void;
+  /** Nobody looks for now: what was kept open for that is closed. */
+  rest(): void;
   gauges(isAvailable: boolean): TargetGauges;
+  readonly activity: Activity;
+}
+
+/** Whether anybody gets answers. */
+export interface Activity {
+  /** How often it has answered somebody, since the start. */
+  readonly answers: number;
+  /** Connections are lent. */
+  readonly isBusy: boolean;
 }
 
 /** How much there is of what clients need, at all DB instances together. */

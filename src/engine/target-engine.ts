@@ -42,6 +42,7 @@ import { type PoolOfUser, Role } from './role.ts';
 import { type MemberHost, TargetMember } from './target-member.ts';
 import type { EngineTarget, PlaceOptions } from './target-place.ts';
 import { TargetPools } from './target-pools.ts';
+import type { WatchCallbacks } from './target-watch.ts';
 import { waitingRoom } from './waiting-room.ts';
 
 /** Where a client has a connection to itself, or waits for one. */
@@ -176,7 +177,7 @@ export abstract class TargetEngine<
     const reason = 'configuration_changed';
     const deadline = new Timer(() => member.group.sever(reason));
     this.wheel.arm(deadline, drainTimeoutMs);
-    void member.group.close(reason).then(() => {
+    void member.close(reason).then(() => {
       this.wheel.disarm(deadline);
       this.leaving.delete(member);
     });
@@ -331,7 +332,13 @@ export abstract class TargetEngine<
     return { connections, waiting };
   }
 
-  async look({ context, pools }: TargetMember<C, T>): Promise<Observation | undefined> {
+  abstract openWatch(
+    login: DatabaseUser,
+    context: T,
+    callbacks: WatchCallbacks,
+  ): { readonly abandon: () => void };
+
+  async look({ context, pools, watch }: TargetMember<C, T>): Promise<Observation | undefined> {
     const [credential] = this.credentials;
     const { user } = credential ?? { user: this.tokenUser };
     const login = this.passwords.loginOf(user);
@@ -340,7 +347,9 @@ export abstract class TargetEngine<
         this.credentials.problems[0]?.text ?? 'Proxy does not have any registered credentials';
       return { isOk: false, reason: 'AUTH_FAILURE', detail };
     }
-    const seen = await pools.probe(() => this.lookAs(login, context));
+    const seen = await (watch === undefined
+      ? pools.probe(() => this.lookAs(login, context))
+      : pools.watch(() => watch.ask(login), watch.isConnected));
     // Nothing is wrong with the target while its password is being changed.
     const isRefused = seen?.isOk === false && seen.reason === 'AUTH_FAILURE';
     // Nobody has said that there is such a user; a target that refuses somebody answers.
@@ -359,6 +368,7 @@ export abstract class TargetEngine<
 
   stop(): Stopped {
     const clientsCut = this.clients.stop();
+    for (const { watch } of this.members) watch?.close();
     return {
       clientsCut,
       closed: Promise.all(this.groups.map((group) => group.close())).then(noop),

@@ -4,15 +4,24 @@
  * the engine's.
  */
 
+import type { DatabaseCloseReason } from '../observe/reasons.ts';
 import { ConnectionBudget, type ConnectionLimits } from '../pool/budget.ts';
 import type { Connector, PooledConnection } from '../pool/contract.ts';
 import type { Pool } from '../pool/pool.ts';
 import { PoolGroup } from '../pool/pool-group.ts';
 import type { PoolKey } from '../pool/pool-host.ts';
 import type { Observation } from '../target/monitor.ts';
-import type { DatabaseTls, EngineMember, EngineSettings, MemberOptions } from './contract.ts';
+import type {
+  Activity,
+  DatabaseTls,
+  EngineMember,
+  EngineSettings,
+  MemberOptions,
+} from './contract.ts';
+import type { DatabaseUser } from './database-passwords.ts';
 import type { EngineTarget, PlaceOptions } from './target-place.ts';
 import { TargetPools } from './target-pools.ts';
+import { type OpenWatch, Watch, type WatchCallbacks } from './target-watch.ts';
 
 /** What a member needs of its engine. */
 export interface MemberHost<C extends PooledConnection, T extends EngineTarget> {
@@ -24,6 +33,12 @@ export interface MemberHost<C extends PooledConnection, T extends EngineTarget> 
   connectorFor(context: T, key: PoolKey, pool: Pool<C>): Connector<C>;
   /** Looks at the instance, by a log-in that the engine has. */
   look(member: TargetMember<C, T>): Promise<Observation | undefined>;
+  /** Opens a connection that is asked again and again. */
+  openWatch(
+    login: DatabaseUser,
+    context: T,
+    callbacks: WatchCallbacks,
+  ): { readonly abandon: () => void };
   gauges(member: TargetMember<C, T>, isAvailable: boolean): ReturnType<EngineMember['gauges']>;
   /** What connections to it are opened with has changed. */
   resecured(member: TargetMember<C, T>): void;
@@ -39,6 +54,8 @@ export class TargetMember<C extends PooledConnection, T extends EngineTarget>
   readonly pools: TargetPools<C>;
   /** Asks for a look before its time. */
   readonly doubted: () => void;
+  /** Undefined: it is looked at by a connection for each look. */
+  readonly watch: Watch | undefined;
   private readonly host: MemberHost<C, T>;
   private databaseTls: DatabaseTls;
 
@@ -57,6 +74,7 @@ export class TargetMember<C extends PooledConnection, T extends EngineTarget>
       wheel,
       observer,
       counters,
+      doubted,
       tlsInForce,
     });
     this.budget = new ConnectionBudget(limits);
@@ -71,6 +89,24 @@ export class TargetMember<C extends PooledConnection, T extends EngineTarget>
       connectorFor: (key, pool) => host.connectorFor(this.context, key, pool),
     });
     this.pools = new TargetPools(proxy, this.group);
+    if (options.isWatched) {
+      const open: OpenWatch = (login, callbacks) => host.openWatch(login, this.context, callbacks);
+      this.watch = new Watch(open, doubted);
+    }
+  }
+
+  rest(): void {
+    this.watch?.close();
+  }
+
+  get activity(): Activity {
+    return { answers: this.pools.answers, isBusy: this.group.isBusy };
+  }
+
+  /** Its connections go when their borrowers are done. */
+  close(reason: DatabaseCloseReason): Promise<void> {
+    this.watch?.close();
+    return this.group.close(reason);
   }
 
   probe(): Promise<Observation | undefined> {

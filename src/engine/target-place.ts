@@ -19,6 +19,8 @@ export interface EngineTarget extends ConnectTarget {
   readonly target: string;
   readonly observer: Observer;
   readonly counters: TargetCounters;
+  /** Called when something that it has said, or has not, needs a look. */
+  readonly doubted: () => void;
 }
 
 export interface PlaceOptions extends Omit<EngineTarget, 'databaseTls'> {
@@ -32,6 +34,7 @@ export class TargetPlace implements EngineTarget {
   readonly wheel: TimerWheel;
   readonly observer: Observer;
   readonly counters: TargetCounters;
+  readonly doubted: () => void;
   private readonly tlsInForce: () => DatabaseTls;
 
   constructor(options: PlaceOptions) {
@@ -41,6 +44,7 @@ export class TargetPlace implements EngineTarget {
     this.wheel = options.wheel;
     this.observer = options.observer;
     this.counters = options.counters;
+    this.doubted = options.doubted;
     this.tlsInForce = options.tlsInForce;
   }
 

@@ -71,8 +71,22 @@ export class TargetPools<C extends PooledConnection> {
     }
   }
 
+  /** The same by a connection that is kept, and has no permit; see `Watch`. */
+  async watch(
+    ask: () => Promise<Observation>,
+    isConnected: boolean,
+  ): Promise<Observation | undefined> {
+    // What this process lacks says nothing of the target.
+    if (!isConnected && !OPEN_SOCKETS.mayConnect) return undefined;
+    const answersBefore = this.answers;
+    const seen = await ask();
+    // An answer to anybody is proof enough that it is only slow.
+    const isSlow = !seen.isOk && seen.reason === 'UNREACHABLE' && this.answers > answersBefore;
+    return isSlow ? undefined : seen;
+  }
+
   /** How often the target has answered somebody. */
-  private get answers(): number {
+  get answers(): number {
     const { queryDatabaseResponses, databaseConnectionsSetupSucceeded } = this.counters;
     return queryDatabaseResponses + databaseConnectionsSetupSucceeded;
   }

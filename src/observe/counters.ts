@@ -66,6 +66,8 @@ export class TargetCounters {
   /** Loans that had to wait because every permitted connection was in use. */
   connectionPoolFullCount = 0;
   borrowTimeouts = 0;
+  /** It has become the writer, and clients have moved to it from another. */
+  failovers = 0;
   readonly closes: Record<DatabaseCloseReason, number> = zeroes(DATABASE_CLOSE_REASONS);
 }
 
@@ -90,6 +92,12 @@ export interface TargetGauges extends PoolGauges {
   readonly subscriptions: number;
 }
 
+/** The same, and what it is to the proxy. */
+export interface MemberGauges extends TargetGauges {
+  readonly isWriter: boolean;
+  readonly isReader: boolean;
+}
+
 /** What `/metrics` reads when it is scraped. */
 export interface MetricsSource {
   endpoints(): Iterable<{
@@ -101,6 +109,6 @@ export interface MetricsSource {
     readonly proxy: string;
     readonly target: string;
     readonly counters: TargetCounters;
-    readonly gauges: TargetGauges;
+    readonly gauges: MemberGauges;
   }>;
 }

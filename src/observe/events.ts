@@ -163,6 +163,36 @@ export type Event =
       readonly reason: 'UNREACHABLE' | 'CONNECTION_FAILED' | 'AUTH_FAILURE' | undefined;
       readonly detail: string;
     }
+  /** By its own account, a DB instance of a cluster is something else than before. */
+  | {
+      readonly event: 'target.role_changed';
+      readonly proxy: string;
+      readonly target: string;
+      readonly role: 'READ_WRITE' | 'READ_ONLY' | 'UNKNOWN';
+      readonly why: string;
+    }
+  /** A cluster has no writer, and clients wait. */
+  | {
+      readonly event: 'failover.began';
+      readonly proxy: string;
+      /** The cluster. */
+      readonly target: string;
+      /** Who was the writer. */
+      readonly from: string;
+      readonly why: string;
+    }
+  /** Clients go on. */
+  | {
+      readonly event: 'failover.ended';
+      readonly proxy: string;
+      readonly target: string;
+      /** Who was the writer before; the same as `to` when it has come back. */
+      readonly from: string;
+      readonly to: string;
+      /** How long there was no writer. */
+      readonly durationMs: number;
+      readonly why: string;
+    }
   | {
       readonly event: 'endpoint.listening';
       readonly proxy: string;

@@ -91,6 +91,12 @@ const INTERRUPTION_TEXTS: Readonly<Record<Interruption, string>> = {
   unnoticed: 'Its client needed nothing of it any more.',
 };
 
+const ROLE_TEXTS: Readonly<Record<'READ_WRITE' | 'READ_ONLY' | 'UNKNOWN', string>> = {
+  READ_WRITE: 'the writer',
+  READ_ONLY: 'a reader',
+  UNKNOWN: 'neither the writer nor a reader',
+};
+
 export function levelOf(event: Event): LogLevel {
   switch (event.event) {
     case 'internal.failed':
@@ -108,11 +114,15 @@ export function levelOf(event: Event): LogLevel {
     case 'credentials.missing':
     case 'secret.unreadable':
     case 'listener.lost':
+    case 'failover.began':
+    case 'failover.ended':
     case 'notifications.dropped':
     case 'proxy.pause_overdue':
       return 'warn';
     case 'target.health_changed':
       return event.state === 'AVAILABLE' ? 'info' : 'error';
+    case 'target.role_changed':
+      return event.role === 'UNKNOWN' ? 'warn' : 'info';
     case 'endpoint.listening':
       return event.isPublic ? 'warn' : 'info';
     case 'proxy.stopped':
@@ -266,6 +276,14 @@ export function textOf(event: Event): string {
       return `The connection that listened on the database "${event.database}" was lost, and with it what is notified until it is there again; there were ${count(event.channels, 'channel', 'channels')}. ${event.detail}`;
     case 'notifications.dropped':
       return `The client does not take its notifications: beyond ${event.bytesMax} bytes they are dropped, until it has taken what waits.`;
+    case 'target.role_changed':
+      return `The DB instance is ${ROLE_TEXTS[event.role]}: ${event.why}.`;
+    case 'failover.began':
+      return `The DB cluster has no writer, and clients wait: ${event.why}. It was ${event.from}.`;
+    case 'failover.ended':
+      return event.from === event.to
+        ? `Clients go on at ${event.to}, which is the writer again after ${event.durationMs} ms: ${event.why}.`
+        : `Clients go on at ${event.to}, which is the writer after ${event.from}: ${event.why}. There was no writer for ${event.durationMs} ms.`;
     case 'target.health_changed':
       return `The target is ${event.state}${event.reason === undefined ? '' : ` (${event.reason})`}. ${event.detail}`.trimEnd();
     case 'endpoint.listening':

@@ -14,7 +14,7 @@ import {
   Registry,
   Summary,
 } from 'prom-client';
-import type { EndpointCounters, MetricsSource, TargetCounters, TargetGauges } from './counters.ts';
+import type { EndpointCounters, MemberGauges, MetricsSource, TargetCounters } from './counters.ts';
 
 export interface Metrics {
   /** Reads everything, once. */
@@ -42,7 +42,7 @@ interface ReasonReading<From> {
 
 interface TargetReadings {
   readonly counters: TargetCounters;
-  readonly gauges: TargetGauges;
+  readonly gauges: MemberGauges;
 }
 
 const ENDPOINT_GAUGES: readonly Reading<EndpointCounters>[] = [
@@ -174,11 +174,21 @@ const ENDPOINT_REASONS: readonly ReasonReading<EndpointCounters>[] = [
   },
 ];
 
-const TARGET_GAUGES: readonly Reading<TargetGauges>[] = [
+const TARGET_GAUGES: readonly Reading<MemberGauges>[] = [
   {
     name: 'availability_percentage',
     help: '100 while the target answers, else 0; average it over time.',
     read: (of) => (of.isAvailable ? 100 : 0),
+  },
+  {
+    name: 'berth_target_writer',
+    help: '1 while requests go to the target, else 0.',
+    read: (of) => (of.isWriter ? 1 : 0),
+  },
+  {
+    name: 'berth_target_reader',
+    help: '1 while the target is a reader of its cluster, else 0.',
+    read: (of) => (of.isReader ? 1 : 0),
   },
   {
     name: 'database_connections',
@@ -272,6 +282,11 @@ const TARGET_COUNTERS: readonly Reading<TargetCounters>[] = [
     name: 'berth_borrow_timeouts_total',
     help: 'Sessions that waited for a database connection until ConnectionBorrowTimeout.',
     read: (of) => of.borrowTimeouts,
+  },
+  {
+    name: 'berth_failovers_total',
+    help: 'Times that clients moved to the target because it had become the writer.',
+    read: (of) => of.failovers,
   },
 ];
 

@@ -257,6 +257,12 @@ export class PoolGroup<C extends PooledConnection> implements PoolHost {
     return pool !== undefined || this.budget.connecting + this.budget.closing > 0;
   }
 
+  /** Some connection is lent. */
+  get isBusy(): boolean {
+    for (const pool of this.pools) if (pool.isBusy) return true;
+    return false;
+  }
+
   gauges(isAvailable: boolean): PoolGauges {
     let connections = 0;
     let encrypted = 0;

@@ -287,6 +287,11 @@ export class Pool<C extends PooledConnection> {
     };
   }
 
+  /** Some connection is lent. */
+  get isBusy(): boolean {
+    return this.borrowed + this.pinned > 0;
+  }
+
   get connections(): IterableIterator<C> {
     return this.members.keys();
   }

@@ -15,6 +15,8 @@ import type {
 } from '../engine/contract.ts';
 import { TargetCounters } from '../observe/counters.ts';
 import type { Observer } from '../observe/events.ts';
+import type { ConnectionLimits } from '../pool/budget.ts';
+import { ClusterPace } from '../target/cluster-pace.ts';
 import {
   Monitor,
   type Observation,
@@ -23,7 +25,7 @@ import {
 } from '../target/monitor.ts';
 import { NO_VIEW, nextView, type Sight, soleView, type View } from '../target/topology.ts';
 import { connectionLimits, targetAddress } from './settings.ts';
-import type { ConnectionPoolConfig, DBInstance, DBProxy } from './snapshot.ts';
+import type { DBInstance, DBProxy } from './snapshot.ts';
 import { databaseTls, isSameTls } from './tls.ts';
 
 /** After a pause who waits goes on waiting for so long until all DB instances of a cluster have been looked at. */
@@ -44,9 +46,13 @@ export interface ProxyTargetOptions {
   readonly observer: Observer;
 }
 
+/** Connections to each member of a cluster that are kept free for questions. */
+const WATCHES_PER_MEMBER = 1;
+
 interface Member {
   instance: DBInstance;
   databaseTls: DatabaseTls;
+  readonly isWatched: boolean;
   readonly counters: TargetCounters;
   readonly engine: EngineMember;
   readonly monitor: Monitor;
@@ -66,6 +72,13 @@ export class ProxyTarget {
   private isSuspended = false;
   private known: (() => void) | undefined = undefined;
   private readonly knownSoon = new Timer(() => this.allKnown());
+  /** When the writer was lost last. */
+  private writerlessSince = 0;
+  /** Of a cluster: when its members are looked at. */
+  private readonly pace = new ClusterPace({
+    members: () => this.members.values(),
+    writer: () => this.memberOf(this.view.writer),
+  });
 
   constructor(spec: DBProxy, options: ProxyTargetOptions) {
     this.options = options;
@@ -113,11 +126,13 @@ export class ProxyTarget {
     const leaving: Member[] = [];
     for (const [name, member] of this.members) {
       const wanted = spec.Target.Members.find((each) => each.DBInstanceIdentifier === name);
-      if (wanted !== undefined && isSamePlace(wanted, member.instance)) continue;
+      const isSame = wanted !== undefined && isSamePlace(wanted, member.instance);
+      if (isSame && member.isWatched === this.isCluster) continue;
       leaving.push(member);
       this.members.delete(name);
     }
     for (const instance of spec.Target.Members) this.bringUp(engine, instance);
+    this.keepPace();
     this.look();
     for (const member of leaving) {
       member.monitor.stop();
@@ -137,7 +152,7 @@ export class ProxyTarget {
     }
     existing.instance = instance;
     existing.engine.secure(existing.databaseTls);
-    existing.engine.limit(connectionLimits(this.poolConfig, existing.facts));
+    existing.engine.limit(this.limits(existing.facts));
   }
 
   private add(engine: Engine, instance: DBInstance): void {
@@ -149,15 +164,18 @@ export class ProxyTarget {
       target,
       address: targetAddress(instance),
       databaseTls: tls,
-      limits: connectionLimits(this.poolConfig, undefined),
+      limits: this.limits(undefined),
+      isWatched: this.isCluster,
       counters,
       doubted: () => monitor.doubt(),
     });
     const noted = (observation: Observation) => this.noted(member, observation);
-    const monitor = new Monitor({ proxy, target, prober, wheel, observer, noted });
+    const isPaced = this.isCluster;
+    const monitor = new Monitor({ proxy, target, prober, wheel, observer, noted, isPaced });
     const member: Member = {
       instance,
       databaseTls: tls,
+      isWatched: this.isCluster,
       counters,
       engine: prober,
       monitor,
@@ -169,17 +187,29 @@ export class ProxyTarget {
     else if (this.isStarted) monitor.start();
   }
 
-  private get poolConfig(): ConnectionPoolConfig {
-    return this.spec.ConnectionPoolConfig;
+  private limits(facts: TargetFacts | undefined): ConnectionLimits {
+    const watches = this.isCluster ? WATCHES_PER_MEMBER : 0;
+    return connectionLimits(this.spec.ConnectionPoolConfig, facts, watches);
+  }
+
+  private get isCluster(): boolean {
+    return this.spec.Target.DBClusterIdentifier !== undefined;
   }
 
   start(): void {
     this.isStarted = true;
     for (const { monitor } of this.members.values()) monitor.start();
+    this.keepPace();
+  }
+
+  private keepPace(): void {
+    if (this.isCluster && this.isStarted && !this.isSuspended) this.pace.start();
+    else this.pace.stop();
   }
 
   stop(): void {
     this.options.wheel.disarm(this.knownSoon);
+    this.pace.stop();
     for (const { monitor } of this.members.values()) monitor.stop();
   }
 
@@ -188,7 +218,11 @@ export class ProxyTarget {
     this.isSuspended = true;
     this.known = undefined;
     this.options.wheel.disarm(this.knownSoon);
-    for (const { monitor } of this.members.values()) monitor.suspend();
+    this.keepPace();
+    for (const { engine, monitor } of this.members.values()) {
+      monitor.suspend();
+      engine.rest();
+    }
   }
 
   /**
@@ -197,6 +231,7 @@ export class ProxyTarget {
    */
   resume(known: () => void): void {
     this.isSuspended = false;
+    this.keepPace();
     this.known = known;
     let unseen = this.members.size;
     for (const { monitor } of this.members.values()) {
@@ -221,12 +256,14 @@ export class ProxyTarget {
   private noted(member: Member, observation: Observation): void {
     const isReader = member.sight !== 'silent' && this.view.readers.includes(member.engine.target);
     if (!observation.isOk) {
-      member.sight = 'silent';
+      // Who refuses only us may well be the writer still.
+      const isNews = observation.isAlive !== true || member.sight === 'unseen';
+      if (isNews) member.sight = 'silent';
     } else if (observation.facts !== undefined) {
       const { facts } = observation;
       member.facts = facts;
       member.sight = facts.standing;
-      member.engine.limit(connectionLimits(this.poolConfig, facts));
+      member.engine.limit(this.limits(facts));
     }
     this.look();
     // Its clients read elsewhere now; what it was asked before may never be answered.
@@ -236,8 +273,11 @@ export class ProxyTarget {
   private look(): void {
     const { engine } = this;
     const before = this.view;
+    const rolesBefore = this.states;
     this.view = this.viewAfter(before);
     const { writer, fenced } = this.view;
+    this.tellRoles(rolesBefore);
+    this.tellFailover(before);
     // Before anybody is cut off, so that whoever is told of it borrows elsewhere.
     engine?.follow(this.memberOf(writer)?.engine);
     engine?.followReaders(this.readerView);
@@ -261,6 +301,35 @@ export class ProxyTarget {
       writer: writer && { member: writer.engine, position: sight?.position },
       hasReaders: this.members.size > 1,
     };
+  }
+
+  private tellRoles(before: readonly MemberState[]): void {
+    if (!this.isCluster) return;
+    const { proxy, observer } = this.options;
+    for (const { target, role } of this.states) {
+      const former = before.find((each) => each.target === target)?.role ?? 'UNKNOWN';
+      if (former === role) continue;
+      const { why } = this.view;
+      observer.emit({ event: 'target.role_changed', proxy, target, role, why });
+    }
+  }
+
+  /** The first writer of all is none that anybody has failed over to. */
+  private tellFailover(before: View): void {
+    const { writer: to, why } = this.view;
+    const from = before.memory.last;
+    if (!this.isCluster || from === undefined || to === before.writer) return;
+    const { proxy, observer } = this.options;
+    const scope = { proxy, target: this.name, from, why };
+    if (to === undefined) {
+      this.writerlessSince = performance.now();
+      observer.emit({ ...scope, event: 'failover.began' });
+      return;
+    }
+    const writerlessMs = before.writer === undefined ? performance.now() - this.writerlessSince : 0;
+    observer.emit({ ...scope, event: 'failover.ended', to, durationMs: Math.round(writerlessMs) });
+    const member = this.memberOf(to);
+    if (to !== from && member !== undefined) member.counters.failovers++;
   }
 
   private viewAfter(before: View): View {
@@ -305,11 +374,18 @@ export class ProxyTarget {
   *readings() {
     const { proxy } = this.options;
     for (const [target, { counters, engine, monitor }] of this.members) {
-      yield { proxy, target, counters, gauges: engine.gauges(monitor.isAvailable) };
+      const role = this.roleOf(target);
+      const gauges = {
+        ...engine.gauges(monitor.isAvailable),
+        isWriter: role === 'READ_WRITE',
+        isReader: role === 'READ_ONLY',
+      };
+      yield { proxy, target, counters, gauges };
     }
     // Of a cluster: those who wait for a writer.
     if (this.spec.Target.DBClusterIdentifier === undefined || this.engine === undefined) return;
-    const gauges = this.engine.waitingGauges(this.view.writer !== undefined);
+    const waiting = this.engine.waitingGauges(this.view.writer !== undefined);
+    const gauges = { ...waiting, isWriter: false, isReader: false };
     yield { proxy, target: this.name, counters: this.waitingCounters, gauges };
   }
 }

@@ -93,19 +93,20 @@ function priorityOf(rules: readonly PriorityRule[]): EngineSettings['priorityOf'
 
 /**
  * `MaxConnectionsPercent` is a share of what the database says it allows, and never so much that the
- * connections it keeps for administrators would be asked for. Until the database has been asked,
+ * connections it keeps for administrators, or `kept` ones of our own, would be asked for. Until the database has been asked,
  * `MaxConnections` alone holds.
  */
 export function connectionLimits(
   config: ConnectionPoolConfig,
   facts: TargetFacts | undefined,
+  kept = 0,
 ): ConnectionLimits {
   const { MaxConnections, MaxConnectionsPercent, MaxIdleConnectionsPercent } = config;
   if (facts === undefined) {
     const maxIdleConnections = percent(MaxConnections, MaxIdleConnectionsPercent);
     return { maxConnections: MaxConnections, limitedBy: 'MaxConnections', maxIdleConnections };
   }
-  const ordinary = facts.maxConnections - facts.reservedConnections;
+  const ordinary = facts.maxConnections - facts.reservedConnections - kept;
   const share = Math.min(percent(facts.maxConnections, MaxConnectionsPercent), ordinary);
   const allowed = Math.max(1, share);
   const maxConnections = Math.min(MaxConnections, allowed);

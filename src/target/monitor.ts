@@ -34,6 +34,8 @@ export type Observation =
       readonly detail: string;
       /** The target itself has said so. */
       readonly isAnswer?: boolean;
+      /** It is there, and refuses only us: there is no connection to spare, or the password is wrong. */
+      readonly isAlive?: boolean;
     };
 
 /** How a target is, in RDS Proxy's words. */
@@ -58,12 +60,17 @@ export interface MonitorOptions {
   readonly observer: Observer;
   /** Called for each look that told something, good or bad. */
   readonly noted: (observation: Observation) => void;
+  /** Somebody else says when to look, by `pace`; otherwise it looks now and then by itself. */
+  readonly isPaced: boolean;
 }
 
 /** From the end of a look to the next, at a target that answers. */
 const LOOK_EVERY_MS = 10_000;
 /** The same at one that does not, or that somebody doubts; never less, but to make sure of a failure. */
 const LOOK_AGAIN_MS = 1_000;
+
+/** Of a target that somebody else paces and somebody doubts. */
+const DOUBTED_EVERY_MS = 50;
 
 /** RDS Proxy's text, word for word. */
 const NO_CAPACITY: TargetHealth = {
@@ -87,6 +94,10 @@ export class Monitor {
   private isDoubted = false;
   /** The last look was cut off; the next one tells whether that was the target or only the connection. */
   private isMakingSure = false;
+  /** When the last look ended, by a finer clock than the wheel's. */
+  private lookedTo = Number.NEGATIVE_INFINITY;
+  /** When the look that is under way began. */
+  private lookedFrom = 0;
   /** `undefined` until the first look has ended. */
   private last: Observation | undefined = undefined;
 
@@ -115,7 +126,20 @@ export class Monitor {
   doubt(): void {
     if (this.isStopped || this.isSuspended || this.isDoubted) return;
     this.isDoubted = true;
-    if (!this.isLooking && !this.isMakingSure) this.armNext();
+    if (this.options.isPaced) this.pace(DOUBTED_EVERY_MS);
+    else if (!this.isLooking && !this.isMakingSure) this.armNext();
+  }
+
+  /** Looks if the last look was `everyMs` ago, or somebody has doubted what it saw. */
+  pace(everyMs: number): void {
+    if (this.isStopped || this.isSuspended || this.isLooking) return;
+    const pauseMs = this.isDoubted ? Math.min(everyMs, DOUBTED_EVERY_MS) : everyMs;
+    if (performance.now() - this.lookedTo >= pauseMs) void this.look();
+  }
+
+  /** For how long it has been waiting for an answer, in milliseconds; 0 while it is not. */
+  get waitsMs(): number {
+    return this.isLooking ? performance.now() - this.lookedFrom : 0;
   }
 
   /** Does not look until `resume`: nobody may hold up a database that is to be stopped, or take that for an outage. */
@@ -144,19 +168,22 @@ export class Monitor {
     const { prober, wheel } = this.options;
     wheel.disarm(this.timer);
     this.isLooking = true;
+    this.lookedFrom = performance.now();
     this.isDoubted = false;
     const observation = await prober.probe();
     this.isLooking = false;
     this.lookedAt = wheel.now;
+    this.lookedTo = performance.now();
     this.hasLooked = true;
     if (this.isStopped || this.isSuspended) return;
     this.isMakingSure = !this.isMakingSure && this.isSurprising(observation);
     if (this.isMakingSure) {
-      wheel.arm(this.timer, 0);
+      if (this.options.isPaced) void this.look();
+      else wheel.arm(this.timer, 0);
       return;
     }
     if (observation !== undefined) this.note(observation);
-    this.armNext();
+    if (!this.options.isPaced) this.armNext();
     const { looked } = this;
     this.looked = undefined;
     looked?.();

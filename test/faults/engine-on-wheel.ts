@@ -102,6 +102,7 @@ export class EngineOnWheel {
       databaseTls: { connect: undefined, isRequired: false },
       limits: { maxConnections, limitedBy: 'MaxConnections', maxIdleConnections: maxConnections },
       counters: this.targetCounters,
+      isWatched: false,
       doubted: () => undefined,
     });
     this.engine.follow(this.member);

@@ -224,7 +224,7 @@ export function dbClusterAnswer(
       DBInstanceIdentifier: name,
       IsClusterWriter: name === writer?.name,
     })),
-    ClusterCreateTime: new Date(cluster.createdAt),
+    ClusterCreateTime: dateOf(cluster.createdAt),
     TagList: tagList(cluster.tags),
   };
 }

@@ -1,6 +1,6 @@
 /**
  * CreateDBCluster, DescribeDBClusters, ModifyDBCluster, DeleteDBCluster. A cluster is a name for DB instances
- * that are there, and that were registered as its members; the first of them is taken for its writer.
+ * that are there, and that were registered as its members; who of them is the writer, their databases say.
  */
 
 import { Fault } from '../aws/fault.ts';
@@ -8,7 +8,7 @@ import { newId } from '../state/arns.ts';
 import type { DBClusterRecord } from '../state/records.ts';
 import type { Change } from '../state/state-store.ts';
 import { dbClusterAnswer } from './answers.ts';
-import { findCluster, now, operation, type RdsContext } from './operation.ts';
+import { findCluster, findOwnCluster, now, operation, type RdsContext } from './operation.ts';
 import { checkOwnTags, withTags } from './own-tags.ts';
 import { page } from './page.ts';
 import { flag, members, name, oneOf, paging, tags, text } from './parameters.ts';
@@ -74,7 +74,7 @@ export const modifyDBCluster = operation(
     ApplyImmediately: flag().optional(),
   }),
   (parameters, context) => {
-    const before = findCluster(context, parameters.DBClusterIdentifier);
+    const before = findOwnCluster(context, parameters.DBClusterIdentifier);
     const { NewDBClusterIdentifier: newName = before.name } = parameters;
     if (newName !== before.name) checkIsFree(newName, context);
     const record = { ...before, name: newName };
@@ -91,7 +91,7 @@ export const deleteDBCluster = operation(
   }),
   ({ DBClusterIdentifier }, context) => {
     const { state } = context;
-    const record = findCluster(context, DBClusterIdentifier);
+    const record = findOwnCluster(context, DBClusterIdentifier);
     if (state.membersOf(record.id).length > 0) {
       throw new Fault(
         'InvalidDBClusterStateFault',

@@ -10,8 +10,8 @@ import type { DBClusterRecord, DBInstanceRecord } from '../state/records.ts';
 import type { Change } from '../state/state-store.ts';
 import { dbInstanceAnswer } from './answers.ts';
 import {
-  findCluster,
   findInstance,
+  findOwnCluster,
   findOwnInstance,
   now,
   operation,
@@ -126,7 +126,7 @@ function clusterOf(
   context: RdsContext,
 ): DBClusterRecord | undefined {
   if (identifier === undefined) return undefined;
-  const cluster = findCluster(context, identifier);
+  const cluster = findOwnCluster(context, identifier);
   if (cluster.engine === engine) return cluster;
   throw new Fault(
     'InvalidParameterCombination',

@@ -61,6 +61,16 @@ export function findCluster({ state }: RdsContext, name: string): DBClusterRecor
 }
 
 /** One that the API may change. */
+export function findOwnCluster({ state }: RdsContext, name: string): DBClusterRecord {
+  const found = state.knownClusters.find(({ record }) => record.name === name);
+  if (found?.isDeclared === true) {
+    throw declared('InvalidDBClusterStateFault', `DB cluster ${name}`);
+  }
+  if (found !== undefined) return found.record;
+  throw new Fault('DBClusterNotFoundFault', `DBCluster ${name} not found.`);
+}
+
+/** One that the API may change. */
 export function findOwnInstance(context: RdsContext, name: string): KnownInstance['record'] {
   const { record, isDeclared } = findInstance(context, name);
   if (isDeclared) throw declared('InvalidDBInstanceState', `DB instance ${name}`);

@@ -121,9 +121,9 @@ function* resources(context: RdsContext): Generator<readonly [string, Resource]>
     };
     yield [arnOf(owner, 'db', record.name), ofInstance];
   }
-  for (const cluster of state.clusters) {
+  for (const { record: cluster, isDeclared } of state.knownClusters) {
     const ofCluster: Resource = {
-      isDeclared: false,
+      isDeclared,
       tags: cluster.tags,
       tagged: (tags) => {
         checkOwnTags(tags, 'cluster');

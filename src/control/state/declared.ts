@@ -1,9 +1,10 @@
 /** What the configuration file declares, in the form of records, so that the API can show it. */
 
 import type { DBInstance, DBProxy } from '../../proxy/snapshot.ts';
+import type { DBCluster } from '../config-file.ts';
 import { formatListen } from '../listen-address.ts';
 import { declaredId, declaredSecretId } from './arns.ts';
-import type { DBInstanceRecord, ProxyRecord, SecretRecord } from './records.ts';
+import type { DBClusterRecord, DBInstanceRecord, ProxyRecord, SecretRecord } from './records.ts';
 
 const NO_NETWORK = { vpcSubnetIds: [], vpcSecurityGroupIds: [] };
 
@@ -13,6 +14,7 @@ export function declaredProxy(
 ): ProxyRecord {
   const { DBProxyName: name, ConnectionPoolConfig: config } = proxy;
   const [first, ...others] = proxy.Endpoints;
+  const { DBClusterIdentifier: cluster, Members } = proxy.Target;
   return {
     kind: 'proxy',
     id: declaredId('proxy', name),
@@ -35,7 +37,9 @@ export function declaredProxy(
         SessionPinningFilters: config.SessionPinningFilters,
         ...(config.InitQuery === undefined ? {} : { InitQuery: config.InitQuery }),
       },
-      targets: proxy.Target.Members.map(({ DBInstanceIdentifier }) => DBInstanceIdentifier),
+      ...(cluster === undefined
+        ? { targets: Members.map(({ DBInstanceIdentifier }) => DBInstanceIdentifier) }
+        : { targets: [], clusterId: declaredId('db-cluster', cluster) }),
       tags: [],
     },
     endpoints: others.map(({ DBProxyEndpointName, Listen, Readers }) => ({
@@ -49,8 +53,13 @@ export function declaredProxy(
   };
 }
 
-export function declaredInstance(instance: DBInstance): DBInstanceRecord {
+/** `clusters`: all that the file declares. */
+export function declaredInstance(
+  instance: DBInstance,
+  clusters: readonly DBCluster[],
+): DBInstanceRecord {
   const { DBInstanceIdentifier: name, Endpoint } = instance;
+  const cluster = clusters.find(({ Members }) => Members.includes(name));
   return {
     kind: 'db-instance',
     id: declaredId('db-instance', name),
@@ -59,8 +68,15 @@ export function declaredInstance(instance: DBInstance): DBInstanceRecord {
     address: Endpoint.Address,
     port: Endpoint.Port,
     tlsMode: instance.Tls.Mode,
+    ...(cluster === undefined
+      ? {}
+      : { clusterId: declaredId('db-cluster', cluster.DBClusterIdentifier) }),
     tags: [],
   };
+}
+
+export function declaredCluster({ DBClusterIdentifier: name, Engine }: DBCluster): DBClusterRecord {
+  return { kind: 'db-cluster', id: declaredId('db-cluster', name), name, engine: Engine, tags: [] };
 }
 
 /** Its value is not for the API, so there are no versions. */

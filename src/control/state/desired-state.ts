@@ -21,7 +21,7 @@ import { dbProxySchema } from '../schema.ts';
 import type { SecretSource } from '../secrets/polled-secrets.ts';
 import { declaredId } from './arns.ts';
 import { debugLoggingChanges } from './debug-logging.ts';
-import { declaredInstance, declaredProxy } from './declared.ts';
+import { declaredCluster, declaredInstance, declaredProxy } from './declared.ts';
 import type { AddressRange } from './endpoint-addresses.ts';
 import type { EventJournal, ProxyEvent } from './event-journal.ts';
 import { hostNameOf, type NamePlace, wildcardsOf } from './host-names.ts';
@@ -45,6 +45,7 @@ export interface Known<StoredRecord> {
 
 export type KnownProxy = Known<ProxyRecord>;
 export type KnownInstance = Known<DBInstanceRecord>;
+export type KnownCluster = Known<DBClusterRecord>;
 
 /** Lists out of what is kept and what the file declares, for as long as both are what they were. */
 interface Derived {
@@ -54,7 +55,9 @@ interface Derived {
   readonly storedProxies: readonly ProxyRecord[];
   readonly storedInstances: readonly DBInstanceRecord[];
   readonly proxies: readonly KnownProxy[];
+  readonly storedClusters: readonly DBClusterRecord[];
   readonly instances: readonly KnownInstance[];
+  readonly clusters: readonly KnownCluster[];
 }
 
 /** Of a proxy of which nothing is said. */
@@ -103,7 +106,7 @@ export class DesiredState {
 
   private check(file: string, configuration: Configuration): void {
     const clashes = [
-      ...findClashes(configuration, this.storedProxies, this.storedInstances),
+      ...findClashes(configuration, this.storedProxies, this.storedInstances, this.storedClusters),
       ...this.knownSecrets.clashesWith(configuration).map((name) => ({
         path: ['Secrets'],
         text: `${TAKEN} the secret ${name}`,
@@ -197,7 +200,11 @@ export class DesiredState {
     const declaredProxies = configuration.snapshot.DBProxies.map((proxy) =>
       declaredProxy(proxy, this.debugLoggingUntil(proxy.DBProxyName)),
     );
-    const declaredInstances = configuration.instances.map(declaredInstance);
+    const declaredInstances = configuration.instances.map((each) =>
+      declaredInstance(each, configuration.clusters),
+    );
+    const declaredClusters = configuration.clusters.map(declaredCluster);
+    const storedClusters = records.filter((record) => record.kind === 'db-cluster');
     const storedProxies = records.filter((record) => record.kind === 'proxy');
     const storedInstances = records.filter((record) => record.kind === 'db-instance');
     this.derived = {
@@ -207,7 +214,9 @@ export class DesiredState {
       storedProxies,
       storedInstances,
       proxies: known(declaredProxies, storedProxies),
+      storedClusters,
       instances: known(declaredInstances, storedInstances),
+      clusters: known(declaredClusters, storedClusters),
     };
     return this.derived;
   }
@@ -316,14 +325,23 @@ export class DesiredState {
     return this.lists.storedProxies;
   }
 
-  /** By identifier. Only the API makes them. */
+  /** By identifier. */
+  get knownClusters(): readonly KnownCluster[] {
+    return this.lists.clusters;
+  }
+
+  /** By identifier. */
   get clusters(): readonly DBClusterRecord[] {
-    const clusters = this.store.records.filter((record) => record.kind === 'db-cluster');
-    return clusters.toSorted((a, b) => (a.name < b.name ? -1 : 1));
+    return this.knownClusters.map(({ record }) => record);
+  }
+
+  private get storedClusters(): readonly DBClusterRecord[] {
+    return this.lists.storedClusters;
   }
 
   membersOf(clusterId: string): readonly DBInstanceRecord[] {
-    return this.storedInstances.filter((instance) => instance.clusterId === clusterId);
+    const all = this.instances.map(({ record }) => record);
+    return all.filter((instance) => instance.clusterId === clusterId);
   }
 
   /** Identifiers of the DB instances that a proxy is for. */
@@ -467,9 +485,10 @@ function addressOf(listen: string) {
 const TAKEN = 'must not be what the management API has given to';
 
 function* findClashes(
-  { snapshot, instances }: Configuration,
+  { snapshot, instances, clusters }: Configuration,
   storedProxies: readonly ProxyRecord[],
   storedInstances: readonly DBInstanceRecord[],
+  storedClusters: readonly DBClusterRecord[],
 ): Generator<{ readonly path: Path; readonly text: string }> {
   const isProxy = new Set(storedProxies.map(({ name }) => name));
   const isInstance = new Set(storedInstances.map(({ name }) => name));
@@ -490,6 +509,11 @@ function* findClashes(
   for (const [index, { DBInstanceIdentifier: name }] of instances.entries()) {
     if (!isInstance.has(name)) continue;
     yield { path: ['DBInstances', index], text: `${TAKEN} the DB instance ${name}` };
+  }
+  const isCluster = new Set(storedClusters.map(({ name }) => name));
+  for (const [index, { DBClusterIdentifier: name }] of clusters.entries()) {
+    if (!isCluster.has(name)) continue;
+    yield { path: ['DBClusters', index], text: `${TAKEN} the DB cluster ${name}` };
   }
   for (const [index, proxy] of snapshot.DBProxies.entries()) {
     const path = ['DBProxies', index];

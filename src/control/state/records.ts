@@ -123,7 +123,7 @@ const dbInstance = z
   })
   .readonly();
 
-/** Who its members are is said by them; the one that was made first is the writer. */
+/** Who its members are is said by them; who is the writer, by their databases. */
 const dbCluster = z
   .strictObject({
     kind: z.literal('db-cluster'),
@@ -131,7 +131,7 @@ const dbCluster = z
     id: text,
     name: text,
     engine: engineSchema,
-    createdAt: time,
+    createdAt: time.optional(),
     tags,
   })
   .readonly();

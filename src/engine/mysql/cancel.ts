@@ -20,7 +20,7 @@ import { afterServerForgets } from './forgetting.ts';
 import { DatabaseLogin, type LoginIdentity, type LoginTarget } from './login/database-login.ts';
 import { giveBack, OwnHolder } from './own-holder.ts';
 import { OwnStatement } from './own-statement.ts';
-import { Question } from './question.ts';
+import { askOnce } from './question.ts';
 
 /** For a connection of the pool. */
 const POOL_WAIT_MS = 100;
@@ -201,7 +201,7 @@ class Kill extends OwnHolder implements Borrower<DatabaseConnection> {
     const isWanted = !this.isOver && !this.isSent && !this.victim.isAtRest;
     const sql = isWanted ? this.takeText() : 'DO 0';
     const question = { stream, capabilities, wheel, sql, timeoutMs: ANSWER_TIMEOUT_MS };
-    new Question(question, (answer) => {
+    askOnce(question, (answer) => {
       if (isWanted) {
         if (!answer.isOk && answer.said === undefined) this.lost();
         this.end();

@@ -61,6 +61,9 @@ const ER_NEED_REPREPARE = 1615;
 const PING_MESSAGE = packet(0, Buffer.of(COM_PING));
 
 /** The session that holds a connection, as the connection sees it. */
+/** ER_OPTION_PREVENTS_STATEMENT and ER_READ_ONLY_MODE: what a writer says that is none any more. */
+const READ_ONLY_ERRORS: ReadonlySet<number> = new Set([1290, 1836]);
+
 export interface ConnectionHolder extends ClientTraits {
   /** Bytes for the client, valid for as long as they are needed. */
   deliver(bytes: Uint8Array): void;
@@ -371,6 +374,7 @@ export class DatabaseConnection extends TargetConnection {
         this.readState(bytes, payload, next, false);
         return;
       case ERROR:
+        if (READ_ONLY_ERRORS.has(errnoAt(bytes, payload))) this.target.doubted();
         this.holder?.requestFailed(isFirst);
         return;
       default:

@@ -17,6 +17,7 @@ import { Endpoint } from '../endpoint.ts';
 import type { Arrival, Lobby } from '../lobby.ts';
 import { TargetEngine } from '../target-engine.ts';
 import type { PlaceOptions } from '../target-place.ts';
+import type { WatchCallbacks } from '../target-watch.ts';
 import { judgeToken } from '../token-login.ts';
 import {
   ClientAuthenticator,
@@ -41,7 +42,7 @@ import {
 } from './login/negotiation.ts';
 import { type Greeted, MySqlArrival, Reception } from './login/reception.ts';
 import { KnownServer, type ServerFacts } from './login/server-facts.ts';
-import { probe } from './probe.ts';
+import { probe, watch } from './probe.ts';
 import { nextThreadId, type Session } from './session.ts';
 import { StatementRegistry } from './statement/registry.ts';
 import { MySqlTarget, type TargetContext } from './target-context.ts';
@@ -115,6 +116,10 @@ export class MySqlEngine extends TargetEngine<
 
   protected lookAs(login: DatabaseUser, context: TargetContext): Promise<Observation> {
     return probe(context, login);
+  }
+
+  openWatch(login: DatabaseUser, context: TargetContext, callbacks: WatchCallbacks) {
+    return watch(context, login, callbacks);
   }
 
   refusal(error: BerthError): Uint8Array {

@@ -1,17 +1,29 @@
 /**
  * Looks at a MySQL or MariaDB server from a connection of its own: logs in as the user it is given, asks
- * what the server allows, and leaves. Such a connection calls itself `berth-monitor`.
+ * what the server allows and what its part in replication is, and leaves, or stays to be asked again. Such
+ * a connection calls itself `berth-monitor`.
  */
 
+import type { TimerWheel } from '../../base/timer-wheel.ts';
+import { Timer } from '../../base/timer-wheel.ts';
+import type { Stream } from '../../net/stream.ts';
 import type { Observation } from '../../target/monitor.ts';
+import type { Source, Standing } from '../../target/topology.ts';
+import type { WatchCallbacks, WatchConnection } from '../target-watch.ts';
 import { whenServerHasForgotten } from './forgetting.ts';
-import { DatabaseLogin, type LoginIdentity, type LoginTarget } from './login/database-login.ts';
+import {
+  DatabaseLogin,
+  type LoggedInFacts,
+  type LoginFailure,
+  type LoginIdentity,
+  type LoginTarget,
+} from './login/database-login.ts';
 import type { Flavour } from './login/server-facts.ts';
-import { type Answer, Question } from './question.ts';
+import { type Answer, AskedConnection } from './question.ts';
+import { dialectOf, factsQuestion, sourceIn, sourceRunning, transactionsIn } from './standing.ts';
 
 const PROGRAM_NAME = 'berth-monitor';
 const ANSWER_TIMEOUT_MS = 5_000;
-const FACTS = 'SELECT @@version, @@max_connections, @@global.read_only, @@server_id';
 
 /** MariaDB says its name behind the number. */
 const NAMES: Readonly<Record<Flavour, string>> = { mysql: 'MySQL ', mariadb: '' };
@@ -21,47 +33,132 @@ export type ProbeIdentity = Pick<LoginIdentity, 'user' | 'password' | 'trial'>;
 /** Does not reject. Resolves when the connection is gone again. */
 export function probe(target: LoginTarget, identity: ProbeIdentity): Promise<Observation> {
   return new Promise((resolve) => {
-    new DatabaseLogin(
-      target,
-      { ...identity, programName: PROGRAM_NAME },
-      {
-        opened: (stream, { capabilities, server }) => {
-          const { wheel } = target;
-          const options = { stream, capabilities, wheel, sql: FACTS, timeoutMs: ANSWER_TIMEOUT_MS };
-          new Question(options, (answer) =>
-            whenServerHasForgotten(() => resolve(observationOf(answer, server.flavour))),
-          );
-        },
-        failed: ({ reason, detail, isAnswer = false }) => {
-          resolve({ isOk: false, reason, detail, isAnswer });
-        },
+    let seen = failure('the database closed the connection');
+    const { wheel } = target;
+    const login = { ...identity, programName: PROGRAM_NAME };
+    new DatabaseLogin(target, login, {
+      opened: (stream, facts) => {
+        const timer = new Timer(() => {
+          seen = failure(`no answer within ${ANSWER_TIMEOUT_MS} ms`);
+          connection.destroy();
+        });
+        const connection = new ProbeConnection(stream, facts, () => {
+          wheel.disarm(timer);
+          whenServerHasForgotten(() => resolve(seen));
+        });
+        wheel.arm(timer, ANSWER_TIMEOUT_MS);
+        connection.ask((observation) => {
+          seen = observation;
+          connection.leave(wheel);
+        });
       },
-    );
+      failed: (failed) => resolve(refusal(failed)),
+    });
   });
 }
 
-function observationOf(answer: Answer, flavour: Flavour): Observation {
-  if (!answer.isOk) return failure(answer.detail);
-  const [[version = '', limit = '', readOnly = '', serverId] = []] = answer.rows;
+/** Opens a connection that is asked again and again. */
+export function watch(target: LoginTarget, identity: ProbeIdentity, callbacks: WatchCallbacks) {
+  const login = { ...identity, programName: PROGRAM_NAME };
+  return new DatabaseLogin(target, login, {
+    opened: (stream, facts) =>
+      callbacks.opened(new ProbeConnection(stream, facts, () => callbacks.lost())),
+    failed: (failed) => callbacks.failed(refusal(failed)),
+  });
+}
+
+class ProbeConnection implements WatchConnection {
+  private readonly connection: AskedConnection;
+  private readonly facts: LoggedInFacts;
+  private mayAskStatus = true;
+  private isOver = false;
+
+  /** `ended` when the connection is gone, unless it was destroyed while nothing was asked. */
+  constructor(stream: Stream, facts: LoggedInFacts, ended: () => void) {
+    this.facts = facts;
+    this.connection = new AskedConnection(stream, facts.capabilities, ended);
+  }
+
+  ask(answered: (observation: Observation) => void): void {
+    const { flavour } = this.facts.server;
+    const dialect = dialectOf(this.facts.server);
+    this.connection.ask(factsQuestion(dialect), (facts) => {
+      if (!facts.isOk) {
+        answered(failure(facts.detail));
+        return;
+      }
+      this.askSource((source) => answered(observationOf(facts, source, flavour)));
+    });
+  }
+
+  private askSource(told: (source: SourceSeen) => void): void {
+    const dialect = dialectOf(this.facts.server);
+    if (!this.mayAskStatus) {
+      if (dialect.running === undefined) told(undefined);
+      else {
+        this.connection.ask(dialect.running, (answer) =>
+          told(answer.isOk ? sourceRunning(answer.rows) : undefined),
+        );
+      }
+      return;
+    }
+    this.connection.ask(dialect.status, (answer) => {
+      if (answer.isOk) {
+        told(sourceIn(dialect, answer.columns, answer.rows));
+      } else if (answer.said === undefined || this.isOver) {
+        told(undefined);
+      } else {
+        this.mayAskStatus = false;
+        this.askSource(told);
+      }
+    });
+  }
+
+  leave(wheel: TimerWheel): void {
+    this.isOver = true;
+    this.connection.leave(wheel);
+  }
+
+  destroy(): void {
+    this.isOver = true;
+    this.connection.destroy();
+  }
+}
+
+type SourceSeen = (Source & Partial<Pick<Standing, 'lagMs'>>) | undefined;
+
+function observationOf(
+  { rows }: Extract<Answer, { isOk: true }>,
+  source: SourceSeen,
+  flavour: Flavour,
+): Observation {
+  const [[version = '', limit = '', readOnly, serverId, gtids = ''] = []] = rows;
   const maxConnections = Number(limit);
   if (limit === '' || !Number.isInteger(maxConnections)) {
     return failure('the database gave no max_connections');
   }
-  // The one connection that servers keep for administrators is beyond max_connections.
-  const facts = {
-    version: `${NAMES[flavour]}${version}`,
-    maxConnections,
-    reservedConnections: 0,
-    standing: {
-      isReadOnly: readOnly !== '0' && readOnly !== 'OFF',
-      source: undefined,
-      serverId,
-      timeline: undefined,
-      position: undefined,
-      lagMs: undefined,
+  const standing = {
+    isReadOnly: readOnly !== '0',
+    source,
+    serverId,
+    timeline: undefined,
+    position: transactionsIn(gtids),
+    lagMs: source?.lagMs,
+  };
+  return {
+    isOk: true,
+    facts: {
+      version: `${NAMES[flavour]}${version}`,
+      maxConnections,
+      // The one connection that servers keep for administrators is beyond max_connections.
+      reservedConnections: 0,
+      standing,
     },
   };
-  return { isOk: true, facts };
+}
+
+function refusal({ reason, detail, isAlive = false, isAnswer = false }: LoginFailure): Observation {
+  return { isOk: false, reason, detail, isAlive, isAnswer };
 }
 
 function failure(detail: string): Observation {

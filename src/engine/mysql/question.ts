@@ -1,5 +1,5 @@
 /**
- * One statement of the proxy's own on a connection that is nobody else's, from sending it to the last
+ * Statements of the proxy's own on a connection that is nobody else's, each from sending it to the last
  * packet of its answer: what a probe asks, and KILL. The answer is kept whole, so it is short.
  */
 
@@ -21,41 +21,54 @@ const ANSWER_BYTES_MAX = 1024 * 1024;
 const CLOSE_LINGER_MS = 5_000;
 
 export type Answer =
-  | { readonly isOk: true; readonly rows: readonly TextRow[] }
+  | { readonly isOk: true; readonly columns: readonly string[]; readonly rows: readonly TextRow[] }
   /** `said` is absent when the connection was lost, or nothing came in time. */
   | { readonly isOk: false; readonly detail: string; readonly said?: ServerError };
 
-export interface QuestionOptions {
-  readonly stream: Stream;
-  /** Of the log-in. */
-  readonly capabilities: number;
-  readonly sql: string;
-  readonly wheel: TimerWheel;
-  readonly timeoutMs: number;
-}
+const LOST: Answer = { isOk: false, detail: 'the database closed the connection' };
 
-/** Asks, leaves, and calls `answered` when the connection is gone. */
-export class Question implements StreamHandler {
-  private readonly options: QuestionOptions;
-  private readonly answered: (answer: Answer) => void;
-  private readonly timer: Timer;
+/** A connection that is asked one thing after another. */
+export class AskedConnection implements StreamHandler {
+  private readonly stream: Stream;
+  private readonly capabilities: number;
+  private readonly ended: (answer: Answer) => void;
   private readonly assembler = new PacketAssembler(ANSWER_BYTES_MAX, 1);
-  private readonly rows: TextRow[] = [];
+  private answered: ((answer: Answer) => void) | undefined = undefined;
+  private columns: string[] = [];
+  private rows: TextRow[] = [];
   /** Definitions, and the EOF behind them, that come before the rows; undefined before the first packet. */
   private definitionsLeft: number | undefined = undefined;
-  private answer: Answer = { isOk: false, detail: 'the database closed the connection' };
+  private lastAnswer = LOST;
 
-  constructor(options: QuestionOptions, answered: (answer: Answer) => void) {
-    const { stream, sql, wheel, timeoutMs } = options;
-    this.options = options;
-    this.answered = answered;
-    this.timer = new Timer(() => {
-      this.answer = { isOk: false, detail: `no answer within ${timeoutMs} ms` };
-      stream.destroy();
-    });
-    wheel.arm(this.timer, timeoutMs);
+  /** `capabilities`: of the log-in. `ended` when the connection is gone, with the answer that was the last. */
+  constructor(stream: Stream, capabilities: number, ended: (answer: Answer) => void) {
+    this.stream = stream;
+    this.capabilities = capabilities;
+    this.ended = ended;
     stream.handler = this;
-    stream.write(queryMessage(sql, options.capabilities));
+  }
+
+  /** One question at a time. `answered` is called once. */
+  ask(sql: string, answered: (answer: Answer) => void): void {
+    this.answered = answered;
+    this.lastAnswer = LOST;
+    this.columns = [];
+    this.rows = [];
+    this.definitionsLeft = undefined;
+    this.assembler.expect(1);
+    this.stream.write(queryMessage(sql, this.capabilities));
+  }
+
+  /** Nothing more is asked. */
+  leave(wheel: TimerWheel): void {
+    this.stream.write(QUIT_MESSAGE);
+    this.stream.end(wheel, CLOSE_LINGER_MS);
+  }
+
+  /** Cuts the connection off; `answer` is what is told of the question that is open. */
+  destroy(answer: Answer = LOST): void {
+    this.end(answer);
+    this.stream.destroy();
   }
 
   received(bytes: Buffer): void {
@@ -73,26 +86,34 @@ export class Question implements StreamHandler {
   drained(): void {}
 
   closed(): void {
-    this.options.wheel.disarm(this.timer);
-    this.answered(this.answer);
+    const { lastAnswer } = this;
+    this.end(lastAnswer);
+    this.ended(lastAnswer);
   }
 
   private read(payload: Buffer): void {
+    // What a server says before it closes the connection is no answer, but it is why.
     if (payload[0] === ERR_HEADER) this.refused(payload);
+    else if (this.answered === undefined) this.notUnderstood();
     else if (this.definitionsLeft === undefined) this.first(payload);
-    else if (this.definitionsLeft > 0) this.definitionsLeft--;
+    else if (this.definitionsLeft > 0) this.definition(payload);
     else this.row(payload);
   }
 
   private first(payload: Buffer): void {
-    const hasEof = !has(this.options.capabilities, CLIENT_DEPRECATE_EOF);
-    if (payload[0] === OK_HEADER) this.end({ isOk: true, rows: [] });
+    const hasEof = !has(this.capabilities, CLIENT_DEPRECATE_EOF);
+    if (payload[0] === OK_HEADER) this.end({ isOk: true, columns: [], rows: [] });
     else this.definitionsLeft = lenencAt(payload, 0) + (hasEof ? 1 : 0);
+  }
+
+  private definition(payload: Buffer): void {
+    this.definitionsLeft = (this.definitionsLeft ?? 0) - 1;
+    if (payload[0] !== EOF_HEADER) this.columns.push(columnName(payload));
   }
 
   private row(payload: Buffer): void {
     if (payload[0] === EOF_HEADER) {
-      this.end({ isOk: true, rows: this.rows });
+      this.end({ isOk: true, columns: this.columns, rows: this.rows });
       return;
     }
     const row = readTextRow(payload);
@@ -107,14 +128,56 @@ export class Question implements StreamHandler {
   }
 
   private notUnderstood(): void {
-    this.answer = { isOk: false, detail: 'the database sent something that is no answer' };
-    this.options.stream.destroy();
+    this.destroy({ isOk: false, detail: 'the database sent something that is no answer' });
   }
 
   private end(answer: Answer): void {
-    const { stream, wheel } = this.options;
-    this.answer = answer;
-    stream.write(QUIT_MESSAGE);
-    stream.end(wheel, CLOSE_LINGER_MS);
+    const { answered } = this;
+    this.answered = undefined;
+    this.lastAnswer = answer;
+    answered?.(answer);
   }
+}
+
+/** ColumnDefinition41 begins with catalog, schema, table, original table, name, each with its length. */
+const NAME_INDEX = 4;
+
+function columnName(payload: Buffer): string {
+  let at = 0;
+  for (let index = 0; ; index++) {
+    const from = at + lenencBytesAt(payload, at);
+    const end = from + lenencAt(payload, at);
+    if (index === NAME_INDEX) return payload.toString('utf8', from, end);
+    at = end;
+  }
+}
+
+function lenencBytesAt(payload: Buffer, at: number): number {
+  const first = payload[at] ?? 0;
+  if (first < 0xfb) return 1;
+  if (first === 0xfc) return 3;
+  return first === 0xfd ? 4 : 9;
+}
+
+export interface QuestionOptions {
+  readonly stream: Stream;
+  /** Of the log-in. */
+  readonly capabilities: number;
+  readonly sql: string;
+  readonly wheel: TimerWheel;
+  readonly timeoutMs: number;
+}
+
+/** Asks one thing, leaves, and calls `answered` when the connection is gone. */
+export function askOnce(options: QuestionOptions, answered: (answer: Answer) => void): void {
+  const { stream, capabilities, sql, wheel, timeoutMs } = options;
+  const timer = new Timer(() =>
+    connection.destroy({ isOk: false, detail: `no answer within ${timeoutMs} ms` }),
+  );
+  const connection = new AskedConnection(stream, capabilities, (answer) => {
+    wheel.disarm(timer);
+    answered(answer);
+  });
+  wheel.arm(timer, timeoutMs);
+  connection.ask(sql, () => connection.leave(wheel));
 }

@@ -109,6 +109,9 @@ export interface ConnectionHolder {
   connectionLost(): void;
 }
 
+/** Who asks for a write at a standby gets it; so does who has asked for a read-only transaction. */
+const READ_ONLY_SQL_TRANSACTION = '25006';
+
 /** What its login and its pool say of a connection. */
 export interface ConnectionFacts {
   readonly parameters: ReportedParameters;
@@ -402,6 +405,7 @@ export class DatabaseConnection extends TargetConnection implements Cancellable 
     ledger.replied(ERROR_RESPONSE, 0);
     if ((head & ABORTS) !== 0) return undefined;
     this.subscriptions?.failed();
+    if (fields.get('C') === READ_ONLY_SQL_TRANSACTION) this.target.doubted();
     if (ledger.isUnnamedUnknown) {
       ledger.isUnnamedUnknown = false;
       this.unnamedStatement = -1;

@@ -21,6 +21,7 @@ import type { Arrival, Lobby } from '../lobby.ts';
 import { TargetEngine } from '../target-engine.ts';
 import type { TargetMember } from '../target-member.ts';
 import type { PlaceOptions } from '../target-place.ts';
+import type { WatchCallbacks } from '../target-watch.ts';
 import type { LoginFailure } from './auth/client-authenticator.ts';
 import { sharedVerifiers } from './auth/scram-verifiers.ts';
 import { ClientSession } from './client-session.ts';
@@ -33,7 +34,7 @@ import { PostgresArrival, Reception } from './login/reception.ts';
 import type { ReplicationStartup } from './login/replication-startup.ts';
 import type { HubHost, NotificationHub } from './notification/hub.ts';
 import { NotificationHubs } from './notification/hubs.ts';
-import { probe } from './probe.ts';
+import { probe, watch } from './probe.ts';
 import { ReplicationPool } from './replication-pool.ts';
 import { ReplicationSession } from './replication-session.ts';
 import type { Session } from './session.ts';
@@ -96,6 +97,10 @@ export class PostgresEngine extends TargetEngine<
 
   protected lookAs(login: DatabaseUser, context: TargetContext): Promise<Observation> {
     return probe(context, login);
+  }
+
+  openWatch(login: DatabaseUser, context: TargetContext, callbacks: WatchCallbacks) {
+    return watch(context, login, callbacks);
   }
 
   protected override writerChanged(): void {

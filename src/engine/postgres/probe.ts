@@ -1,6 +1,7 @@
 /**
  * Looks at a PostgreSQL server from a connection of its own: logs in as the user it is given, asks
- * what the server allows, and leaves. Such a connection calls itself `berth-monitor`.
+ * what the server allows and what its part in replication is, and leaves, or stays to be asked again. Such a
+ * connection calls itself `berth-monitor`.
  */
 
 import { Timer, type TimerWheel } from '../../base/timer-wheel.ts';
@@ -9,7 +10,13 @@ import type { Stream, StreamHandler } from '../../net/stream.ts';
 import type { Observation } from '../../target/monitor.ts';
 import type { Standing } from '../../target/topology.ts';
 import type { PasswordTrial, TokenSource } from '../database-passwords.ts';
-import { DatabaseLogin, type LoginTarget } from './login/database-login.ts';
+import type { WatchCallbacks, WatchConnection } from '../target-watch.ts';
+import {
+  DatabaseLogin,
+  type LoginIdentity,
+  type LoginTarget,
+  observationOf as refusalOf,
+} from './login/database-login.ts';
 import { type Outcome, OwnStatement } from './own-statement.ts';
 import { readFields } from './wire/backend.ts';
 import { queryMessage, TERMINATE_MESSAGE } from './wire/frontend.ts';
@@ -53,43 +60,71 @@ export interface ProbeIdentity {
 /** Does not reject. Resolves when the connection is gone again. */
 export function probe(target: LoginTarget, identity: ProbeIdentity): Promise<Observation> {
   return new Promise((resolve) => {
-    const login = {
-      ...identity,
-      database: PROBE_DATABASE,
-      applicationName: APPLICATION_NAME,
-      initQuery: undefined,
-    };
-    new DatabaseLogin(target, login, {
-      opened: (stream) => new ProbeConnection(stream, target.wheel, resolve),
-      failed: ({ reason, detail, databaseMessage }) => {
-        resolve({ isOk: false, reason, detail, isAnswer: databaseMessage !== undefined });
+    let seen = failure('the database closed the connection');
+    const { wheel } = target;
+    new DatabaseLogin(target, loginAs(identity), {
+      opened: (stream) => {
+        const timer = new Timer(() => {
+          seen = failure(`no answer within ${ANSWER_TIMEOUT_MS} ms`);
+          stream.destroy();
+        });
+        const connection = new ProbeConnection(stream, () => {
+          wheel.disarm(timer);
+          resolve(seen);
+        });
+        wheel.arm(timer, ANSWER_TIMEOUT_MS);
+        connection.ask((observation) => {
+          seen = observation;
+          connection.leave(wheel);
+        });
       },
+      failed: (failed) => resolve(refusalOf(failed)),
     });
   });
 }
 
-/** Asks the one question and closes. */
-class ProbeConnection implements StreamHandler {
+/** Opens a connection that is asked again and again. */
+export function watch(target: LoginTarget, identity: ProbeIdentity, callbacks: WatchCallbacks) {
+  return new DatabaseLogin(target, loginAs(identity), {
+    opened: (stream) => callbacks.opened(new ProbeConnection(stream, () => callbacks.lost())),
+    failed: (failed) => callbacks.failed(refusalOf(failed)),
+  });
+}
+
+function loginAs(identity: ProbeIdentity): LoginIdentity {
+  const applicationName = APPLICATION_NAME;
+  return { ...identity, database: PROBE_DATABASE, applicationName, initQuery: undefined };
+}
+
+/** Asks the one question, once or again and again. */
+class ProbeConnection implements StreamHandler, WatchConnection {
   private readonly stream: Stream;
-  private readonly wheel: TimerWheel;
-  private readonly resolve: (observation: Observation) => void;
-  private readonly timer: Timer;
-  private readonly statement: OwnStatement;
-  private observation: Observation = failure('the database closed the connection');
+  private readonly ended: () => void;
+  private statement: OwnStatement | undefined = undefined;
   private buffer = Buffer.alloc(0);
 
-  constructor(stream: Stream, wheel: TimerWheel, resolve: (observation: Observation) => void) {
+  /** `ended` when the connection is gone. */
+  constructor(stream: Stream, ended: () => void) {
     this.stream = stream;
-    this.wheel = wheel;
-    this.resolve = resolve;
-    this.statement = new OwnStatement((outcome) => this.answered(outcome));
-    this.timer = new Timer(() => {
-      this.observation = failure(`no answer within ${ANSWER_TIMEOUT_MS} ms`);
-      stream.destroy();
-    });
-    wheel.arm(this.timer, ANSWER_TIMEOUT_MS);
+    this.ended = ended;
     stream.handler = this;
-    stream.write(queryMessage(FACTS));
+  }
+
+  ask(answered: (observation: Observation) => void): void {
+    this.statement = new OwnStatement((outcome) => {
+      this.statement = undefined;
+      answered(observationIn(outcome));
+    });
+    this.stream.write(queryMessage(FACTS));
+  }
+
+  leave(wheel: TimerWheel): void {
+    this.stream.write(TERMINATE_MESSAGE);
+    this.stream.end(wheel, CLOSE_LINGER_MS);
+  }
+
+  destroy(): void {
+    this.stream.destroy();
   }
 
   received(bytes: Buffer): void {
@@ -97,9 +132,9 @@ class ProbeConnection implements StreamHandler {
     while (buffer.length >= HEADER_BYTES && buffer.length >= 1 + lengthAt(buffer, 0)) {
       const whole = buffer.subarray(0, 1 + lengthAt(buffer, 0));
       buffer = buffer.subarray(whole.length);
-      if (whole[0] === DATA_ROW) this.statement.row(whole);
-      else if (whole[0] === ERROR_RESPONSE) this.statement.failed(whole, readFields(whole));
-      else if (whole[0] === READY_FOR_QUERY) this.statement.ended();
+      if (whole[0] === DATA_ROW) this.statement?.row(whole);
+      else if (whole[0] === ERROR_RESPONSE) this.statement?.failed(whole, readFields(whole));
+      else if (whole[0] === READY_FOR_QUERY) this.statement?.ended();
     }
     this.buffer = buffer;
   }
@@ -109,17 +144,18 @@ class ProbeConnection implements StreamHandler {
   drained(): void {}
 
   closed(): void {
-    this.wheel.disarm(this.timer);
-    this.resolve(this.observation);
+    this.statement?.lost();
+    this.ended();
   }
+}
 
-  private answered(outcome: Outcome): void {
-    this.observation = outcome.isOk
-      ? observationOf(outcome.rows[0] ?? [])
-      : failure(outcome.fields.get('M') ?? 'the database refused the question');
-    this.stream.write(TERMINATE_MESSAGE);
-    this.stream.end(this.wheel, CLOSE_LINGER_MS);
-  }
+function observationIn(outcome: Outcome): Observation {
+  if (outcome.isOk) return observationOf(outcome.rows[0] ?? []);
+  const isLost = outcome.message === undefined;
+  const otherwise = isLost
+    ? 'the database closed the connection'
+    : 'the database refused the question';
+  return failure(outcome.fields.get('M') ?? otherwise);
 }
 
 function observationOf(row: readonly (string | undefined)[]): Observation {

@@ -147,6 +147,8 @@ describe('berth check', () => {
       'orders-db app hunter2',
       'orders-db reports hunter3',
       'local-db app hunter2',
+      'shop-1 app hunter2',
+      'shop-2 app hunter2',
     ]);
     expect(text.split('\n').slice(0, 2)).toEqual([
       'PROXY   TARGET     ADDRESS                          USER     RESULT',
@@ -164,7 +166,7 @@ describe('berth check', () => {
     );
     expect(code).toBe(1);
     expect(text).toContain('failed: connection refused');
-    expect(text).toEndWith('1 of 3 logins failed.\n');
+    expect(text).toEndWith('1 of 5 logins failed.\n');
   });
 
   test('ends with 2 when the file is wrong', async () => {

@@ -743,8 +743,28 @@ const BAD: readonly (readonly [string, string, string])[] = [
   ],
   [
     'DBInstances:',
-    'DBClusters: []\nDBInstances:',
-    '1  DBClusters: is not supported: DB clusters are made with the RDS API',
+    'DBClusters: [{ DBClusterIdentifier: shop, Engine: postgres, Members: [shop-1] }]\nDBInstances:',
+    '1  DBClusters[0].Members[0]: must be the name of a DB instance in DBInstances, got "shop-1"',
+  ],
+  [
+    'DBInstances:',
+    'DBClusters: [{ DBClusterIdentifier: shop, Engine: mysql, Members: [orders-db] }]\nDBInstances:',
+    '1  DBClusters[0].Members[0]: must be a DB instance with Engine mysql, as that of the cluster is, got "orders-db"',
+  ],
+  [
+    'DBInstances:',
+    'DBClusters: [{ DBClusterIdentifier: a, Engine: postgres, Members: [orders-db] }, { DBClusterIdentifier: b, Engine: postgres, Members: [orders-db] }]\nDBInstances:',
+    '1  DBClusters[1].Members[0]: must be unique, and DBClusters[0].Members[0] is the same, got "orders-db"',
+  ],
+  [
+    'DBInstanceIdentifiers: [orders-db]',
+    'DBClusterIdentifiers: [shop]',
+    '14  DBProxies[0].TargetGroup.DBClusterIdentifiers[0]: must be the name of a DB cluster in DBClusters, got "shop"',
+  ],
+  [
+    'DBInstanceIdentifiers: [orders-db]',
+    'DBInstanceIdentifiers: [orders-db]\n      DBClusterIdentifiers: [shop]',
+    '13  DBProxies[0].TargetGroup: must have either DBInstanceIdentifiers or DBClusterIdentifiers\nberth.yaml:15  DBProxies[0].TargetGroup.DBClusterIdentifiers[0]: must be the name of a DB cluster in DBClusters, got "shop"',
   ],
   [
     'DBInstances:',

@@ -115,6 +115,7 @@ export function fakeConnection(capabilities: number, server = TODAY): FakeConnec
     target: 'orders-db',
     observer: { emit() {} },
     counters: new TargetCounters(),
+    doubted: () => undefined,
     canceller: new Canceller(place, () => undefined),
     baseSettings: new BaseSettings(),
   };

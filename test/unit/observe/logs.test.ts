@@ -155,6 +155,23 @@ const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { event: N
     reason,
   })),
   'connection.reset': [{ ...database, event: 'connection.reset' }],
+  'target.role_changed': (['READ_WRITE', 'READ_ONLY', 'UNKNOWN'] as const).map((role) => ({
+    ...target,
+    event: 'target.role_changed',
+    role,
+    why: 'orders-db takes writes',
+  })),
+  'failover.began': [
+    { ...target, event: 'failover.began', from: 'orders-1', why: 'orders-1 does not answer' },
+  ],
+  'failover.ended': ['orders-1', 'orders-2'].map((to) => ({
+    ...target,
+    event: 'failover.ended',
+    from: 'orders-1',
+    to,
+    durationMs: 1_234,
+    why: `${to} takes writes`,
+  })),
   'target.health_changed': [
     {
       ...target,

@@ -4,9 +4,9 @@ import { describe, expect, test } from 'bun:test';
 import { readFileSync } from 'node:fs';
 import {
   EndpointCounters,
+  type MemberGauges,
   type MetricsSource,
   TargetCounters,
-  type TargetGauges,
 } from '../../../src/observe/counters.ts';
 import { createMetrics } from '../../../src/observe/metrics.ts';
 import {
@@ -15,7 +15,7 @@ import {
   PIN_REASONS,
 } from '../../../src/observe/reasons.ts';
 
-const GAUGES: TargetGauges = {
+const GAUGES: MemberGauges = {
   databaseConnections: 9001,
   databaseConnectionsWithTls: 9002,
   databaseConnectionsCurrentlyBorrowed: 9003,
@@ -27,6 +27,8 @@ const GAUGES: TargetGauges = {
   subscriptions: 9009,
   isAvailable: true,
   isHeld: false,
+  isWriter: true,
+  isReader: false,
 };
 
 interface Parsed {

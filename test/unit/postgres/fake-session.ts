@@ -120,6 +120,7 @@ export async function startFakeSession(settings = SessionSettings.NONE): Promise
     wheel,
     observer,
     counters: new TargetCounters(),
+    doubted: () => undefined,
     canceller: new Canceller({
       address: { socketPath: '/nonexistent' },
       wheel,

@@ -42,6 +42,7 @@ class Watched {
       wheel: this.wheel,
       observer: { emit: (event) => this.events.push(event) },
       noted: () => undefined,
+      isPaced: false,
     });
   }
 

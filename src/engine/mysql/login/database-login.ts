@@ -26,7 +26,7 @@ import { ERR_HEADER, OK_HEADER } from '../wire/capabilities.ts';
 import { loginPacket, readAuthMore, readAuthSwitch } from '../wire/handshake.ts';
 import { PacketAssembler, packet, type Received, sequenceAfter } from '../wire/packets.ts';
 import { errorPayload, readError, readOk, type ServerError } from '../wire/replies.ts';
-import { isAboutAuthentication, isPasswordRefused, isTemporary } from './login-errors.ts';
+import { isAboutAuthentication, isFull, isPasswordRefused, isTemporary } from './login-errors.ts';
 import type { Capabilities } from './negotiation.ts';
 import { factsOf, type KnownServer, type ServerFacts } from './server-facts.ts';
 import {
@@ -75,6 +75,8 @@ export interface LoginFailure extends OpenFailure {
   /** The database has said so. */
   readonly isAnswer?: boolean;
   readonly reason: 'UNREACHABLE' | 'CONNECTION_FAILED' | 'AUTH_FAILURE';
+  /** The server is there, and refuses only us. */
+  readonly isAlive?: boolean;
 }
 
 export class DatabaseLogin implements StreamHandler, OpeningHandle {
@@ -304,6 +306,7 @@ export class DatabaseLogin implements StreamHandler, OpeningHandle {
       isAnswer: true,
       reason: isAuth ? 'AUTH_FAILURE' : 'CONNECTION_FAILED',
       isTemporary: isTemporary(said),
+      isAlive: isAuth || isFull(said),
       detail,
       error: isAuth
         ? new BerthError('database_login_failed', { params: { user: this.identity?.user ?? '' } })

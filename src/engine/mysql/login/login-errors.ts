@@ -21,6 +21,13 @@ const AUTHENTICATION: ReadonlySet<number> = new Set([
   1044, 1045, 1130, 1251, 1275, 1524, 1698, 1820, 1862, 1873, 3118, 3159, 3955, 4151,
 ]);
 
+/** It has no connection to spare: for anybody, or for this user. */
+const FULL: ReadonlySet<number> = new Set([1040, 1203, 1226]);
+
+export function isFull({ errno }: ServerError): boolean {
+  return FULL.has(errno);
+}
+
 export function isTemporary({ errno }: ServerError): boolean {
   return TEMPORARY.has(errno);
 }

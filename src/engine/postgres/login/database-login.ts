@@ -10,6 +10,7 @@ import { Timer } from '../../../base/timer-wheel.ts';
 import type { Secret } from '../../../credential/secret.ts';
 import { IGNORE, type Stream, type StreamHandler } from '../../../net/stream.ts';
 import type { OpenFailure, OpeningHandle } from '../../../pool/contract.ts';
+import type { Observation } from '../../../target/monitor.ts';
 import {
   firstPassword,
   NO_TLS_FOR_TOKEN,
@@ -55,6 +56,14 @@ const CANCEL_KEY_MAX = 256;
 const TEMPORARY_SQL_STATES = /^(57P0[1-5]|53|08|40|55P03|58)/;
 
 const INVALID_PASSWORD = '28P01';
+const TOO_MANY_CONNECTIONS = '53300';
+
+/** What a failed log-in tells of the database. */
+export function observationOf({ reason, detail, databaseMessage }: LoginFailure): Observation {
+  const sqlState = databaseMessage && readFields(databaseMessage).get('C');
+  const isAlive = reason === 'AUTH_FAILURE' || sqlState === TOO_MANY_CONNECTIONS;
+  return { isOk: false, reason, detail, isAlive, isAnswer: databaseMessage !== undefined };
+}
 
 export interface LoginIdentity {
   readonly user: string;
