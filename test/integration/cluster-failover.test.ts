@@ -22,6 +22,7 @@ const EXPECTED = [
   'target.role_changed',
   'connection.open_failed',
   'connection.closed',
+  'session.interrupted',
   'client.closed',
 ];
 
