@@ -1,6 +1,8 @@
 /** A planned restart: `berth pause` and `berth resume`, and what clients notice of it. */
 
 import { afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test';
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import { DescribeDBProxiesCommand, DescribeEventsCommand } from '@aws-sdk/client-rds';
 import type { EmbeddedPostgres } from '../../src/embedded/postgres.ts';
 import {
@@ -288,6 +290,46 @@ describe('transactions that do not end', () => {
       code: 1,
       err: 'berth: orders was resumed before it was paused\n',
     });
+    await busy.query('commit');
+  });
+});
+
+describe('the program', () => {
+  const start = () => {
+    const launcher = fileURLToPath(new URL('../../bin/berth', import.meta.url));
+    const child = spawn(launcher, ['pause', 'orders', '--config', berth().configurationFile]);
+    const output: string[] = [];
+    child.stdout.on('data', (chunk: Buffer) => output.push(chunk.toString()));
+    child.stderr.on('data', (chunk: Buffer) => output.push(chunk.toString()));
+    const { promise: ended, resolve } = Promise.withResolvers<string>();
+    child.on('close', (code) => resolve(`${output.join('')}exit ${code}`));
+    return { child, ended };
+  };
+
+  test('shows whom it waits for, and says when it is paused', async () => {
+    using busy = await berth().login({ parameters: { application_name: 'till' } });
+    await busy.query('begin');
+    const { child, ended } = start();
+    const shown = Promise.withResolvers<void>();
+    child.stdout.on('data', (chunk: Buffer) => {
+      if (chunk.toString().includes('1 session holds a connection:')) shown.resolve();
+    });
+    await within(shown.promise, 'the session that is waited for');
+    await busy.query('commit');
+    const text = await within(ended, 'the end of berth pause');
+    expect(text).toMatch(/ till .* in_transaction /);
+    expect(text).toEndWith('To go on: berth resume orders\nexit 0');
+  });
+
+  test('interrupted, it lets everybody go on', async () => {
+    using busy = await berth().login();
+    await busy.query('begin');
+    const { child, ended } = start();
+    await untilState('PAUSING');
+    child.kill('SIGINT');
+    const text = await within(ended, 'the end of berth pause');
+    expect(text).toEndWith('berth: interrupted, so orders goes on\nexit 1');
+    await untilState('RUNNING');
     await busy.query('commit');
   });
 });

@@ -201,3 +201,50 @@ test('a monitor that was stopped never looks again', async () => {
   await watched.pass(60_000);
   expect(watched.looks).toEqual([0]);
 });
+
+test('suspended it does not look, whoever doubts, and a look that was under way tells nothing', async () => {
+  const watched = new Watched();
+  await watched.start();
+  watched.sees = undefined;
+  await watched.pass(10_000);
+  expect(watched.looks).toEqual([0, 10_000]);
+  watched.monitor.suspend();
+  watched.answer(AWAY);
+  watched.monitor.doubt();
+  await watched.pass(60_000);
+  expect(watched.looks).toEqual([0, 10_000]);
+  expect(watched.states).toEqual(['AVAILABLE']);
+});
+
+test('resumed it looks at once, and tells when it has; after that as before', async () => {
+  const watched = new Watched();
+  await watched.start();
+  watched.monitor.suspend();
+  await watched.pass(30_500);
+  watched.sees = undefined;
+  let looked = 0;
+  watched.monitor.resume(() => looked++);
+  await watched.pass(0);
+  expect(watched.looks).toEqual([0, 30_500]);
+  expect(looked).toBe(0);
+  watched.answer(AWAY);
+  await watched.pass(0);
+  expect(looked).toBe(1);
+  expect(watched.states).toEqual(['AVAILABLE', 'UNAVAILABLE']);
+  watched.sees = GOOD;
+  await watched.pass(1_000);
+  expect(watched.looks).toEqual([0, 30_500, 31_500]);
+  expect(watched.states).toEqual(['AVAILABLE', 'UNAVAILABLE', 'AVAILABLE']);
+  expect(looked).toBe(1);
+});
+
+test('suspended before it has looked, it begins to when it is resumed', async () => {
+  const watched = new Watched();
+  watched.monitor.suspend();
+  await watched.pass(20_000);
+  expect(watched.looks).toEqual([]);
+  watched.monitor.resume(() => undefined);
+  await watched.pass(0);
+  await watched.pass(10_000);
+  expect(watched.looks).toEqual([20_000, 30_000]);
+});
