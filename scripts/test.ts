@@ -1,7 +1,7 @@
 /**
  * The test run: `npm test`, and `npm run check` for its first part.
  *
- *   scripts/run test [--static] [--only PATTERN]
+ *   scripts/run test [--static] [--only PATTERN] [--update-timings]
  *
  * First what can be judged without running the product (types, style, unused code, directions of
  * imports), each of which counts as one test; then everything under test/ but soak and bench. The last line
@@ -11,6 +11,7 @@
  * --static        only the checks
  * --only PATTERN  only the test files whose path contains PATTERN, or, if there are none, the tests
  *                 whose name matches it; no checks
+ * --update-timings  writes how long each file took to test/timings.json: the slowest begin first
  */
 
 import { spawn } from 'node:child_process';
@@ -34,9 +35,11 @@ const TEST_FOLDERS = [
 ];
 /** Above every deadline of the harness, which says more about what did not happen than this can. */
 const TEST_TIMEOUT_MS = 120_000;
-/** One more than there are processors: tests wait for clocks and for starts a quarter of the time. */
-const WORKERS_MORE = 1;
-const WORKERS_MAX = 4;
+/** More than there are processors: tests wait for clocks and for starts half of the time. */
+const WORKERS_MORE = 2;
+const WORKERS_MAX = 6;
+/** How long the files take. Those that begin first are not the last to end. */
+const TIMINGS = 'test/timings.json';
 
 const CHECKS: readonly { readonly name: string; readonly command: readonly string[] }[] = [
   { name: 'types', command: ['node_modules/.bin/tsc', '--noEmit'] },
@@ -46,7 +49,11 @@ const CHECKS: readonly { readonly name: string; readonly command: readonly strin
 ];
 
 const { values: options } = parseArgs({
-  options: { static: { type: 'boolean', default: false }, only: { type: 'string' } },
+  options: {
+    static: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    'update-timings': { type: 'boolean', default: false },
+  },
 });
 
 process.exitCode = await main();
@@ -124,6 +131,8 @@ async function runFiles(
   const reportFile = join(folder, 'junit.xml');
   const flags = [`--parallel=${workers}`, `--timeout=${TEST_TIMEOUT_MS}`, '--only-failures'];
   flags.push('--reporter=junit', `--reporter-outfile=${reportFile}`);
+  flags.push(`--timings=${TIMINGS}`);
+  if (options['update-timings']) flags.push('--update-timings');
   if (namePattern !== undefined) flags.push(`--test-name-pattern=${namePattern}`);
   try {
     const paths = files.map((file) => `./${file}`);

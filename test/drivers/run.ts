@@ -6,6 +6,8 @@
 
 import { expect } from 'bun:test';
 import { spawn } from 'node:child_process';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import type { EmbeddedPostgres } from '../../src/embedded/postgres.ts';
 import { pooledConnections } from '../faults/activity.ts';
 import type { Berth } from '../harness/berth.ts';
@@ -29,7 +31,7 @@ export async function compareRuns(
   database: EmbeddedPostgres,
   berth: Berth,
 ): Promise<string[]> {
-  const direct = await runProgram(program, connectionTo(database.port));
+  const direct = await runDirectly(program, connectionTo(database.port), 'PostgreSQL');
   const through = await runProgram(program, connectionTo(berth.port));
   expect(through).toEqual(direct);
   expect(direct.length).toBeGreaterThan(0);
@@ -47,6 +49,28 @@ export async function expectNoPins(berth: Berth, before: number): Promise<void> 
   const pins = await pinCount(berth);
   const reasons = berth.logged('session.pinned').map(({ reason, digest }) => [reason, digest]);
   expect({ pins, reasons: pins === before ? [] : reasons }).toEqual({ pins: before, reasons: [] });
+}
+
+/**
+ * Runs a program straight against a database, once in a test run: the programs that run again with an adversary in the
+ * proxy are compared with what is known then.
+ */
+export async function runDirectly(
+  program: DriverProgram,
+  connection: Readonly<Record<string, string>>,
+  product: string,
+): Promise<string[]> {
+  const folder = process.env.BERTH_TEST_TEMPLATES;
+  if (folder === undefined) return runProgram(program, connection);
+  // Some are in a temporary folder of their own.
+  const what = [product, ...program.command.map((word) => basename(word))];
+  const file = join(folder, `direct-${Bun.hash(what.join('\0')).toString(16)}.txt`);
+  if (existsSync(file)) return readFileSync(file, 'utf8').split('\n');
+  const lines = await runProgram(program, connection);
+  const partial = `${file}-${process.pid}`;
+  writeFileSync(partial, lines.join('\n'));
+  renameSync(partial, file);
+  return lines;
 }
 
 /** Runs a program, with the connection in its environment. Returns the lines that it printed. */

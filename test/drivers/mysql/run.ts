@@ -5,7 +5,7 @@ import type { EmbeddedMysql } from '../../../src/embedded/mysql.ts';
 import type { Berth } from '../../harness/berth.ts';
 import { mysqlAdmin } from '../../harness/mysql/server.ts';
 import { untilAllReturned } from '../../integration/side-by-side.ts';
-import { type DriverProgram, POOL_SIZE, runProgram } from '../run.ts';
+import { type DriverProgram, POOL_SIZE, runDirectly, runProgram } from '../run.ts';
 
 /** Runs the program on both sides and compares. Returns what it printed. */
 export async function compareMysqlRuns(
@@ -13,7 +13,7 @@ export async function compareMysqlRuns(
   database: EmbeddedMysql,
   berth: Berth,
 ): Promise<string[]> {
-  const direct = await runProgram(program, mysqlConnectionTo(database.port));
+  const direct = await runDirectly(program, mysqlConnectionTo(database.port), database.product);
   // The server goes on with a statement whose client has left.
   const left = new Set(await mysqlConnections(database));
   const through = await runProgram(program, mysqlConnectionTo(berth.port));
