@@ -11,6 +11,7 @@ import {
   CreateDBProxyCommand,
   DeleteDBClusterCommand,
   DeleteDBInstanceCommand,
+  DeleteDBProxyCommand,
   DeregisterDBProxyTargetsCommand,
   DescribeDBClustersCommand,
   DescribeDBInstancesCommand,
@@ -157,6 +158,36 @@ describe('a cluster', () => {
     );
     expect((await targetsOf(DBProxyName))[0]?.RdsResourceId).toBe('store');
     expect(textRows(await client.query('select 43'))).toEqual([['43']]);
+  });
+
+  test('shows as its writer the member that the databases say it is', async () => {
+    const DBClusterIdentifier = 'turned';
+    await rds().send(new CreateDBClusterCommand({ DBClusterIdentifier, Engine: 'postgres' }));
+    await rds().send(newInstance('turned-1', DBClusterIdentifier, 1));
+    await rds().send(newInstance('turned-2', DBClusterIdentifier));
+    const describeCluster = async () => {
+      const command = new DescribeDBClustersCommand({ DBClusterIdentifier });
+      const { DBClusters: [cluster] = [] } = await rds().send(command);
+      const writer = cluster?.DBClusterMembers?.find(({ IsClusterWriter }) => IsClusterWriter);
+      return [writer?.DBInstanceIdentifier, cluster?.Port];
+    };
+    // Nobody has looked.
+    expect(await describeCluster()).toEqual(['turned-1', 1]);
+    const DBProxyName = 'turned-proxy';
+    await rds().send(newProxy(DBProxyName));
+    await rds().send(register(DBProxyName, DBClusterIdentifier));
+    await eventually(async () => {
+      const [name] = await describeCluster();
+      return name === 'turned-2' ? name : undefined;
+    }, 'the writer is known');
+    expect(await describeCluster()).toEqual(['turned-2', database().port]);
+    await rds().send(new DeleteDBProxyCommand({ DBProxyName }));
+    for (const DBInstanceIdentifier of ['turned-1', 'turned-2']) {
+      await rds().send(
+        new DeleteDBInstanceCommand({ DBInstanceIdentifier, SkipFinalSnapshot: true }),
+      );
+    }
+    await rds().send(new DeleteDBClusterCommand({ DBClusterIdentifier, SkipFinalSnapshot: true }));
   });
 
   test('is taken out of its proxy, or goes when its members have', async () => {

@@ -210,8 +210,8 @@ export function dbClusterAnswer(
   cluster: DBClusterRecord,
   instances: readonly DBInstanceRecord[],
   owner: SecretOwner,
+  writer: DBInstanceRecord | undefined,
 ) {
-  const [writer] = instances;
   return {
     DBClusterIdentifier: cluster.name,
     DBClusterArn: arnOf(owner, 'cluster', cluster.name),

@@ -1,6 +1,7 @@
 /**
  * CreateDBCluster, DescribeDBClusters, ModifyDBCluster, DeleteDBCluster. A cluster is a name for DB instances
- * that are there, and that were registered as its members; who of them is the writer, their databases say.
+ * that are there, and that were registered as its members. Which of them is the writer the databases say to the
+ * proxies that the cluster is a target of; before that, the first one is taken for it.
  */
 
 import { Fault } from '../aws/fault.ts';
@@ -107,8 +108,14 @@ export const deleteDBCluster = operation(
   },
 );
 
-function answer(cluster: DBClusterRecord, { state }: RdsContext) {
-  return dbClusterAnswer(cluster, state.membersOf(cluster.id), state.owner);
+function answer(cluster: DBClusterRecord, { state, observe }: RdsContext) {
+  const members = state.membersOf(cluster.id);
+  const proxies = state.proxies.filter(({ record }) => record.targetGroup.clusterId === cluster.id);
+  const seen = proxies
+    .flatMap(({ record }) => observe(record.name)?.targets ?? [])
+    .find(({ role }) => role === 'READ_WRITE');
+  const writer = members.find(({ name }) => name === seen?.target) ?? members[0];
+  return dbClusterAnswer(cluster, members, state.owner, writer);
 }
 
 function checkIsFree(identifier: string, { state }: RdsContext): void {
