@@ -280,6 +280,24 @@ describe('transactions that do not end', () => {
     await resume();
   });
 
+  test('with --keep a restart costs those who hold a connection what it does, and nobody else', async () => {
+    const settings = { database: database(), expect: ['session.pinned', 'proxy.pause_overdue'] };
+    await using proxy = await Berth.start(settings);
+    using pinned = await proxy.login();
+    using waiting = await proxy.login();
+    await pinned.query('create temp table kept (id int)');
+    const pausing = pause('--timeout 1 --keep', proxy);
+    await untilState('PAUSING', proxy);
+    waiting.send(frontend.query('select 6'));
+    await proxy.untilLogged('proxy.pause_overdue');
+    proxy.expectLog(/"reason":"database_closed"/, /"reason":"database_lost"/);
+    await database().restart('fast');
+    expect(await pausing).toMatchObject({ code: 0, err: '' });
+    expect(sqlStates(await pinned.untilClosed())).toEqual(['57P01']);
+    await resume(proxy);
+    expect(textRows(await waiting.untilReady())).toEqual([['6']]);
+  });
+
   test('resumed meanwhile, it ends', async () => {
     using busy = await berth().login();
     await busy.query('begin');
