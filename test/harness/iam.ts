@@ -40,6 +40,13 @@ export function fileKey({ accessKeyId, secretAccessKey }: AccessKey) {
   return { AccessKeyId: accessKeyId, SecretAccessKey: secretAccessKey };
 }
 
+/** What must not be told of a token. */
+export function signatureOf(token: string): string {
+  const [, signature] = /X-Amz-Signature=([0-9a-f]{64})/.exec(token) ?? [];
+  if (signature === undefined) throw new Error('the token has no signature');
+  return signature;
+}
+
 export interface TokenOptions {
   readonly port: number;
   readonly host?: string;

@@ -18,11 +18,13 @@ import {
   ListSecretVersionIdsCommand,
   PutSecretValueCommand,
 } from '@aws-sdk/client-secrets-manager';
+import { Client } from 'pg';
 import { Berth } from '../harness/berth.ts';
+import { IAM_PRINCIPALS, iamToken, signatureOf } from '../harness/iam.ts';
 import { eventually } from '../harness/polling.ts';
 import { adminQuery, usePostgres } from '../harness/postgres.ts';
 import { RawClient } from '../harness/raw-client.ts';
-import { randomRange, rdsClient } from '../harness/rds.ts';
+import { faultOf, randomRange, rdsClient } from '../harness/rds.ts';
 import { secretsClient, secretsFaultOf } from '../harness/secrets-manager.ts';
 
 setDefaultTimeout(90_000);
@@ -38,6 +40,21 @@ const CANARIES = {
   pending: 'canary-that-is-pending',
   ofAClient: 'canary-of-a-client',
   notJson: 'canary-without-json',
+  ofAKey: 'canary-of-an-access-key',
+  ofASession: 'canary-of-a-session-token',
+  inAStatement: 'canary-in-a-statement',
+};
+/** What belongs to a session of a role. */
+const KEY = {
+  accessKeyId: 'ASIACANARY',
+  secretAccessKey: CANARIES.ofAKey,
+  sessionToken: CANARIES.ofASession,
+};
+const SESSION = {
+  RoleSessionName: 'canary',
+  AccessKeyId: KEY.accessKeyId,
+  SecretAccessKey: KEY.secretAccessKey,
+  SessionToken: KEY.sessionToken,
 };
 const NOISY = [/connection\.open_failed|client\.|target\.|borrow\.|credentials\.|secret\./];
 
@@ -88,13 +105,25 @@ test('no password is in the log, the metrics, the listings, the answers or the s
   const json = (username: string, password: string) => JSON.stringify({ username, password });
   const berth = await Berth.start({
     database: database(),
-    proxy: { Auth: ['declared', 'mounted'].map((SecretArn) => ({ SecretArn })) },
+    // With all that a log can be made to tell.
+    proxy: {
+      Auth: [
+        { SecretArn: 'declared' },
+        { SecretArn: 'mounted' },
+        { SecretArn: 'app', IAMAuth: 'REQUIRED' },
+      ],
+      DebugLogging: true,
+    },
     file: {
       StateDirectory,
       Api: { Listen: '127.0.0.1:0', AllowAnonymous: true, EndpointRange: randomRange() },
       Secrets: [
         { Name: 'declared', SecretString: json('declared', CANARIES.ofTheFile) },
         { Name: 'mounted', SecretFile: 'mounted.json' },
+        { Name: 'app', SecretString: json('app', 'app-password') },
+      ],
+      Principals: [
+        { RoleName: 'canary', Sessions: [SESSION], Policies: IAM_PRINCIPALS[0]?.Policies },
       ],
     },
     files: { 'mounted.json': json('mounted', CANARIES.ofAFile) },
@@ -158,7 +187,29 @@ test('no password is in the log, the metrics, the listings, the answers or the s
   const let_in = await waiting;
   if (let_in instanceof RawClient) let_in[Symbol.dispose]();
 
+  // Tokens, good and bad, and statements with values, of which one fails.
+  const token = await iamToken({ port: berth.port, key: KEY });
+  const signature = signatureOf(token);
+  for (const password of [token, token.replace(signature, signature.replaceAll('0', '1'))]) {
+    const ssl = { rejectUnauthorized: false };
+    const place = { host: '127.0.0.1', port: berth.port, database: 'app', user: 'app' };
+    const withToken = new Client({ ...place, password, ssl });
+    note(String(await withToken.connect().catch((error: unknown) => error)));
+    if (password === token) {
+      await withToken.query(`select '${CANARIES.inAStatement}'`);
+      await withToken.query('select $1::text', [CANARIES.inAStatement]);
+      await withToken.query(`select '${CANARIES.inAStatement}'::int`).catch(() => undefined);
+    }
+    await withToken.end();
+  }
+
   // Requests that fail.
+  const wrong = { ...KEY, sessionToken: `${KEY.sessionToken}!` };
+  note(
+    await faultOf(
+      rdsClient(berth, { credentials: wrong }).send(new DescribeDBProxiesCommand({})),
+    ).catch(String),
+  );
   note(await secretsFaultOf(put('x'.repeat(70_000) + CANARIES.notJson)));
   const body = `{"SecretId": "stored", "SecretString": "${CANARIES.notJson}`;
   const target = { 'x-amz-target': 'secretsmanager.PutSecretValue' };
@@ -179,12 +230,18 @@ test('no password is in the log, the metrics, the listings, the answers or the s
   note(await rds.send(new DescribeDBProxiesCommand({})));
   note(await rds.send(new DescribeDBProxyTargetsCommand({ DBProxyName })));
 
+  // What the system shows of the process; a core file would have everything, so there is none.
+  said.push(readFileSync(`/proc/${berth.pid}/cmdline`));
+  expect(readFileSync(`/proc/${berth.pid}/limits`, 'utf8')).toMatch(/Max core file size +0 +0/);
+
   client[Symbol.dispose]();
   const state = () => filesIn(StateDirectory);
   expect(state().length).toBeGreaterThan(1);
   const places = [Buffer.from(berth.logText), ...said, ...state()];
   await berth.stop();
-  expect([...places, ...state()].flatMap((bytes) => found(bytes))).toEqual([]);
+  const canaries = [...Object.values(CANARIES), signature];
+  expect([...places, ...state()].flatMap((bytes) => found(bytes, canaries))).toEqual([]);
+  expect(berth.logged('statement.sent').length).toBeGreaterThan(2);
   rmSync(StateDirectory, { recursive: true });
 });
 
