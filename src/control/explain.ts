@@ -17,7 +17,13 @@ interface JsonSchema {
   readonly items?: JsonSchema;
 }
 
-const SHAPE = z.toJSONSchema(fileSchema, { io: 'input', unrepresentable: 'any' }) as JsonSchema;
+let shape: JsonSchema | undefined;
+
+/** Made when it is asked for: a start does not wait for it. */
+function fileShape(): JsonSchema {
+  shape ??= z.toJSONSchema(fileSchema, { io: 'input', unrepresentable: 'any' }) as JsonSchema;
+  return shape;
+}
 const SHOWN_MAX = 60;
 
 /** What the problems of one file are made from. */
@@ -62,7 +68,7 @@ export function explainConflict(
 
 /** Every key that the file may have, as paths without indexes. */
 export function everyKey(
-  shape: JsonSchema = SHAPE,
+  shape: JsonSchema = fileShape(),
   path: readonly string[] = [],
 ): readonly string[] {
   const { properties = {}, items } = shape;
@@ -82,7 +88,7 @@ export function typeAt(path: Path): 'number' | 'boolean' | 'other' {
 function shapeAt(path: Path): JsonSchema | undefined {
   return path.reduce<JsonSchema | undefined>(
     (shape, step) => (typeof step === 'number' ? shape?.items : shape?.properties?.[step]),
-    SHAPE,
+    fileShape(),
   );
 }
 
