@@ -188,8 +188,13 @@ function findSecret(arn: string, { secrets, owner }: Parts): SecretParts | undef
   return secrets.find(({ name }) => matchesArn(name.value, arn, owner));
 }
 
-function checkTargets({ targets, clusters }: PlacedProxy, parts: Parts): readonly Conflict[] {
+function checkTargets(
+  { targets, clusters, readOnly }: PlacedProxy,
+  parts: Parts,
+): readonly Conflict[] {
+  const text = 'must be READ_WRITE, as the target of the proxy is no DB cluster';
   return [
+    ...(targets.length === 0 ? [] : readOnly.map((path) => ({ path, text }))),
     ...targets.flatMap((target) => checkInstance(target, parts)),
     ...clusters.flatMap(({ value, path }) => {
       if (clusterOf(value, parts.clusters) !== undefined) return [];

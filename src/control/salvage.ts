@@ -49,6 +49,8 @@ export interface PlacedProxy {
   readonly targets: readonly Placed<string>[];
   /** Of `DBClusters`. */
   readonly clusters: readonly Placed<string>[];
+  /** Where endpoints say that they are for readers. */
+  readonly readOnly: readonly Path[];
   readonly pool: Placed<{
     readonly MaxConnectionsPercent: number | undefined;
     readonly MaxIdleConnectionsPercent: number | undefined;
@@ -207,6 +209,10 @@ function proxyParts(proxy: Placed<unknown>): PlacedProxy {
     endpointNames: endpointsOf(proxy).flatMap((each) =>
       sound(text, child(each, 'DBProxyEndpointName')),
     ),
+    readOnly: endpointsOf(proxy)
+      .map((each) => child(each, 'TargetRole'))
+      .filter(({ value }) => value === 'READ_ONLY')
+      .map(({ path }) => path),
   };
 }
 

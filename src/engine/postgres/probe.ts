@@ -33,7 +33,9 @@ const ANSWER_TIMEOUT_MS = 5_000;
 const CLOSE_LINGER_MS = 5_000;
 /**
  * `reserved_connections` is new in PostgreSQL 16; both kinds are kept from ordinary users. The name of the
- * log file that is written begins with the timeline. Everybody may call these functions.
+ * log file that is written begins with the timeline. Everybody may call these functions. A standby that has
+ * replayed what it has received is up to date, but only for as long as somebody sends; after its restart
+ * it counts as received what was before.
  */
 const FACTS = `SELECT pg_catalog.version(), pg_catalog.current_setting('max_connections'),
   pg_catalog.current_setting('superuser_reserved_connections'),
@@ -44,7 +46,8 @@ const FACTS = `SELECT pg_catalog.version(), pg_catalog.current_setting('max_conn
   pg_catalog.pg_wal_lsn_diff(CASE WHEN pg_catalog.pg_is_in_recovery()
     THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_lsn() END, '0/0'),
   CASE WHEN pg_catalog.pg_is_in_recovery() THEN
-    CASE WHEN pg_catalog.pg_last_wal_receive_lsn() OPERATOR(pg_catalog.=) pg_catalog.pg_last_wal_replay_lsn() THEN 0
+    CASE WHEN pg_catalog.pg_last_wal_receive_lsn() OPERATOR(pg_catalog.<=) pg_catalog.pg_last_wal_replay_lsn()
+      AND EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver) THEN 0
     ELSE extract(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.pg_last_xact_replay_timestamp())
     END END`;
 

@@ -922,6 +922,7 @@ describe('a bad file', () => {
       - { DBProxyEndpointName: batch, Listen: 0.0.0.0:6432 }
       - { DBProxyEndpointName: batch, Listen: "[::]:6433" }
       - { DBProxyEndpointName: writes, Listen: 127.0.0.1:0, MaxReplicaLag: 1, ReaderFallback: WRITER }
+      - { DBProxyEndpointName: reads, Listen: 127.0.0.1:0, TargetRole: READ_ONLY }
       - { DBProxyEndpointName: zero, Listen: 127.0.0.1:0 }
 `;
     expect(refusal(GOOD + endpoints).split('\n')).toEqual([
@@ -931,6 +932,7 @@ describe('a bad file', () => {
       'berth.yaml:20  DBProxies[0].Endpoints[2].Listen: must not be an address that DBProxies[0].Endpoints[0].Listen listens on, got "[::]:6433"',
       'berth.yaml:21  DBProxies[0].Endpoints[3].MaxReplicaLag: is for endpoints whose TargetRole is READ_ONLY, got 1',
       'berth.yaml:21  DBProxies[0].Endpoints[3].ReaderFallback: is for endpoints whose TargetRole is READ_ONLY, got "WRITER"',
+      'berth.yaml:22  DBProxies[0].Endpoints[4].TargetRole: must be READ_WRITE, as the target of the proxy is no DB cluster, got "READ_ONLY"',
     ]);
   });
 
