@@ -53,15 +53,21 @@ export const FAULT_STATUSES = {
 export type CommonFaultCode = keyof typeof COMMON_FAULT_STATUSES;
 export type FaultCode = keyof typeof FAULT_STATUSES;
 
-export class Fault extends Error {
-  readonly code: FaultCode;
+/** An answer of any API that is no result. */
+export abstract class CodedFault<Code extends string> extends Error {
+  readonly code: Code;
 
-  constructor(code: FaultCode, message: string) {
+  constructor(code: Code, message: string) {
     super(message);
-    this.name = 'Fault';
+    this.name = new.target.name;
     this.code = code;
   }
 
+  /** Of HTTP. */
+  abstract get status(): number;
+}
+
+export class Fault extends CodedFault<FaultCode> {
   get status(): number {
     return FAULT_STATUSES[this.code];
   }

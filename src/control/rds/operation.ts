@@ -1,7 +1,7 @@
-/** An operation of the RDS API: what it takes, and what it does. */
+/** Operations of the RDS API, and what they look up. */
 
-import type { z } from 'zod';
 import { Fault, type FaultCode } from '../aws/fault.ts';
+import { type ApiOperation, definer } from '../aws/operation.ts';
 import type { DesiredState, KnownInstance, KnownProxy } from '../state/desired-state.ts';
 import type { DBClusterRecord } from '../state/records.ts';
 import type { ProxyObservation } from './answers.ts';
@@ -17,22 +17,10 @@ export interface RdsContext {
 
 type Result = { readonly [name: string]: XmlValue };
 
-export interface Operation {
-  /** The names of what it takes. docs/api.md describes each, and a test compares. */
-  readonly parameters: readonly string[];
-  /** Returns the members of the result; throws `Fault`. */
-  run(tree: FormTree, context: RdsContext): Result;
-}
+/** Throws `Fault`. */
+export type Operation = ApiOperation<FormTree, RdsContext, Result>;
 
-export function operation<Schema extends z.ZodObject>(
-  schema: Schema,
-  perform: (parameters: z.output<Schema>, context: RdsContext) => Result,
-): Operation {
-  return {
-    parameters: Object.keys(schema.shape),
-    run: (tree, context) => perform(readParameters(schema, tree), context),
-  };
-}
+export const operation = definer<FormTree, RdsContext, Result>(readParameters);
 
 /** Names are compared as the data plane does: `Orders` is another one than `orders`. */
 export function findProxy({ state }: RdsContext, name: string): KnownProxy {

@@ -4,7 +4,7 @@
  * https://docs.aws.amazon.com/secretsmanager/latest/apireference/CommonErrors.html
  */
 
-import { type CommonFaultCode, type Fault, isCommon } from '../aws/fault.ts';
+import { CodedFault, type CommonFaultCode, type Fault, isCommon } from '../aws/fault.ts';
 
 /** docs/secrets.md describes each, and a test compares. */
 export const SECRETS_FAULT_STATUSES = {
@@ -31,15 +31,7 @@ export const SECRETS_FAULT_STATUSES = {
 
 export type SecretsFaultCode = keyof typeof SECRETS_FAULT_STATUSES;
 
-export class SecretsFault extends Error {
-  readonly code: SecretsFaultCode;
-
-  constructor(code: SecretsFaultCode, message: string) {
-    super(message);
-    this.name = 'SecretsFault';
-    this.code = code;
-  }
-
+export class SecretsFault extends CodedFault<SecretsFaultCode> {
   get status(): number {
     return SECRETS_FAULT_STATUSES[this.code];
   }

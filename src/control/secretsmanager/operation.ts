@@ -1,7 +1,7 @@
-/** An operation of the Secrets Manager API: what it takes, and what it does. */
+/** Operations of the Secrets Manager API, and what they look up. */
 
 import { randomUUID } from 'node:crypto';
-import type { z } from 'zod';
+import { type ApiOperation, definer } from '../aws/operation.ts';
 import type { Vault } from '../secrets/vault.ts';
 import type { DesiredState, Known } from '../state/desired-state.ts';
 import type { SecretRecord, SecretVersionRecord } from '../state/records.ts';
@@ -16,22 +16,10 @@ export interface SecretsContext {
 
 type Result = Readonly<Record<string, unknown>>;
 
-export interface Operation {
-  /** The names of what it takes. docs/secrets.md describes each, and a test compares. */
-  readonly parameters: readonly string[];
-  /** Returns the members of the result; throws `SecretsFault`. */
-  run(input: unknown, context: SecretsContext): Result;
-}
+/** Throws `SecretsFault`. */
+export type Operation = ApiOperation<unknown, SecretsContext, Result>;
 
-export function operation<Schema extends z.ZodObject>(
-  schema: Schema,
-  perform: (parameters: z.output<Schema>, context: SecretsContext) => Result,
-): Operation {
-  return {
-    parameters: Object.keys(schema.shape),
-    run: (input, context) => perform(readParameters(schema, input), context),
-  };
-}
+export const operation = definer<unknown, SecretsContext, Result>(readParameters);
 
 /** By name, by ARN, or by an ARN without its last six characters. */
 export function findSecret({ state }: SecretsContext, id: string): Known<SecretRecord> {
