@@ -246,9 +246,11 @@ export class ProxyTarget {
 
   private allKnown(): void {
     const { known } = this;
+    if (known === undefined) return;
     this.known = undefined;
     this.options.wheel.disarm(this.knownSoon);
-    known?.();
+    this.look();
+    known();
   }
 
   // --- What is seen
@@ -265,7 +267,8 @@ export class ProxyTarget {
       member.sight = facts.standing;
       member.engine.limit(this.limits(facts));
     }
-    this.look();
+    // Not out of what was seen before a pause: roles may have been exchanged meanwhile.
+    if (this.known === undefined) this.look();
     // Its clients read elsewhere now; what it was asked before may never be answered.
     if (isReader && member.sight === 'silent') this.engine?.fence(member.engine);
   }
