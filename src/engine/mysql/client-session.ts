@@ -422,7 +422,7 @@ export class ClientSession
     if (connection.state.isLocked) this.pin('table_lock', leftovers.suspectDigest);
     if (!connection.isSettled) return;
     this.requestedAt = 0;
-    if (this.relay.statements.areTied) return;
+    if (this.relay.statements.areTied || leftovers.askLocks(connection)) return;
     leftovers.investigate(connection);
     if (this.isPinned) {
       if (this.isDraining) this.close('shutdown', new BerthError('shutting_down'));

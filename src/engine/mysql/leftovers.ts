@@ -11,6 +11,7 @@ import { Effect, type EffectSet, PINNING, pinReasonOf } from '../../sql/mysql/ef
 import type { Syntax } from '../../sql/mysql/syntax.ts';
 import type { EngineSettings } from '../contract.ts';
 import type { Pins } from '../pins.ts';
+import { Belongings } from './belongings.ts';
 import { clearedBy } from './clearing.ts';
 import type { DatabaseConnection } from './database-connection.ts';
 import { OwnStatement } from './own-statement.ts';
@@ -23,6 +24,9 @@ const TOLD_BY_SERVER = Effect.nextTransaction | Effect.trackers;
 /** What is worth a line in the log, if the server tells that it has left something. */
 const TELLING =
   Effect.setting | Effect.role | Effect.call | Effect.setStatement | Effect.mayClear | Effect.xa;
+/** What explains that the server tells of a change, and not of which. */
+const TELLS_CHANGE =
+  Effect.userVariable | Effect.temporaryTable | Effect.sqlPrepare | Effect.role | Effect.setting;
 /** What a SET may do to its session that EXCLUDE_VARIABLE_SETS lets pass. */
 const OF_VARIABLES = Effect.userVariable | Effect.untrackedSetting;
 /** An assignment to a system variable without a scope. */
@@ -57,6 +61,10 @@ export class Leftovers {
   /** What these two were before the last request. */
   private effectsBefore: EffectSet = 0;
   private suspectBefore: Buffer | undefined = undefined;
+  private readonly belongings = new Belongings();
+  /** Whether the database has said that the session holds a lock, and how many requests had been made then. */
+  private hasLock: boolean | undefined = undefined;
+  private hasLockAt = 0;
   /** One of the texts was a SET that EXCLUDE_VARIABLE_SETS has let pass. */
   private hasExcludedSet = false;
 
@@ -98,6 +106,7 @@ export class Leftovers {
       this.hasExcludedSet = true;
       connection.isDirty = true;
     }
+    this.belongings.running(effects, bytes, from, to, this.host.syntax);
     if ((effects & Effect.setting) !== 0) noteUnscoped(connection, bytes, from, to);
     if ((effects & (PINNING | TELLING)) !== 0) {
       this.suspect ??= Buffer.from(bytes.subarray(from, Math.min(to, from + TEXT_MAX)));
@@ -116,6 +125,7 @@ export class Leftovers {
     if (!isLast) return;
     this.effects = this.effectsBefore;
     this.suspect = this.suspectBefore;
+    this.belongings.failed();
   }
 
   /** The client's COM_RESET_CONNECTION went well. `isForGood`: the session is pinned whatever it leaves. */
@@ -125,6 +135,7 @@ export class Leftovers {
     this.hasExcludedSet = false;
     // The InitQuery's settings went with it, and come back when the proxy resets it in turn.
     connection.isDirty = true;
+    this.belongings.clear();
     if (!isForGood) this.pins.clear(connection);
   }
 
@@ -135,6 +146,7 @@ export class Leftovers {
     this.requests = 0;
     this.failures = 0;
     this.unanswered = 0;
+    this.belongings.clear();
     this.pins.forget();
   }
 
@@ -172,6 +184,28 @@ export class Leftovers {
     else state.strayVariable = 'set statement';
   }
 
+  /**
+   * Asks whether the session holds a lock of GET_LOCK, when a statement may have taken or released one and
+   * the names of all are known.
+   */
+  askLocks(connection: DatabaseConnection): boolean {
+    const mayHave =
+      (this.effects & Effect.userLevelLock) !== 0 || this.pins.reasons.has('user_level_lock');
+    if (!mayHave || (this.effects & (Effect.userLevelLock | Effect.mayClear)) === 0) return false;
+    if (this.hasLock !== undefined && this.hasLockAt === this.requests) return false;
+    this.hasLock = undefined;
+    const question = this.belongings.lockQuestion;
+    if (question === undefined) return false;
+    this.isAsking = true;
+    this.hasLockAt = this.requests;
+    const statement = new OwnStatement((outcome) => {
+      this.isAsking = false;
+      this.hasLock = !outcome.isOk || outcome.rows[0]?.[0] !== '0';
+    });
+    connection.run(question, statement);
+    return true;
+  }
+
   /** The statement that is to blame, without its literals. */
   get suspectDigest(): string {
     return this.suspect === undefined ? '' : digest(this.suspect, this.host.syntax);
@@ -183,7 +217,11 @@ export class Leftovers {
     const { state } = connection;
     this.letSetsPass(connection);
     // The server tells when tables that were locked are not any more.
-    const effects = state.wasLocked ? this.effects & ~Effect.tableLock : this.effects;
+    const beyond = state.wasLocked ? this.effects & ~Effect.tableLock : this.effects;
+    const hasNoLock = this.hasLock === false && this.hasLockAt === requests;
+    const effects = hasNoLock ? beyond & ~Effect.userLevelLock : beyond;
+    if (hasNoLock) pins.remove(connection, 'user_level_lock');
+    this.hasLock = undefined;
     if (state.wasLocked) pins.remove(connection, 'table_lock');
     this.effects = 0;
     this.requests = 0;
@@ -199,18 +237,30 @@ export class Leftovers {
     const isClearing = requests === 1 && effects === Effect.mayClear;
     const text = this.suspectDigest;
     this.suspect = undefined;
-    const cleared = requests === 1 && failures === 0 ? whatClears(suspect) : undefined;
+    const cleared = requests === 1 && failures === 0 ? this.whatClears(suspect) : undefined;
     if (cleared !== undefined) pins.remove(connection, cleared);
     else if (reason !== undefined) pins.add(connection, reason, text);
     const isRoleSet = !isGroundless && (effects & Effect.role) !== 0;
     if (isRoleSet || state.strayVariable !== undefined || state.areTrackersChanged) {
       pins.add(connection, 'set', text);
     }
-    // There was nothing of this session's that it could have taken away.
-    if (state.isOtherwiseChanged && !pins.isPinned && !isClearing) {
-      pins.add(connection, 'unknown', text);
+    if (state.isOtherwiseChanged && !isClearing) {
+      // What is not known to be there is not known to go with what pinned before it either.
+      if (!pins.isPinned) pins.add(connection, 'unknown', text);
+      else if ((effects & TELLS_CHANGE) === 0) pins.suspect('unknown');
     }
     state.investigated();
+    // What failed has left a name too many.
+    if (!pins.reasons.has('user_level_lock')) this.belongings.locksAreGone();
+    if (!pins.reasons.has('sql_prepare')) this.belongings.statementsAreGone();
+  }
+
+  /** What a text has taken away that was all that was run, and went well. */
+  private whatClears(bytes: Buffer | undefined): PinReason | undefined {
+    if (bytes === undefined || bytes.length >= TEXT_MAX) return undefined;
+    const text = bytes.toString('latin1');
+    if (this.belongings.deallocates(text)) return 'sql_prepare';
+    return clearedBy(text);
   }
 
   /**
@@ -225,12 +275,6 @@ export class Leftovers {
     if (this.hasExcludedSet && (this.effects & Effect.call) === 0) state.isOtherwiseChanged = false;
     this.hasExcludedSet = false;
   }
-}
-
-/** What a text has taken away that was all that was run, and went well. */
-function whatClears(text: Buffer | undefined): PinReason | undefined {
-  if (text === undefined || text.length >= TEXT_MAX) return undefined;
-  return clearedBy(text.toString('latin1'));
 }
 
 /** MariaDB does not report what is set as `@@name = ...`, without a scope. */

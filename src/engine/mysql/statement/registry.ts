@@ -5,7 +5,7 @@ import type { Reading } from './reading.ts';
 import { Statement } from './statement.ts';
 
 /** Texts that nobody uses any more are forgotten beyond this many bytes of memory, oldest first. */
-const REGISTRY_BYTES_MAX = 16 * 1024 * 1024;
+const REGISTRY_BYTES_MAX = 8 * 1024 * 1024;
 /** Measured: what a text takes beside its own bytes, with one combination of types on MySQL. */
 const STATEMENT_BYTES = 900;
 /** Circumstances that are remembered, so that texts have them together; beyond that, all are forgotten. */
