@@ -142,6 +142,10 @@ const EXPLANATIONS: Readonly<Record<ErrorCode, Explanation>> = {
     when: 'A client of a `READ_ONLY` endpoint has logged in or asked, and the target has no DB instance but the writer.',
     fate: 'ends',
   },
+  insert_id_lost: {
+    when: 'The database connection was lost behind an insert, and the next statement asks for its id. The one after it gets 0, as in a new session.',
+    fate: 'continues',
+  },
   connection_refused: {
     when: 'Opening a database connection failed in a way that waiting does not mend. The client reads the message of the database instead, if there was one.',
     fate: 'ends',

@@ -280,6 +280,13 @@ export const ERRORS = {
     text: 'The target of this read-only endpoint has no reader.',
     mysql: { errno: 1105, sqlState: '08S01' },
   },
+  insert_id_lost: {
+    kind: 'target',
+    retryable: true,
+    sqlState: '08006',
+    text: 'The connection to the database was lost that knew what LAST_INSERT_ID() is.',
+    mysql: { errno: 1105, sqlState: 'HY000' },
+  },
   connection_refused: {
     kind: 'target',
     retryable: true,

@@ -76,6 +76,11 @@ export abstract class TargetConnection implements PooledConnection, StreamHandle
   abstract cancelRunning(): void;
   abstract closed(): void;
 
+  /** Not the database has ended it, but what it said. */
+  get isFaulty(): boolean {
+    return this.closeReason === 'protocol_violation' || this.closeReason === 'internal_error';
+  }
+
   get isEncrypted(): boolean {
     return this.stream.isEncrypted;
   }

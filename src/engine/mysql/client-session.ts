@@ -6,18 +6,23 @@
  */
 
 import { BerthError } from '../../base/errors.ts';
-import type { ClientCloseReason, PinReason } from '../../observe/reasons.ts';
+import type { ClientCloseReason, Interruption, PinReason } from '../../observe/reasons.ts';
 import { digest } from '../../sql/mysql/digest.ts';
-import type { EffectSet } from '../../sql/mysql/effects.ts';
+import { Effect, type EffectSet } from '../../sql/mysql/effects.ts';
 import { PlainTexts } from '../../sql/mysql/plain-texts.ts';
 import type { Syntax } from '../../sql/mysql/syntax.ts';
-import { BorrowingSession, type BorrowingSessionOptions } from '../borrowing-session.ts';
+import {
+  BorrowingSession,
+  type BorrowingSessionOptions,
+  CONNECTIONS_LOST_MAX,
+} from '../borrowing-session.ts';
 import type { ConnectionHolder, DatabaseConnection } from './database-connection.ts';
 import type { EndpointContext } from './endpoint-context.ts';
 import { type Kill, kill, killIn } from './kills.ts';
 import { Leftovers, type LeftoversHost } from './leftovers.ts';
 import { PreviousStatement, type PreviousStatementHost } from './previous-statement.ts';
 import { Relay, type RelayHost } from './relay.ts';
+import { isRollback } from './rollback.ts';
 import type { Session } from './session.ts';
 import { type InitialState, type Replay, SessionState } from './session-state.ts';
 import { CurrentReading, type Reading } from './statement/reading.ts';
@@ -25,12 +30,16 @@ import type { StatementRegistry } from './statement/registry.ts';
 import type { Tracking } from './tracking.ts';
 import type { NewUser, UserChange } from './user-change.ts';
 import type { UserPool } from './user-pool.ts';
-import { CLIENT_DEPRECATE_EOF, EOF_HEADER, has } from './wire/capabilities.ts';
+import {
+  CLIENT_DEPRECATE_EOF,
+  COM_STMT_SEND_LONG_DATA,
+  EOF_HEADER,
+  has,
+} from './wire/capabilities.ts';
 import { readChangeUser } from './wire/handshake.ts';
+import { HEADER_BYTES, payloadLengthAt } from './wire/packets.ts';
 import { eofPacket, errorPacket, okPacket } from './wire/replies.ts';
 
-/** A request is given up when this many connections were lost before anything of it was sent. */
-const CONNECTIONS_LOST_MAX = 3;
 /** One for the process: what a text does is the same for all. */
 const PLAIN_TEXTS = new PlainTexts();
 /** The sequence number of what a client is told first in answer to a command. */
@@ -71,6 +80,8 @@ export class ClientSession
   private unproven: string[] | undefined = undefined;
   /** Connections in a row that were lost before anything of a request was sent on them. */
   private lost = 0;
+  /** What the client is told instead of its next request being run. */
+  private errorDue: BerthError | undefined = undefined;
 
   constructor(options: SessionOptions) {
     super(options);
@@ -108,6 +119,10 @@ export class ClientSession
     this.leftovers.requested();
     this.previous.requested();
     super.requested();
+  }
+
+  get allowsMultiStatements(): boolean {
+    return this.own.allowsMultiStatements;
   }
 
   get syntax(): Syntax {
@@ -157,7 +172,31 @@ export class ClientSession
 
   /** Returns whether there is a connection now; otherwise `rest` waits. */
   acquire(rest: Buffer, effects: EffectSet): boolean {
+    if (this.errorDue !== undefined || this.previous.isInsertIdLost) {
+      const error = this.errorFor(rest, effects);
+      if (error !== undefined) {
+        this.keep(rest);
+        this.refuseHeld(error);
+        return false;
+      }
+    }
     return this.borrow(rest, this.previous.formerConnection(effects));
+  }
+
+  /** Why the command that `rest` begins with is not run, if something was lost that it builds on. */
+  private errorFor(rest: Buffer, effects: EffectSet): BerthError | undefined {
+    const { errorDue, previous } = this;
+    if (errorDue !== undefined) {
+      // What is sent ahead has no answer; what it belongs to has.
+      if (rest[HEADER_BYTES] === COM_STMT_SEND_LONG_DATA) return errorDue;
+      this.errorDue = undefined;
+      return isRollback(rest, this.capabilities) ? undefined : errorDue;
+    }
+    // Of a text that is not there as a whole it is only assumed.
+    const isWhole = HEADER_BYTES + payloadLengthAt(rest, 0) <= rest.length;
+    if ((effects & Effect.readsInsertId) === 0 || !isWhole) return undefined;
+    previous.isInsertIdLost = false;
+    return new BerthError('insert_id_lost');
   }
 
   // --- What is answered here
@@ -186,6 +225,7 @@ export class ClientSession
   }
 
   resetWithoutConnection(): void {
+    this.errorDue = undefined;
     this.own.reset(this.userPool.base);
     this.previous.forget();
     this.deliver(okPacket(FIRST, this.capabilities));
@@ -203,6 +243,7 @@ export class ClientSession
       connection.isDirty = true;
       this.leaveConnection(connection);
     }
+    this.errorDue = undefined;
     this.leftovers.forget();
     this.previous.forget();
     this.requestedAt = 0;
@@ -247,7 +288,7 @@ export class ClientSession
   // --- Borrowing
 
   protected attach(connection: DatabaseConnection): void {
-    this.relay.connection = connection;
+    this.relay.attach(connection);
     connection.lentTo(this);
     this.endpoint.counters.borrows++;
     const { statements } = connection;
@@ -285,7 +326,7 @@ export class ClientSession
   /** Answers the command that waits with `error`; what comes after it goes on. */
   protected refuseHeld(error: BerthError): void {
     this.requestedAt = 0;
-    this.refuse(error);
+    if (this.held?.[0]?.[HEADER_BYTES] !== COM_STMT_SEND_LONG_DATA) this.refuse(error);
     const [first, ...others] = this.held ?? [];
     if (first === undefined) return;
     const rest = this.relay.dropCommand(first);
@@ -313,6 +354,7 @@ export class ClientSession
   /** Everything has been answered. */
   private settled(connection: DatabaseConnection): void {
     this.clock.active();
+    this.lost = 0;
     this.measure(connection);
     this.leftovers.answered(connection, this.own.settings);
     // Also when the connection is kept: what comes next is read as the session is now.
@@ -362,37 +404,81 @@ export class ClientSession
     this.leftovers.wasReset(connection, this.endpoint.limits.isSessionMode);
   }
 
+  // --- When the connection is lost
+
   connectionLost(lastWord: Uint8Array | undefined): void {
-    if (this.isNothingSent && ++this.lost < CONNECTIONS_LOST_MAX) {
-      this.borrowAnother();
-      return;
-    }
-    const isMidAnswer = this.connection?.isMidAnswer === true;
-    this.relay.detach();
-    if (this.leftovers.isEnding && lastWord === undefined) {
+    const { connection } = this;
+    if (connection === undefined) return;
+    const isNothingSent = this.isNothingSent(connection);
+    if (isNothingSent && ++this.lost < CONNECTIONS_LOST_MAX) {
+      this.sendAgain(connection);
+    } else if (this.leftovers.isEnding && lastWord === undefined) {
+      this.relay.detach();
       this.close('client_request');
-      return;
+    } else if (this.goesOnWithout(connection)) {
+      this.tellLost(connection, isNothingSent);
+    } else {
+      const { isMidAnswer } = connection;
+      this.relay.detach();
+      const options = lastWord === undefined ? {} : { databaseMessage: lastWord };
+      const error = new BerthError('connection_lost', options);
+      this.close('database_lost', isMidAnswer ? undefined : error);
     }
-    const options = lastWord === undefined ? {} : { databaseMessage: lastWord };
-    const error = new BerthError('connection_lost', options);
-    this.close('database_lost', isMidAnswer ? undefined : error);
   }
 
-  /** The connection has seen nothing of the request that it was borrowed for, nor of any other. */
-  private get isNothingSent(): boolean {
-    const { connection, isPinned, leftovers, unproven } = this;
-    if (connection === undefined || unproven === undefined || isPinned) return false;
-    return (
-      leftovers.requests === 0 && connection.ledger.isOnlyReplays && !connection.isInTransaction
-    );
+  /** The connection has seen nothing of what the client waits for. */
+  private isNothingSent(connection: DatabaseConnection): boolean {
+    const { isFaulty, isInTransaction, ledger } = connection;
+    const { leftovers, relay } = this;
+    if (isFaulty || this.isPinned || isInTransaction || relay.statements.hasTies) return false;
+    if (relay.isUnsent) return true;
+    if (leftovers.requests > 0 || ledger.clientsOwed > 0 || relay.isMidRequest) return false;
+    return !leftovers.areLostWith(connection);
   }
 
-  private borrowAnother(): void {
-    this.relay.detach();
-    this.replaysOwed = 0;
-    this.unproven = undefined;
-    this.endCancels();
-    this.goOn();
+  private sendAgain(connection: DatabaseConnection): void {
+    const again = this.relay.isUnsent ? this.relay.takeUnsent() : undefined;
+    const isNeeded = again !== undefined || (this.held?.length ?? 0) > 0;
+    this.withoutConnection(connection, isNeeded ? 'sent_again' : 'unnoticed');
+    if (again !== undefined) this.held = [again, ...(this.held ?? [])];
+    this.processHeld();
+  }
+
+  /** Nothing that the client relies on has ended with the connection, and it can be told of what has. */
+  private goesOnWithout(connection: DatabaseConnection): boolean {
+    const { isFaulty, ledger, mayFailHere } = connection;
+    if (isFaulty || !mayFailHere || ledger.isReadingFile || this.isDraining) return false;
+    return !this.relay.statements.hasTies && !this.leftovers.areLostWith(connection);
+  }
+
+  /**
+   * Answers everything that is under way with an error. A transaction is over, as after a deadlock: the
+   * client is told at once or, if it waits for nothing, when it asks next. `isGivenUp`: what waits is not
+   * tried once more.
+   */
+  private tellLost(connection: DatabaseConnection, isGivenUp: boolean): void {
+    const { isInTransaction, ledger, nextSequence } = connection;
+    const owed = ledger.clientsOwed;
+    const isRolledBack = isInTransaction && (owed === 0 || !this.relay.mayEndTransaction);
+    const error = new BerthError(isRolledBack ? 'transaction_lost' : 'request_lost');
+    const isTold = owed > 0 || isGivenUp;
+    if (!isTold && !isInTransaction) this.withoutConnection(connection, 'unnoticed');
+    else this.withoutConnection(connection, isRolledBack ? 'transaction_lost' : 'request_lost');
+    if (owed === 0 && (isInTransaction || isGivenUp)) this.errorDue = error;
+    for (let told = 0; told < owed; told++) {
+      this.deliver(errorPacket(told === 0 ? nextSequence : FIRST, error));
+    }
+    this.processHeld();
+  }
+
+  private withoutConnection(connection: DatabaseConnection, reason: Interruption): void {
+    connection.statements.connectionLost();
+    this.relay.statements.connectionLost();
+    this.leftovers.forget();
+    this.previous.connectionLost(connection);
+    this.own.transactionEnded();
+    this.interrupted(connection, reason);
+    this.usePool(this.own.schema !== '');
   }
 
   // --- What the session leaves on its connection

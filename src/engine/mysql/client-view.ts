@@ -60,7 +60,7 @@ export class ClientView implements ToldTransaction {
   private clientCapabilities = 0;
   private serverCapabilities = 0;
   /** The column definitions are complete, and what follows tells whether an EOF packet goes here. */
-  private isEofDue = false;
+  isEofDue = false;
   private readonly rewritten = new RewrittenChunk();
 
   begin({ capabilities: client, tracking }: ClientTraits, server: number): void {

@@ -132,6 +132,8 @@ export class DatabaseConnection extends TargetConnection {
   /** What the proxy's own statement tells is news: of the InitQuery, or of what a session's has left. */
   private isLearning = false;
   private replayError: Uint8Array | undefined = undefined;
+  /** The number of the last packet of the answer that the client is getting. */
+  private sequence = 0;
   /** The error that the database sent when nobody had asked it anything. */
   private lastWord: Uint8Array | undefined = undefined;
   private isGone = false;
@@ -181,6 +183,17 @@ export class DatabaseConnection extends TargetConnection {
     return !ledger.isEmpty && (ledger.head & OURS) === 0 && !ledger.isHeadUntouched;
   }
 
+  /** The client can be told of an error now, in the place of what has not come. */
+  get mayFailHere(): boolean {
+    const isMidPacket = this.isContinued || (this.bodyLeft > 0 && !this.isBodyOurs);
+    return !isMidPacket && !this.view.isEofDue && this.ledger.mayFailHere;
+  }
+
+  /** The number of the packet that would go on with the client's answer, or begin it. */
+  get nextSequence(): number {
+    return (this.sequence + 1) & 0xff;
+  }
+
   // --- What the database sends
 
   protected read(bytes: Buffer): void {
@@ -195,6 +208,7 @@ export class DatabaseConnection extends TargetConnection {
       if (this.isBodyOurs) from = at;
     }
     let isAnswered = false;
+    let { sequence } = this;
     while (end - at >= HEADER_BYTES) {
       const length = payloadLengthAt(bytes, at);
       const payload = at + HEADER_BYTES;
@@ -249,7 +263,11 @@ export class DatabaseConnection extends TargetConnection {
             from = view.translate(what, ledger, bytes, from, at, Math.min(next, end));
           if (what !== CONTENT) this.noteClients(what, head, isHeadUntouched, bytes, payload, next);
           if (ledger.isFileUnasked) throw new LedgerViolation('a request for a file', head, 0);
-          if (hasEnded) view.answerEnded();
+          sequence = bytes[at + 3];
+          if (hasEnded) {
+            sequence = 0;
+            view.answerEnded();
+          }
           isAnswered ||= hasEnded;
         }
         isAnswered ||= ledger.isEmpty;
@@ -262,6 +280,7 @@ export class DatabaseConnection extends TargetConnection {
         at = next;
       }
     }
+    this.sequence = sequence;
     if (at < end) this.partial = Buffer.from(bytes.subarray(at));
     this.pass(bytes, from, at);
     if (isAnswered) this.holder?.answered();

@@ -157,6 +157,23 @@ export class ReplyLedger {
     return (this.head & OURS) !== 0;
   }
 
+  /** How many answers the client waits for. */
+  get clientsOwed(): number {
+    let owed = 0;
+    for (let i = 0; i < this.count; i++) {
+      if ((this.ring[(this.first + i) & (this.ring.length - 1)] & OURS) === 0) owed++;
+    }
+    return owed;
+  }
+
+  /**
+   * What comes next may be an error in the place of it: where an answer, a row, or one of several results
+   * would begin. In the middle of a description no client reads it as one.
+   */
+  get mayFailHere(): boolean {
+    return this.count === 0 || this.phase === FIRST || this.phase === ROWS;
+  }
+
   /** Nothing is owed but to replays, so everything that the client has sent has been answered. */
   get isOnlyReplays(): boolean {
     for (let i = 0; i < this.count; i++) {

@@ -53,6 +53,8 @@ export class Leftovers {
   private unanswered = 0;
   /** The database is being asked about the session's own variables. */
   isAsking = false;
+  /** It will not answer any more. */
+  private isAnswerLost = false;
   private readonly host: LeftoversHost;
   private readonly place: Place;
   private readonly pins: Pins<DatabaseConnection>;
@@ -139,8 +141,22 @@ export class Leftovers {
     if (!isForGood) this.pins.clear(connection);
   }
 
+  /**
+   * The connection is lost: has the client been told of something that has ended with it? Of a request that
+   * is not answered it relies on nothing.
+   */
+  areLostWith({ isInTransaction, ledger, state }: DatabaseConnection): boolean {
+    if (this.pins.isPinned || this.isAnswerLost || state.isLocked) return true;
+    // What was said for the next transaction is over with it.
+    if (state.hasCharacteristics && !isInTransaction) return true;
+    if (state.isSuspect || state.unsure !== undefined) return true;
+    const effects = ledger.clientsOwed === 1 ? this.effectsBefore : this.effects;
+    return (effects & PINNING) !== 0;
+  }
+
   /** The connection is not the session's any more, and nothing of it is taken along. */
   forget(): void {
+    this.isAnswerLost = false;
     this.effects = 0;
     this.suspect = undefined;
     this.requests = 0;
@@ -161,7 +177,8 @@ export class Leftovers {
       this.isAsking = false;
       if (!outcome.isOk) {
         // Without a word of the database the connection is gone.
-        if (outcome.payload !== undefined) this.pins.add(connection, 'set', '');
+        if (outcome.payload === undefined) this.isAnswerLost = true;
+        else this.pins.add(connection, 'set', '');
         return;
       }
       const [row = []] = outcome.rows;

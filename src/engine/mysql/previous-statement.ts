@@ -50,6 +50,8 @@ interface Place {
 export class PreviousStatement implements Keeper {
   /** The database is asked for the insert id. */
   isAsking = false;
+  /** What LAST_INSERT_ID() is, nobody knows any more: the connection was lost that did. */
+  isInsertIdLost = false;
   private readonly host: PreviousStatementHost;
   private readonly place: Place;
   /** The pool that knows that the connection is kept. */
@@ -68,8 +70,14 @@ export class PreviousStatement implements Keeper {
     this.place = place;
   }
 
+  /** The connection is lost, and with it what its last insert has made. */
+  connectionLost({ ledger }: DatabaseConnection): void {
+    this.isInsertIdLost ||= ledger.hasInsertId;
+  }
+
   /** The session begins anew: nothing has been run in it. */
   forget(): void {
+    this.isInsertIdLost = false;
     this.former = undefined;
     this.insertId = NO_ID;
   }
@@ -194,9 +202,11 @@ export class PreviousStatement implements Keeper {
       this.isAsking = false;
       if (!outcome.isOk) {
         // Without a word of the database the connection is gone.
-        if (outcome.payload !== undefined) this.host.pinUnknown(connection);
+        if (outcome.payload === undefined) this.isInsertIdLost = true;
+        else this.host.pinUnknown(connection);
         return;
       }
+      this.isInsertIdLost = false;
       const [id = NO_ID] = outcome.rows[0] ?? [];
       if (wasOwn || id !== NO_ID) this.insertId = id;
       connection.insertId = NO_ID;

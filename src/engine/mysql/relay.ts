@@ -14,6 +14,7 @@ import type { Stream } from '../../net/stream.ts';
 import { HOLD_LEDGER_FULL } from '../../net/stream.ts';
 import { Effect, type EffectSet, PLAIN } from '../../sql/mysql/effects.ts';
 import { StatementScanner } from '../../sql/mysql/scanner.ts';
+import { staysInTransaction } from '../../sql/mysql/stays-in-transaction.ts';
 import type { Syntax } from '../../sql/mysql/syntax.ts';
 import { PIPELINE_MAX } from '../borrowing-session.ts';
 import type { DatabaseConnection } from './database-connection.ts';
@@ -49,6 +50,7 @@ import { HEADER_BYTES, int16At, int32At, PAYLOAD_MAX, payloadLengthAt } from './
 /** A command up to this size is kept until it is whole; a larger one streams through. */
 export const HELD_COMMAND_MAX = 256 * 1024;
 const PIECES_MAX = 64;
+const EMPTY = Buffer.alloc(0);
 
 /** The session, as the relay sees it. */
 export interface RelayHost extends StatementHost {
@@ -64,6 +66,8 @@ export interface RelayHost extends StatementHost {
   requested(): void;
   /** How the server reads the session's texts. */
   readonly syntax: Syntax;
+  /** A text may be several statements. */
+  readonly allowsMultiStatements: boolean;
   /** What a text may do to the session. */
   judge(bytes: Buffer, from: number, to: number): EffectSet;
   /** A text with `effects` is about to be sent. */
@@ -110,6 +114,17 @@ export class Relay {
   private isResetting = false;
   /** The session has ended; nothing more of it goes anywhere. */
   private isOver = false;
+  /**
+   * The chunk of the client's that was sent last, its part `[sentFrom, sentTo)`, how many there were on this
+   * connection, and what its socket had taken before the first: what to send again when nothing was.
+   */
+  private sent: Buffer | undefined = undefined;
+  private sentFrom = 0;
+  private sentTo = 0;
+  private chunks = 0;
+  private takenBefore = 0;
+  /** One of the requests that are not answered may have ended the transaction. */
+  mayEndTransaction = false;
   /** The chunk that is being looked at, where its commands begin that were not sent yet, and where it is. */
   private chunk: Buffer | undefined = undefined;
   private chunkFrom = 0;
@@ -137,9 +152,55 @@ export class Relay {
     this.isOver = true;
   }
 
+  attach(connection: DatabaseConnection): void {
+    this.connection = connection;
+    this.chunks = 0;
+    this.mayEndTransaction = false;
+  }
+
   detach(): void {
     this.connection = undefined;
+    this.sent = undefined;
     if (this.out.length > 0) this.out = [];
+  }
+
+  // --- When the connection is lost
+
+  /** The one command that the client has sent has not reached the database, not in part. */
+  get isUnsent(): boolean {
+    const { chunks, connection, sent, sentFrom, sentTo } = this;
+    if (connection === undefined || sent === undefined || chunks !== 1) return false;
+    if (connection.stream.takenBytes !== this.takenBefore || this.isMidRequest) return false;
+    const length = sentTo - sentFrom;
+    return length > HEADER_BYTES && payloadLengthAt(sent, sentFrom) + HEADER_BYTES === length;
+  }
+
+  /** What is to be sent again; the relay is as if it had never been. */
+  takeUnsent(): Buffer {
+    const { pieces, sent, sentFrom, sentTo } = this;
+    this.pieces = undefined;
+    const whole = this.statements.asWritten(sent?.subarray(sentFrom, sentTo) ?? EMPTY);
+    return pieces === undefined ? whole : Buffer.concat([whole, ...pieces]);
+  }
+
+  /** A part of `bytes`, from `from`, goes to the connection. */
+  private sending(bytes: Buffer, from: number): void {
+    this.sent = bytes;
+    this.sentFrom = from;
+    if (this.chunks++ === 0) this.takenBefore = this.connection?.stream.takenBytes ?? 0;
+  }
+
+  noteEnd(
+    connection: DatabaseConnection,
+    text: Buffer,
+    from: number,
+    to: number,
+    mayBeSeveral: boolean,
+  ): void {
+    if (connection.ledger.isEmpty) this.mayEndTransaction = false;
+    // A text that begins one may end it, too.
+    const isOpen = connection.isInTransaction;
+    this.mayEndTransaction ||= !isOpen || !staysInTransaction(text, from, to, mayBeSeveral);
   }
 
   /** Puts `message`, which is the proxy's own, before the command that is being looked at. */
@@ -202,6 +263,8 @@ export class Relay {
       this.closeStatements();
     }
     let waitedAt = -1;
+    let isNoted = this.connection !== undefined;
+    if (isNoted) this.sending(bytes, 0);
     while (at < end) {
       if (end - at < HEADER_BYTES) {
         this.keepPiece(bytes, at, HEADER_BYTES);
@@ -239,7 +302,12 @@ export class Relay {
         this.chunk = undefined;
         from = this.chunkFrom;
         if (this.isOver) return;
+        if (!isNoted && done !== GONE && this.connection !== undefined) {
+          isNoted = true;
+          this.sending(bytes, at);
+        }
         if (done === WAIT) {
+          this.sentTo = at;
           this.flush(bytes, from, at);
           from = at;
           if (waitedAt !== at && this.connection?.ledger.isEmpty === true) {
@@ -271,6 +339,7 @@ export class Relay {
       }
       if (this.isDropping) from = at;
     }
+    this.sentTo = at;
     this.flush(bytes, from, at);
   }
 
@@ -410,13 +479,17 @@ export class Relay {
       return GONE;
     }
     this.host.requested();
+    if (this.connection?.ledger.isEmpty === true) this.mayEndTransaction = false;
+    // COM_CREATE_DB and the like.
+    if (owed !== OWES_TEXT && owed !== OWES_FIELDS) this.mayEndTransaction = true;
     this.connection?.ledger.owe(owed);
     return SENT;
   }
 
   private query(bytes: Buffer, at: number, next: number, isWhole: boolean): number {
     const { host } = this;
-    const textAt = queryTextAt(bytes, at + HEADER_BYTES, next, host.capabilities);
+    const payloadAt = at + HEADER_BYTES;
+    const textAt = queryTextAt(bytes, payloadAt, next, host.capabilities);
     const effects = textAt < 0 ? Effect.unknown : this.judge(bytes, textAt, next, isWhole);
     if ((effects & Effect.kill) !== 0) {
       const kill = host.killIn(bytes, textAt, next);
@@ -430,6 +503,10 @@ export class Relay {
       return GONE;
     }
     host.requested();
+    if (this.connection !== undefined) {
+      const from = Math.max(textAt, payloadAt);
+      this.noteEnd(this.connection, bytes, from, next, !isWhole || host.allowsMultiStatements);
+    }
     if (host.isDebugLogged) host.sending(bytes.subarray(textAt < 0 ? next : textAt, next));
     if (effects !== 0) host.running(effects, bytes, Math.max(textAt, at + HEADER_BYTES + 1), next);
     const mayReadFile = (effects & Effect.loadLocal) !== 0;

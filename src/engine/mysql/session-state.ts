@@ -25,6 +25,8 @@ import {
   SERVER_QUERY_WAS_SLOW,
   SERVER_SESSION_STATE_CHANGED,
   SERVER_STATUS_CURSOR_EXISTS,
+  SERVER_STATUS_IN_TRANS,
+  SERVER_STATUS_IN_TRANS_READONLY,
   SERVER_STATUS_LAST_ROW_SENT,
   SERVER_STATUS_METADATA_CHANGED,
 } from './wire/capabilities.ts';
@@ -137,6 +139,11 @@ export class SessionState {
     if (state.settings === this.settings) return;
     this.settings = state.settings;
     this.syntax = this.syntaxNow();
+  }
+
+  /** The transaction was lost with its connection. */
+  transactionEnded(): void {
+    this.status &= ~(SERVER_STATUS_IN_TRANS | SERVER_STATUS_IN_TRANS_READONLY);
   }
 
   /** COM_RESET_CONNECTION: everything but the schema is as at the beginning, with the server's charset. */

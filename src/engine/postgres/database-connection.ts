@@ -188,11 +188,6 @@ export class DatabaseConnection extends TargetConnection implements Cancellable 
     return this.parameters !== this.ownParameters;
   }
 
-  /** Not the database has ended it, but what it said. */
-  get isFaulty(): boolean {
-    return this.closeReason === 'protocol_violation' || this.closeReason === 'internal_error';
-  }
-
   /** The holder has the beginning of a message, so nothing else may be said to the client. */
   get isMidMessage(): boolean {
     return this.bodyLeft > 0 && !this.isBodyOurs;

@@ -24,7 +24,7 @@ import { FakeSocket } from '../postgres/fake-session.ts';
 export const TODAY = CLIENT_PROTOCOL_41 | CLIENT_DEPRECATE_EOF | CLIENT_SESSION_TRACK;
 export const OLD = CLIENT_PROTOCOL_41;
 
-const SERVER: ServerFacts = {
+export const SERVER: ServerFacts = {
   flavour: 'mariadb',
   version: '10.11.0-MariaDB',
   versionNumber: 101_100,
@@ -35,7 +35,7 @@ const SERVER: ServerFacts = {
   plugin: 'mysql_native_password',
 };
 
-const NOTHING = new Tracking({
+export const NOTHING = new Tracking({
   systemVariables: '',
   schema: 'OFF',
   stateChange: 'OFF',
@@ -97,19 +97,17 @@ export interface FakeConnection {
   readonly holder: FakeHolder;
 }
 
-const NO_TLS = { connect: undefined, isRequired: false } as const;
+export const NO_TLS = { connect: undefined, isRequired: false } as const;
 
-/** A connection that a client of `capabilities` holds, to a server with `server`. */
-export function fakeConnection(capabilities: number, server = TODAY): FakeConnection {
-  const wheel = new TimerWheel(0);
-  const known = new KnownServer();
+/** What everything that talks to a target shares. */
+export function fakeTarget(wheel: TimerWheel): TargetContext {
   const place = {
     address: { socketPath: '/nonexistent' },
     wheel,
-    server: known,
+    server: new KnownServer(),
     databaseTls: NO_TLS,
   };
-  const target: TargetContext = {
+  return {
     ...place,
     proxy: 'orders',
     target: 'orders-db',
@@ -119,6 +117,12 @@ export function fakeConnection(capabilities: number, server = TODAY): FakeConnec
     canceller: new Canceller(place, () => undefined),
     baseSettings: new BaseSettings(),
   };
+}
+
+/** A connection that a client of `capabilities` holds, to a server with `server`. */
+export function fakeConnection(capabilities: number, server = TODAY): FakeConnection {
+  const wheel = new TimerWheel(0);
+  const target = fakeTarget(wheel);
   const limits = { maxConnections: 1, limitedBy: 'MaxConnections', maxIdleConnections: 1 } as const;
   const group = new PoolGroup<DatabaseConnection>({
     target: target.target,

@@ -6,6 +6,7 @@
 import type { Socket } from 'bun';
 import { nextClientConnectionId } from '../../../src/base/ids.ts';
 import { TimerWheel } from '../../../src/base/timer-wheel.ts';
+import type { EngineSettings } from '../../../src/engine/contract.ts';
 import { Canceller } from '../../../src/engine/postgres/cancel.ts';
 import { ClientSession } from '../../../src/engine/postgres/client-session.ts';
 import { DatabaseConnection } from '../../../src/engine/postgres/database-connection.ts';
@@ -108,6 +109,28 @@ export interface FakeSession {
 
 const NO_TLS = { connect: undefined, isRequired: false } as const;
 
+/** The settings of an endpoint on which nothing happens by itself. */
+export const FAKE_LIMITS: EngineSettings = {
+  idleClientTimeoutMs: HOUR,
+  borrowedIdleTimeoutMs: HOUR,
+  clientLifetimeMs: 24 * HOUR,
+  loginTimeoutMs: HOUR,
+  maxClientConnections: 1,
+  isReplicationRefused: false,
+  readOnlyEndpoints: new Map(),
+  hasNotificationFanOut: false,
+  isSessionMode: false,
+  isDebugLogging: false,
+  areVariableSetsExcluded: false,
+  initQuery: undefined,
+  serverVersion: undefined,
+  passwordKey: undefined,
+  tokens: NO_TOKENS,
+  priorityOf: () => 0,
+  pool: POOL_SETTINGS,
+  clientTls: { accept: undefined, isRequired: false, isCertificateRequired: false },
+};
+
 /** A session whose pool has one connection, idle. `settings`: of the client's start-up packet. */
 export async function startFakeSession(settings = SessionSettings.NONE): Promise<FakeSession> {
   const wheel = new TimerWheel(0);
@@ -168,27 +191,8 @@ export async function startFakeSession(settings = SessionSettings.NONE): Promise
       wheel,
       observer,
       counters,
-      limits: {
-        idleClientTimeoutMs: HOUR,
-        borrowedIdleTimeoutMs: HOUR,
-        clientLifetimeMs: 24 * HOUR,
-        loginTimeoutMs: HOUR,
-        maxClientConnections: 1,
-        isReplicationRefused: false,
-        readOnlyEndpoints: new Map(),
-        hasNotificationFanOut: false,
-        isSessionMode: false,
-        isDebugLogging: false,
-        areVariableSetsExcluded: false,
-        initQuery: undefined,
-        serverVersion: undefined,
-        passwordKey: undefined,
-        tokens: NO_TOKENS,
-        priorityOf: () => 0,
-        pool: POOL_SETTINGS,
-        clientTls: { accept: undefined, isRequired: false, isCertificateRequired: false },
-      },
       isReadOnly: false,
+      limits: FAKE_LIMITS,
       hubFor: () => {
         throw new Error('there is no hub');
       },

@@ -247,6 +247,14 @@ export class ConnectionStatements {
     else this.putBack(free);
   }
 
+  /** The connection is lost, and nothing of what is owed will come. */
+  connectionLost(): void {
+    for (let note = this.takeNote(); note !== undefined; note = this.takeNote()) {
+      const { client, owner } = note;
+      if (client !== undefined && note.kind === 'prepare') owner.remove(client);
+    }
+  }
+
   private takeNote(): Note | undefined {
     return this.notes.shift();
   }

@@ -32,6 +32,7 @@ import {
   CLIENT_QUERY_ATTRIBUTES,
   COM_STMT_BULK_EXECUTE,
   COM_STMT_CLOSE,
+  COM_STMT_EXECUTE,
   COM_STMT_FETCH,
   COM_STMT_PREPARE,
   COM_STMT_RESET,
@@ -88,6 +89,14 @@ export interface StatementHost {
 
 /** The relay, as far as it matters here. */
 export interface CommandOutlet {
+  /** The text is about to run, and may end the transaction. */
+  noteEnd(
+    connection: DatabaseConnection,
+    text: Buffer,
+    from: number,
+    to: number,
+    mayBeSeveral: boolean,
+  ): void;
   readonly connection: DatabaseConnection | undefined;
   /** What is before the command in its chunk goes first. */
   prepend(message: Buffer): void;
@@ -97,6 +106,7 @@ export interface CommandOutlet {
 const NOTHING = Buffer.alloc(0);
 /** In the place of the types of a statement that may have any. */
 const UNKNOWN_TYPES = Buffer.alloc(1);
+const EMPTY = Buffer.alloc(0);
 
 /** Whether `command` is dealt with here. */
 export function isAboutStatement(command: number): boolean {
@@ -120,6 +130,8 @@ export class StatementRelay {
   private fresh: Buffer | undefined = undefined;
   /** This is the second time. */
   private isAgain = false;
+  /** The client's id of what was executed last: the command has the database's. */
+  private executed = 0;
 
   constructor(host: StatementHost, outlet: CommandOutlet) {
     this.host = host;
@@ -129,6 +141,17 @@ export class StatementRelay {
   /** The session must keep its connection. */
   get areTied(): boolean {
     return this.isPreparing || this.own.areTied;
+  }
+
+  /** Something of the client's is on the connection that is nowhere else. */
+  get hasTies(): boolean {
+    return this.own.areTied;
+  }
+
+  /** The connection is lost. */
+  connectionLost(): void {
+    this.isPreparing = false;
+    this.fresh = undefined;
   }
 
   /** COM_RESET_CONNECTION or COM_CHANGE_USER: all of the client's statements are gone. */
@@ -312,6 +335,7 @@ export class StatementRelay {
     if (what === DEALT_WITH) return this.refuse(new BerthError('result_type_changed'));
     host.requested();
     const { effects, text } = statement;
+    outlet.noteEnd(connection, text ?? EMPTY, 0, text?.length ?? 0, false);
     if (host.isDebugLogged) host.sending(text ?? NOTHING);
     if (effects !== 0) host.running(effects, text ?? bytes, 0, text?.length ?? 0);
     let owed = OWES_RESULT;
@@ -328,11 +352,21 @@ export class StatementRelay {
     }
     this.isAgain = false;
     connection.ledger.owe(owed);
+    this.executed = client.id;
     writeStatementId(bytes, payload, prepared.id);
     const { types } = client;
     if (what === SENT || types === undefined) return SENT;
     outlet.prepend(this.types.inserted(bytes, at, next, payloadLengthAt(bytes, at), types));
     return REPLACED;
+  }
+
+  /** The execution in `bytes`, which has been sent with the database's id, as the client wrote it. */
+  asWritten(bytes: Buffer): Buffer {
+    const written = Buffer.from(bytes);
+    const command = bytes[HEADER_BYTES];
+    const isExecution = command === COM_STMT_EXECUTE || command === COM_STMT_BULK_EXECUTE;
+    if (isExecution) writeStatementId(written, HEADER_BYTES, this.executed);
+    return written;
   }
 
   /** The execution that has failed because what it executes was to be prepared again; that is forgotten. */
