@@ -2,6 +2,7 @@
 
 import { TimerWheel } from './base/timer-wheel.ts';
 import type { ProbeResult } from './cli/check.ts';
+import { CHECK_RATE_LIMITS } from './control/aws/access.ts';
 import { Throttle } from './control/aws/throttle.ts';
 import { answerOwn, isForBerth } from './control/berth/api.ts';
 import { type HttpApi, httpApi } from './control/http/api.ts';
@@ -13,6 +14,7 @@ import {
   isForSecrets,
   type SecretsApiOptions,
 } from './control/secretsmanager/api.ts';
+import { RateLimiter } from './credential/rate-limit.ts';
 import type { EngineFactory } from './engine/contract.ts';
 import { MySqlEngine } from './engine/mysql/engine.ts';
 import { KnownServer } from './engine/mysql/login/server-facts.ts';
@@ -65,16 +67,16 @@ export function managementApi(options: {
   readonly allowAnonymous: boolean;
   /** Undefined: there are no APIs of AWS. */
   readonly aws:
-    | Omit<RdsApiOptions & SecretsApiOptions, 'observe' | 'onError' | 'throttle'>
+    | Omit<RdsApiOptions & SecretsApiOptions, 'observe' | 'onError' | 'throttle' | 'checks'>
     | undefined;
 }): HttpApi {
   const { registry, observer, version, allowAnonymous, aws } = options;
   const onError = (error: unknown) =>
     observer.emit({ event: 'internal.failed', doing: 'answer HTTP', error });
-  // One for both, and for as long as the process serves.
-  const throttle = new Throttle();
-  const observed = { onError, throttle, observe: (name: string) => observe(registry, name) };
-  const paused = { onError, throttle, pausable: (name: string) => registry.find(name) };
+  // The same for all of them, and for as long as the process serves.
+  const shared = { onError, throttle: new Throttle(), checks: new RateLimiter(CHECK_RATE_LIMITS) };
+  const observed = { ...shared, observe: (name: string) => observe(registry, name) };
+  const paused = { ...shared, pausable: (name: string) => registry.find(name) };
   const metrics = createMetrics(registry, version);
   return httpApi({
     metrics: () => metrics.scrape(),
@@ -87,10 +89,11 @@ export function managementApi(options: {
     allowAnonymous,
     aws:
       aws &&
-      ((request) => {
-        if (isForSecrets(request)) return answerSecrets(request, { ...aws, onError, throttle });
-        if (isForBerth(request)) return answerOwn(request, { ...aws, ...paused });
-        return answerRds(request, { ...aws, ...observed });
+      ((request, source) => {
+        const sent = { request, source };
+        if (isForSecrets(request)) return answerSecrets(sent, { ...aws, ...shared });
+        if (isForBerth(request)) return answerOwn(sent, { ...aws, ...paused });
+        return answerRds(sent, { ...aws, ...observed });
       }),
   });
 }

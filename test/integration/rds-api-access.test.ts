@@ -7,6 +7,7 @@ import {
   type RDSClient,
 } from '@aws-sdk/client-rds';
 import { useBerth } from '../harness/berth.ts';
+import { eventually } from '../harness/polling.ts';
 import { usePostgres } from '../harness/postgres.ts';
 import { testWith } from '../harness/programs.ts';
 import { type AccessKey, aws, faultOf, REGION, rdsClient, TEST_KEY } from '../harness/rds.ts';
@@ -235,6 +236,28 @@ test('a request that nobody has signed is refused, and so is the rest of the API
   });
   expect((await berth().fetch('/metrics')).status).toBe(403);
   expect((await berth().fetch('/healthz')).status).toBe(200);
+});
+
+test('who asks for too many checks is refused without one, and not for long', async () => {
+  const body = 'Action=DescribeDBProxies&Version=2014-10-31';
+  const ask = async () => {
+    const answer = await fetch(berth().apiUrl, { method: 'POST', body });
+    return /<Code>(\w+)<\/Code>/.exec(await answer.text())?.[1];
+  };
+  const codes = new Set<string | undefined>();
+  await eventually(async () => {
+    for (const code of await Promise.all(Array.from({ length: 100 }, ask))) codes.add(code);
+    return codes.has('Throttling') ? true : undefined;
+  }, 'a refusal');
+  expect([...codes].toSorted()).toEqual(['MissingAuthenticationToken', 'Throttling']);
+  await eventually(
+    () =>
+      describeProxies(rdsClient(berth())).then(
+        () => true,
+        () => undefined,
+      ),
+    'an answer',
+  );
 });
 
 test('no secret key is in the log', () => {

@@ -4,6 +4,7 @@
  */
 
 import { type AccessKey, decisionFor, type Principals } from '../../credential/principals.ts';
+import type { RateLimiter, RateLimits } from '../../credential/rate-limit.ts';
 import { Fault } from './fault.ts';
 import { authenticate, type SignatureScope } from './signature.ts';
 import type { Throttle } from './throttle.ts';
@@ -17,20 +18,36 @@ export interface Access {
 /** `anonymous` may do everything. */
 export type Caller = AccessKey | 'anonymous';
 
+/** Per second. A check costs about 60 µs of CPU, and more for a long body; who is refused pays as well. */
+export const CHECK_RATE_LIMITS: RateLimits = { perSource: 400, overall: 1_000 };
+
 /** What stands before every API. */
 export interface Admission {
   readonly access: () => Access;
+  /** Of those who have proved who they are. */
   readonly throttle: Throttle;
+  /** Of checks of signatures, whoever asks for them. */
+  readonly checks: RateLimiter;
 }
 
-/** Reads `request`, and finds out who has sent it. Throws `Fault`. */
+/** A request, and the address that it came from. */
+export interface Sent {
+  readonly request: Request;
+  readonly source: string;
+}
+
+/** Reads a request, and finds out who has sent it. Throws `Fault`. */
 export async function admit(
-  request: Request,
-  { access, throttle }: Admission,
+  { request, source }: Sent,
+  { access, throttle, checks }: Admission,
   scope: SignatureScope,
 ): Promise<{ readonly body: string; readonly caller: Caller }> {
+  const allowed = access();
+  if (!allowed.allowAnonymous && !checks.take(source, performance.now())) {
+    throw new Fault('Throttling', 'Rate exceeded');
+  }
   const body = await request.text();
-  const caller = await checkAccess(request, body, access(), scope);
+  const caller = await checkAccess(request, body, allowed, scope);
   throttle.admit(caller === 'anonymous' ? caller : caller.arn);
   return { body, caller };
 }

@@ -5,7 +5,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import { type Admission, admit, authorize, type Caller } from '../aws/access.ts';
+import { type Admission, admit, authorize, type Caller, type Sent } from '../aws/access.ts';
 import { faultOf } from '../aws/failure.ts';
 import { Fault } from '../aws/fault.ts';
 import { arnOf } from '../state/arns.ts';
@@ -33,11 +33,12 @@ export function isForBerth({ headers }: Request): boolean {
 }
 
 /** Answers a `POST /`. */
-export async function answerOwn(request: Request, options: OwnApiOptions): Promise<Response> {
+export async function answerOwn(sent: Sent, options: OwnApiOptions): Promise<Response> {
+  const { request } = sent;
   const requestId = randomUUID();
   try {
     const scope = { region: options.state.owner.region, service: OWN_SERVICE };
-    const { body, caller } = await admit(request, options, scope);
+    const { body, caller } = await admit(sent, options, scope);
     return respond(200, requestId, perform(request, body, { caller, context: options }));
   } catch (error) {
     const { code, message, status } = faultOf(error, options.onError);

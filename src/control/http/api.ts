@@ -25,19 +25,20 @@ export interface HttpApiParts extends ListingParts {
   readonly onError: (error: unknown) => void;
   readonly allowAnonymous: boolean;
   /** Answers a request to an API of AWS, which sees for itself who may ask. */
-  readonly aws: ((request: Request) => Promise<Response>) | undefined;
+  readonly aws: ((request: Request, source: string) => Promise<Response>) | undefined;
 }
 
 export interface HttpApi {
-  fetch(request: Request): Response | Promise<Response>;
+  /** `source` is the address that it came from. */
+  fetch(request: Request, source?: string): Response | Promise<Response>;
 }
 
 export function httpApi(parts: HttpApiParts): HttpApi {
-  const app = new Hono();
+  const app = new Hono<{ Bindings: { readonly source: string } }>();
   app.get('/healthz', (context) => health(context, parts));
   app.get('/readyz', (context) => readiness(context, parts));
   const { aws } = parts;
-  if (aws !== undefined) app.post('/', (context) => aws(context.req.raw));
+  if (aws !== undefined) app.post('/', (context) => aws(context.req.raw, context.env.source));
   app.use('*', async (context, next) => {
     if (parts.allowAnonymous) return next();
     return context.json(MISSING_AUTHENTICATION, 403);
@@ -52,7 +53,7 @@ export function httpApi(parts: HttpApiParts): HttpApi {
     parts.onError(error);
     return context.json({ error: 'internal error' }, 500);
   });
-  return { fetch: (request) => app.fetch(request) };
+  return { fetch: (request, source = '') => app.fetch(request, { source }) };
 }
 
 /** The code is the one that AWS's APIs answer a request without a signature with. */

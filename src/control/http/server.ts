@@ -39,7 +39,7 @@ function start(api: HttpApi, listen: TcpAddress) {
     return Bun.serve({
       hostname: listen.host,
       port: listen.port,
-      fetch: (request) => api.fetch(request),
+      fetch: (request, server) => api.fetch(request, server.requestIP(request)?.address),
       maxRequestBodySize: REQUEST_BYTES_MAX,
       idleTimeout: IDLE_TIMEOUT_S,
       development: false,

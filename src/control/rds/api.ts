@@ -5,7 +5,7 @@
  */
 
 import { randomUUID } from 'node:crypto';
-import { type Admission, admit, authorize, type Caller } from '../aws/access.ts';
+import { type Admission, admit, authorize, type Caller, type Sent } from '../aws/access.ts';
 import { faultOf } from '../aws/failure.ts';
 import { Fault } from '../aws/fault.ts';
 import {
@@ -82,11 +82,12 @@ export interface RdsApiOptions extends RdsContext, Admission {
 }
 
 /** Answers a `POST /`. */
-export async function answerRds(request: Request, options: RdsApiOptions): Promise<Response> {
+export async function answerRds(sent: Sent, options: RdsApiOptions): Promise<Response> {
+  const { request } = sent;
   const requestId = randomUUID();
   try {
     const scope = { region: options.state.owner.region, service: SERVICE };
-    const { body, caller } = await admit(request, options, scope);
+    const { body, caller } = await admit(sent, options, scope);
     const { action, result } = perform(body, request, { caller, context: options });
     await options.state.flushed();
     const metadata = element('ResponseMetadata', { RequestId: requestId });

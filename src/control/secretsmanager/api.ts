@@ -5,7 +5,7 @@
  */
 
 import { randomUUID } from 'node:crypto';
-import { type Admission, admit, authorize, type Caller } from '../aws/access.ts';
+import { type Admission, admit, authorize, type Caller, type Sent } from '../aws/access.ts';
 import { faultOf } from '../aws/failure.ts';
 import { fromFault, SecretsFault } from './fault.ts';
 import type { Operation, SecretsContext } from './operation.ts';
@@ -63,14 +63,12 @@ export function isForSecrets({ headers }: Request): boolean {
 }
 
 /** Answers a `POST /`. */
-export async function answerSecrets(
-  request: Request,
-  options: SecretsApiOptions,
-): Promise<Response> {
+export async function answerSecrets(sent: Sent, options: SecretsApiOptions): Promise<Response> {
+  const { request } = sent;
   const requestId = randomUUID();
   try {
     const scope = { region: options.state.owner.region, service: SERVICE };
-    const { body, caller } = await admit(request, options, scope);
+    const { body, caller } = await admit(sent, options, scope);
     const answer = perform(request, body, { caller, context: options });
     await options.state.flushed();
     return respond(200, requestId, answer);

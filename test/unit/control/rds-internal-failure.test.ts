@@ -4,6 +4,7 @@ import { expect, test } from 'bun:test';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { CHECK_RATE_LIMITS } from '../../../src/control/aws/access.ts';
 import { Throttle } from '../../../src/control/aws/throttle.ts';
 import { parseConfiguration } from '../../../src/control/config-file.ts';
 import { answerRds } from '../../../src/control/rds/api.ts';
@@ -11,6 +12,7 @@ import { DesiredState } from '../../../src/control/state/desired-state.ts';
 import { EventJournal } from '../../../src/control/state/event-journal.ts';
 import { SqliteStore } from '../../../src/control/state/sqlite-store.ts';
 import { Principals } from '../../../src/credential/principals.ts';
+import { RateLimiter } from '../../../src/credential/rate-limit.ts';
 
 const FILE = `
 Api: { Listen: 127.0.0.1:8400, AllowAnonymous: true }
@@ -41,15 +43,20 @@ test('InternalFailure tells the caller nothing, and the operator everything', as
     apply: () => undefined,
   });
   const body = 'Action=DescribeDBProxies&Version=2014-10-31';
-  const response = await answerRds(new Request('http://localhost/', { method: 'POST', body }), {
-    state,
-    observe: () => {
-      throw failure;
+  const request = new Request('http://localhost/', { method: 'POST', body });
+  const response = await answerRds(
+    { request, source: '127.0.0.1' },
+    {
+      state,
+      observe: () => {
+        throw failure;
+      },
+      throttle: new Throttle(),
+      checks: new RateLimiter(CHECK_RATE_LIMITS),
+      access: () => ({ allowAnonymous: true, principals: Principals.NONE }),
+      onError: (error) => errors.push(error),
     },
-    throttle: new Throttle(),
-    access: () => ({ allowAnonymous: true, principals: Principals.NONE }),
-    onError: (error) => errors.push(error),
-  });
+  );
   const text = await response.text();
   expect(response.status).toBe(500);
   expect(text).toContain('<Type>Receiver</Type><Code>InternalFailure</Code>');
