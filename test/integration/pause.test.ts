@@ -124,6 +124,25 @@ describe('a planned restart', () => {
     expect(await written(blue)).toEqual(inBlue);
   });
 
+  test('paused and resumed again and again: no error, and nothing is left over', async () => {
+    await adminQuery(database(), 'truncate writes');
+    using busy = await BusyClients.start('postgres', berth().port, 40);
+    for (let round = 0; round < 10; round++) {
+      await busy.untilEachHasDone(1);
+      expect(await pause()).toMatchObject({ code: 0 });
+      expect(await connections()).toBe(0);
+      await resume();
+    }
+    await busy.untilEachHasDone(1);
+    await busy.stop(() => written(database()));
+    await untilMetric(berth(), 'berth_borrow_queue_depth', 0);
+    await untilMetric(berth(), 'database_connections_currently_borrowed', 0);
+    // The monitor may be looking.
+    const isEven = async () =>
+      (await connections()) === (await berth().metric('database_connections')) || undefined;
+    await eventually(isEven, 'no connection but those of the pool');
+  });
+
   test('settings and prepared statements of a session are there afterwards', async () => {
     using client = await berth().login();
     await client.query("set application_name = 'till'");
