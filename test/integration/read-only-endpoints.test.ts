@@ -48,7 +48,7 @@ describeClusters(
         'connection.open_failed',
         'session.interrupted',
         'connection.closed',
-        ({ event }) => event.startsWith('target.'),
+        ({ event }) => /^(target|failover)\./.test(event),
       ],
     }));
 
