@@ -98,9 +98,7 @@ const ROLE_TEXTS: Readonly<Record<'READ_WRITE' | 'READ_ONLY' | 'UNKNOWN', string
 };
 
 function writerlessText(durationMs: number): string {
-  return durationMs === 0
-    ? 'They did not wait.'
-    : `There was no writer for ${durationMs} ms.`;
+  return durationMs === 0 ? 'They did not wait.' : `There was no writer for ${durationMs} ms.`;
 }
 
 export function levelOf(event: Event): LogLevel {
