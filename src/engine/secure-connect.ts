@@ -120,8 +120,11 @@ export abstract class SecureConnect<F extends ConnectFailure = ConnectFailure>
       this.secured(stream, outcome.serverEndPoint);
       return;
     }
-    const { why, detail } = outcome;
+    const { why, detail, isPlainText } = outcome;
     if (why === 'gone') this.closed();
+    // MySQL does so when somebody kills the connection just then.
+    else if (isPlainText)
+      this.fail(true, `the database sent something that is not TLS ${this.stage}`);
     else if (why === 'untrusted') this.fail(false, `the database is not trusted: ${detail}`);
     else this.fail(false, `the database and the proxy could not agree on TLS: ${detail}`);
   }

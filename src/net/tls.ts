@@ -47,6 +47,8 @@ export type TlsOutcome =
       readonly why: 'gone' | 'failed' | 'untrusted';
       /** For the log. */
       readonly detail: string;
+      /** What came instead of a handshake is no TLS at all. */
+      readonly isPlainText: boolean;
     };
 
 /** One side of handshakes to come. */
@@ -185,13 +187,18 @@ function isEstablished(error: Error | null): boolean {
   return error === null || !['', 'EPROTO', 'ECONNRESET'].includes(codeOf(error));
 }
 
+/** How BoringSSL calls bytes that do not begin like a record of TLS. */
+const NO_TLS_RECORD: readonly string[] = ['wrong version number', 'unexpected record'];
+
 function failed(error: Error | null): TlsOutcome {
   const isGone = codeOf(error) === 'ECONNRESET';
-  return { isOk: false, why: isGone ? 'gone' : 'failed', detail: describe(error) };
+  const detail = describe(error);
+  const isPlainText = NO_TLS_RECORD.includes(detail);
+  return { isOk: false, why: isGone ? 'gone' : 'failed', detail, isPlainText };
 }
 
 function untrusted(detail: string): TlsOutcome {
-  return { isOk: false, why: 'untrusted', detail };
+  return { isOk: false, why: 'untrusted', detail, isPlainText: false };
 }
 
 /** Bun takes the context of `node:tls` and protocols as they are on the wire; its types do not say so. */

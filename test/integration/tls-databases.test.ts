@@ -184,13 +184,13 @@ describe('what goes over the wire', () => {
 });
 
 describe('answers to SSLRequest that are no good', () => {
-  /** A database that says this to SSLRequest, and closes when it is told anything else. */
-  async function refusalOf(answer: Buffer | undefined): Promise<string> {
+  /** A database that says this to SSLRequest, and `behind` and the end when it is told anything else. */
+  async function refusalOf(answer: Buffer | undefined, behind = Buffer.alloc(0)): Promise<string> {
     const server = createServer((socket) => {
       socket.on('error', () => undefined);
       socket.once('data', () => {
         if (answer === undefined) socket.end();
-        else socket.write(answer, () => socket.once('data', () => socket.end()));
+        else socket.write(answer, () => socket.once('data', () => socket.end(behind)));
       });
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -209,6 +209,13 @@ describe('answers to SSLRequest that are no good', () => {
   test('PG-01 bytes behind the S are not taken for encrypted ones', async () => {
     const ready = Buffer.from('SR\0\0\0\x08\0\0\0\0Z\0\0\0\x05I', 'latin1');
     expect(await refusalOf(ready)).toContain('unencrypted data');
+  });
+
+  test('an error in the middle of the handshake, as of a server that ends us there, is not for good', async () => {
+    const killed = Buffer.from('E\0\0\0\x0cSFATAL\0\0', 'latin1');
+    const line = await refusalOf(Buffer.from('S'), killed);
+    expect(line).toContain('something that is not TLS');
+    expect(line).toContain('the proxy tries again');
   });
 
   test.each([
