@@ -5,7 +5,8 @@
  * temporary folder, which is removed by `stop`, and also when our process ends without calling it (see keeper.ts).
  */
 
-import { rmSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cleanEnvironment, giveTo } from './account.ts';
 import { makeServerFolder, removeServerFolder } from './folder.ts';
@@ -194,7 +195,7 @@ export class EmbeddedMysql {
   async startAfresh(settings: MysqlSettings = {}): Promise<void> {
     if (this.isRunning) throw new Error('the database is running');
     this.#settings = { ...this.#settings, ...settings };
-    rmSync(this.dataDirectory, { recursive: true, force: true, maxRetries: 3 });
+    await rm(this.dataDirectory, { recursive: true, force: true, maxRetries: 3 });
     await this.#create();
     await this.#startFirst(() => this.#launch(this.#port, this.#firstStart()));
   }

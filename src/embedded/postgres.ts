@@ -5,7 +5,8 @@
  * our process ends without calling it (see keeper.ts).
  */
 
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { chooseAccount, cleanEnvironment, giveTo } from './account.ts';
 import {
@@ -193,7 +194,7 @@ export class EmbeddedPostgres {
   /** Replaces the data of a database that does not run by what it was made with, and starts it on the same port. */
   async startAfresh({ isStandby }: { readonly isStandby: boolean }): Promise<void> {
     if (this.isRunning) throw new Error('the database is running');
-    rmSync(this.dataDirectory, { recursive: true, force: true, maxRetries: 3 });
+    await rm(this.dataDirectory, { recursive: true, force: true, maxRetries: 3 });
     await this.#createData();
     if (isStandby) this.becomeStandby();
     await this.startUp();

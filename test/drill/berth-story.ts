@@ -1,26 +1,30 @@
 /** What Berth did in a failover, by its own log, and how long its queue became. */
 
-import type { Berth } from '../harness/berth.ts';
+import type { Berth, LogLine } from '../harness/berth.ts';
 
 export interface StoryLine {
   /** After the fault. */
   readonly ms: number;
   readonly text: string;
+  /** The DB instance that it is about. */
+  readonly member?: string;
 }
 
 /** What the log says of targets from this moment on. */
 export function storyOf(berth: Berth, at: number): StoryLine[] {
   const lines: StoryLine[] = [];
-  for (const line of berth.logged(({ event }) => event.startsWith('target.'))) {
+  for (const line of berth.logged(isOfTargets)) {
     const ms = Date.parse(String(line.time)) - at;
     // The log counts whole milliseconds.
-    if (ms > -1) lines.push({ ms: Math.max(ms, 0), text: `${nameOf(line.target)}${line.msg}` });
+    const about = typeof line.target === 'string' ? { member: line.target } : {};
+    const name = 'member' in about ? `${about.member}: ` : '';
+    if (ms > -1) lines.push({ ms: Math.max(ms, 0), ...about, text: `${name}${line.msg}` });
   }
   return lines;
 }
 
-function nameOf(target: unknown): string {
-  return typeof target === 'string' ? `${target}: ` : '';
+function isOfTargets({ event }: LogLine): boolean {
+  return event.startsWith('target.') || event.startsWith('failover.');
 }
 
 const LOOK_EVERY_MS = 50;

@@ -49,11 +49,15 @@ export class Books {
     write.outcome = 'acknowledged';
   }
 
-  fail(write: Write, ended: number, failure: Pick<Failure, 'code' | 'message' | 'isLost'>): void {
+  fail(
+    write: Write,
+    ended: number,
+    { code, message, isLost }: Pick<Failure, 'code' | 'message' | 'isLost'>,
+  ): void {
     write.ended = ended;
     write.outcome = 'unknown';
     const { id, client, begun } = write;
-    this.failures.push({ client, id, begun, ended, ...failure });
+    this.failures.push({ client, id, begun, ended, code, message, isLost });
   }
 
   get acknowledged(): Write[] {

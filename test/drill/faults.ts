@@ -20,6 +20,10 @@ export interface Fault {
   readonly inflict: (stage: Stage, writer: Member) => Promise<void> | void;
   /** The old writer may still commit: its replicas leave it before one is promoted. */
   readonly isOldAlive: boolean;
+  /** The proxy's connections to the old writer break, or do not answer. */
+  readonly isNoticed: boolean;
+  /** The old writer refuses writes until the proxy goes elsewhere: who tries again at once is told again. */
+  readonly isRefusing: boolean;
   /** What makes it possible to ask the old writer what it has. */
   readonly heal: (stage: Stage, old: Member) => Promise<void> | void;
 }
@@ -31,12 +35,16 @@ export const FAULTS: Readonly<Record<FaultName, Fault>> = {
     title: 'the writer is killed (SIGKILL)',
     inflict: ({ cluster }, writer) => cluster.kill(writer),
     isOldAlive: false,
+    isNoticed: true,
+    isRefusing: false,
     heal: ({ cluster }, old) => cluster.startUp(old),
   },
   hang: {
     title: 'the writer hangs with its sockets open (SIGSTOP)',
     inflict: ({ cluster }, writer) => cluster.hang(writer),
     isOldAlive: true,
+    isNoticed: true,
+    isRefusing: false,
     heal: ({ cluster }, old) => cluster.wake(old),
   },
   stop: {
@@ -44,24 +52,32 @@ export const FAULTS: Readonly<Record<FaultName, Fault>> = {
     inflict: ({ cluster }, writer) => cluster.shutDown(writer),
     // MySQL takes seconds to end.
     isOldAlive: true,
+    isNoticed: true,
+    isRefusing: false,
     heal: ({ cluster }, old) => cluster.startUp(old),
   },
   promote: {
     title: 'a replica is promoted, and nobody tells the writer',
     inflict: nothing,
     isOldAlive: true,
+    isNoticed: false,
+    isRefusing: false,
     heal: nothing,
   },
   drop: {
     title: 'nothing that is sent to the writer arrives',
     inflict: (stage, writer) => networkOf(stage, writer).stall(),
     isOldAlive: true,
+    isNoticed: true,
+    isRefusing: false,
     heal: (stage, old) => networkOf(stage, old).flow(),
   },
   switchover: {
     title: 'the writer is told to be read-only, and a replica is promoted',
     inflict: ({ cluster }, writer) => cluster.stopWrites(writer),
     isOldAlive: true,
+    isNoticed: true,
+    isRefusing: true,
     heal: nothing,
   },
 };

@@ -104,6 +104,11 @@ export class Load {
     await Promise.all(writers.map((writer) => writer.untilWritten(since)));
   }
 
+  /** Resolves when any client of the proxy has. */
+  async untilWritten(since: number): Promise<void> {
+    await Promise.any(this.proxied.map((writer) => writer.untilWritten(since)));
+  }
+
   get #writers(): readonly Writer[] {
     return [...this.proxied, ...this.direct];
   }
@@ -148,6 +153,11 @@ export class Load {
     for (const client of this.idle) client.close();
     this.#pool.close();
   }
+}
+
+/** Whether the client of this name is pinned to a database connection, and so loses its own with it. */
+export function isPinned(client: string): boolean {
+  return client.includes('-pinned-');
 }
 
 function kindsOf(counts: Readonly<Record<WriterKind, number>>): WriterKind[] {

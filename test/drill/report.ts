@@ -5,6 +5,7 @@ import { percentile } from '../../bench/statistics.ts';
 import type { StoryLine } from './berth-story.ts';
 import type { Failover } from './failover.ts';
 import { FAULTS } from './faults.ts';
+import { isPinned } from './load.ts';
 import type { Options } from './options.ts';
 
 /** One failover, with what surrounds it. */
@@ -24,7 +25,13 @@ export interface Outcome {
 }
 
 const FIRST_WRITE_MAX_MS = 250;
+/** Where no connection breaks, and only a look at the roles tells that the writer is another. */
+const FIRST_WRITE_UNNOTICED_MAX_MS = 2_000;
+/** The log has whole milliseconds. */
+const CLOCK_MS = 1;
 const SHORTER_MIN_PERCENT = 66;
+/** How much less than the best possible is as good. */
+const MARGIN_PERCENT = 10;
 
 export function timeline(round: Round, which: string, hasDirect: boolean): string {
   const { proxied, direct } = round;
@@ -123,7 +130,8 @@ function rowOf({ name, of }: Figure, rounds: readonly Round[]): string[] {
 }
 
 /** A writer has at most one statement under way, so a failover may cost it one. */
-export function excessFailures(round: Round): string[] {
+export function excessFailures(round: Failover): string[] {
+  if (FAULTS[round.fault].isRefusing) return [];
   const counts = new Map<string, number>();
   for (const { client } of round.proxied.failures) {
     counts.set(client, (counts.get(client) ?? 0) + 1);
@@ -133,32 +141,50 @@ export function excessFailures(round: Round): string[] {
   );
 }
 
-/** A client whose statement was not under way when the writer failed has no error. */
-export function lateFailures(round: Round): string[] {
-  const detected = round.at + (round.story[0]?.ms ?? 0);
-  return round.proxied.failures.flatMap(({ client, begun, code, message }) =>
-    begun > Math.max(detected, round.at) ? [`${client}: ${code} ${message}`] : [],
+/** Statements that failed although they were begun when Berth had noticed that the old writer was none any more. */
+export function lateFailures({ at, from, story, proxied }: Round): string[] {
+  const noticed = story.find(({ member }) => member === from);
+  if (noticed === undefined) return [];
+  // Who has lost his connection learns of it with the next statement.
+  const late = proxied.failures.filter(
+    ({ begun, isLost }) => !isLost && begun > at + noticed.ms + CLOCK_MS,
   );
+  return late.map(({ client, code, message }) => `${client}: ${code} ${message}`);
+}
+
+/** Clients that had to connect again, but for those that were pinned. */
+export function lostClients({ proxied }: Round): string[] {
+  const lost = proxied.failures.filter(({ client, isLost }) => isLost && !isPinned(client));
+  return lost.map(({ client, code, message }) => `${client}: ${code} ${message}`);
 }
 
 export function barsOf(outcome: Outcome): Bar[] {
   const { rounds, options, wrong, writers, acknowledged } = outcome;
   const first = rounds.map(({ proxied, acceptedMs }) => proxied.firstMs - acceptedMs);
   const p99 = percentile(first, 0.99);
+  const mostMs = FAULTS[options.fault].isNoticed
+    ? FIRST_WRITE_MAX_MS
+    : FIRST_WRITE_UNNOTICED_MAX_MS;
   const excess = rounds.flatMap((round) => [...excessFailures(round), ...lateFailures(round)]);
+  const lost = rounds.flatMap(lostClients);
   const idleProblems = rounds.flatMap((round) => round.idleProblems);
   const strays = rounds.flatMap((round) => round.strays);
   const failed = rounds.reduce((sum, { proxied }) => sum + proxied.failures.length, 0);
   const bars: Bar[] = [
     {
       name: 'first write through Berth after the new writer accepts writes, p99',
-      isPassed: p99 <= FIRST_WRITE_MAX_MS,
-      figure: `${Math.round(p99)} ms, at most ${FIRST_WRITE_MAX_MS} ms`,
+      isPassed: p99 <= mostMs,
+      figure: `${Math.round(p99)} ms, at most ${mostMs} ms`,
     },
     {
       name: 'idle clients kept',
       isPassed: idleProblems.length === 0,
       figure: some(idleProblems, `all ${writers.idle} in each of ${rounds.length} failovers`),
+    },
+    {
+      name: 'clients that write kept',
+      isPassed: lost.length === 0,
+      figure: some(lost, 'all that were not pinned'),
     },
     {
       name: 'only statements in flight failed',
@@ -189,12 +215,14 @@ function shorterBar(rounds: readonly Round[]): Bar {
   const percent = Math.round((1 - proxied / direct) * 100);
   const floor = mean((round) => [round.acceptedMs]);
   const best = Math.round((1 - floor / direct) * 100);
+  const why =
+    best < SHORTER_MIN_PERCENT
+      ? `more than ${best} % is not possible, since the new writer was there after ${Math.round(floor)} ms`
+      : `${best} % would be possible`;
   return {
-    name: `outage at least ${SHORTER_MIN_PERCENT} % shorter than without a proxy`,
-    isPassed: percent >= SHORTER_MIN_PERCENT,
-    figure:
-      `mean ${Math.round(proxied)} ms instead of ${Math.round(direct)} ms, ${percent} % shorter; ` +
-      `the promotion alone leaves room for ${best} %`,
+    name: `outage at least ${SHORTER_MIN_PERCENT} % shorter than without a proxy, if that is possible`,
+    isPassed: percent >= Math.min(SHORTER_MIN_PERCENT, best - MARGIN_PERCENT),
+    figure: `mean ${Math.round(proxied)} ms instead of ${Math.round(direct)} ms, ${percent} % shorter; ${why}`,
   };
 }
 

@@ -21,9 +21,11 @@ const POOL_SIZE = 8;
 const ANYTHING = /./;
 
 async function drill(options: Options, cluster: Cluster, name: string): Promise<Outcome> {
-  const networks = await startNetworks(cluster);
+  const isNetworkAtFault = options.fault === 'drop';
+  const networks = isNetworkAtFault ? await startNetworks(cluster) : new Map();
   const stage: Stage = { cluster, networks };
-  const portOf = (member: Member) => networkOf(stage, member).port;
+  const portOf = (member: Member) =>
+    isNetworkAtFault ? networkOf(stage, member).port : member.port;
   const configuration = makeClusterConfiguration(cluster, {
     portOf,
     pool: { MaxConnections: POOL_SIZE },

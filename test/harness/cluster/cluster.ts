@@ -192,9 +192,12 @@ export abstract class Cluster<Server extends ClusterServer = ClusterServer> {
     await member.server.shutDown('fast');
   }
 
-  /** Starts a member that has ended, as what it was. */
+  /** Starts a member that has ended, as what it was: who replicated goes on. */
   async startUp(member: Member<Server>): Promise<void> {
     await member.server.startUp();
+    if (member === this.#writer || this.#detached.has(member)) return;
+    await this.goOnReplicating(member);
+    await this.untilReplicating(member, this.#writer);
   }
 
   /** Of these replicas, the one that has received most. */
@@ -234,6 +237,7 @@ export abstract class Cluster<Server extends ClusterServer = ClusterServer> {
   protected abstract received(member: Member<Server>): Promise<number>;
   protected abstract takeWrites(member: Member<Server>): Promise<void>;
   protected abstract replicate(member: Member<Server>, from: Member<Server>): Promise<void>;
+  protected abstract goOnReplicating(member: Member<Server>): Promise<void>;
   protected abstract stopReplicating(member: Member<Server>): Promise<void>;
   protected abstract startAfresh(member: Member<Server>, from: Member<Server>): Promise<void>;
   protected abstract startAsReplica(member: Member<Server>, from: Member<Server>): Promise<void>;
@@ -242,6 +246,8 @@ export abstract class Cluster<Server extends ClusterServer = ClusterServer> {
     members: readonly Member<Server>[],
     deadlineMs: number,
   ): Promise<void>;
+  /** Commits of the writer wait for nobody, until a replica rejoins or the writer is another. */
+  abstract relax(): Promise<void>;
   /** From now on the writer waits for a replica, if that is how the cluster is to be. */
   protected abstract secure(): Promise<void>;
 }

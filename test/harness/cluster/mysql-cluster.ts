@@ -132,6 +132,10 @@ export class MysqlCluster extends Cluster<EmbeddedMysql> {
     for (const sql of this.#dialect.replicate(from.port)) await this.query(member, sql);
   }
 
+  protected override async goOnReplicating(member: MysqlMember): Promise<void> {
+    await this.query(member, this.#dialect.start);
+  }
+
   protected override async stopReplicating(member: MysqlMember): Promise<void> {
     await this.query(member, this.#dialect.stopReceiving);
   }
@@ -168,6 +172,10 @@ export class MysqlCluster extends Cluster<EmbeddedMysql> {
     const position = row?.[0] ?? '';
     const wait = members.map((member) => this.#untilApplied(member, position, deadlineMs));
     await within(Promise.all(wait), 'all replicas have caught up', deadlineMs + 1_000);
+  }
+
+  override async relax(): Promise<void> {
+    await this.query(this.writer, this.#dialect.relax);
   }
 
   protected override async secure(): Promise<void> {

@@ -25,6 +25,7 @@ export interface ReplicationDialect {
   readonly count: (position: string) => number;
   /** What it has received it still applies. */
   readonly stopReceiving: string;
+  readonly start: string;
   readonly replicate: (port: number) => readonly string[];
   readonly promote: readonly string[];
   /** A writer takes no more writes of those who have no right to write all the same. */
@@ -35,6 +36,7 @@ export interface ReplicationDialect {
   readonly countSecuring: string;
   /** Commits wait for one of them, however long that takes. */
   readonly secure: string;
+  readonly relax: string;
 }
 
 export const REPLICATOR: MysqlUser & { readonly password: string } = {
@@ -45,6 +47,9 @@ export const REPLICATOR: MysqlUser & { readonly password: string } = {
 
 /** More than a month: a commit does not go on without a replica. */
 const FOR_EVER_MS = 3_153_600_000;
+
+const RELAX_MARIADB = 'SET GLOBAL rpl_semi_sync_master_enabled = OFF';
+const RELAX_MYSQL = 'SET GLOBAL rpl_semi_sync_source_enabled = OFF';
 
 const MARIADB: ReplicationDialect = {
   settings: {
@@ -74,6 +79,7 @@ const MARIADB: ReplicationDialect = {
   // 0-1-123: domain, server, sequence number.
   count: (position) => Number(position.split('-').at(-1)),
   stopReceiving: 'STOP SLAVE IO_THREAD',
+  start: 'START SLAVE',
   replicate: (port) => [
     'STOP SLAVE',
     `CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT=${port}, MASTER_USER='${REPLICATOR.name}',
@@ -81,16 +87,12 @@ const MARIADB: ReplicationDialect = {
       MASTER_SSL=0, MASTER_SSL_VERIFY_SERVER_CERT=0`,
     'START SLAVE',
   ],
-  promote: [
-    'STOP SLAVE',
-    'RESET SLAVE ALL',
-    'SET GLOBAL rpl_semi_sync_master_enabled = OFF',
-    'SET GLOBAL read_only = OFF',
-  ],
+  promote: ['STOP SLAVE', 'RESET SLAVE ALL', RELAX_MARIADB, 'SET GLOBAL read_only = OFF'],
   stopWrites: 'SET GLOBAL read_only = ON',
   forgetRole: ['SET GLOBAL gtid_slave_pos = @@global.gtid_current_pos'],
   countSecuring: "SHOW STATUS LIKE 'Rpl_semi_sync_master_clients'",
   secure: 'SET GLOBAL rpl_semi_sync_master_enabled = ON',
+  relax: RELAX_MARIADB,
 };
 
 const MYSQL: ReplicationDialect = {
@@ -119,6 +121,7 @@ const MYSQL: ReplicationDialect = {
   waitFor: (position, seconds) => `SELECT WAIT_FOR_EXECUTED_GTID_SET('${position}', ${seconds})`,
   count: countTransactions,
   stopReceiving: 'STOP REPLICA IO_THREAD',
+  start: 'START REPLICA',
   replicate: (port) => [
     'STOP REPLICA',
     `CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_PORT=${port},
@@ -129,7 +132,7 @@ const MYSQL: ReplicationDialect = {
   promote: [
     'STOP REPLICA',
     'RESET REPLICA ALL',
-    'SET GLOBAL rpl_semi_sync_source_enabled = OFF',
+    RELAX_MYSQL,
     'SET GLOBAL super_read_only = OFF',
     'SET GLOBAL read_only = OFF',
   ],
@@ -137,6 +140,7 @@ const MYSQL: ReplicationDialect = {
   forgetRole: [],
   countSecuring: "SHOW STATUS LIKE 'Rpl_semi_sync_source_clients'",
   secure: 'SET GLOBAL rpl_semi_sync_source_enabled = ON',
+  relax: RELAX_MYSQL,
 };
 
 export const REPLICATION: Readonly<Record<MysqlProduct, ReplicationDialect>> = {

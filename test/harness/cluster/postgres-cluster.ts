@@ -113,6 +113,9 @@ export class PostgresCluster extends Cluster<EmbeddedPostgres> {
     await server.configure({ primary_conninfo: conninfo(name, from) });
   }
 
+  /** It does so by itself. */
+  protected override async goOnReplicating(): Promise<void> {}
+
   protected override async stopReplicating(member: PostgresMember): Promise<void> {
     await member.server.configure({ primary_conninfo: '' });
     await eventually(async () => {
@@ -161,6 +164,10 @@ export class PostgresCluster extends Cluster<EmbeddedPostgres> {
         deadlineMs,
       );
     await within(Promise.all(members.map(wait)), 'all replicas have caught up', deadlineMs + 1_000);
+  }
+
+  override async relax(): Promise<void> {
+    await this.writer.server.configure({ synchronous_standby_names: '' });
   }
 
   protected override async secure(): Promise<void> {
