@@ -97,6 +97,10 @@ const ROLE_TEXTS: Readonly<Record<'READ_WRITE' | 'READ_ONLY' | 'UNKNOWN', string
   UNKNOWN: 'neither the writer nor a reader',
 };
 
+function writerlessText(durationMs: number): string {
+  return durationMs === 0 ? 'They did not wait.' : `There was no writer for ${durationMs} ms.`;
+}
+
 export function levelOf(event: Event): LogLevel {
   switch (event.event) {
     case 'internal.failed':
@@ -283,7 +287,7 @@ export function textOf(event: Event): string {
     case 'failover.ended':
       return event.from === event.to
         ? `Clients go on at ${event.to}, which is the writer again after ${event.durationMs} ms: ${event.why}.`
-        : `Clients go on at ${event.to}, which is the writer after ${event.from}: ${event.why}. There was no writer for ${event.durationMs} ms.`;
+        : `Clients go on at ${event.to}, which is the writer after ${event.from}: ${event.why}. ${writerlessText(event.durationMs)}`;
     case 'target.health_changed':
       return `The target is ${event.state}${event.reason === undefined ? '' : ` (${event.reason})`}. ${event.detail}`.trimEnd();
     case 'endpoint.listening':

@@ -427,12 +427,12 @@ export class Pool<C extends PooledConnection> {
   }
 
   private abandonAttempts(): void {
-    for (const attempt of this.attempts) {
-      this.attempts.delete(attempt);
-      attempt.handle?.abandon();
-      this.budget.connecting--;
-      this.budget.returnFromPool();
-    }
+    const attempts = [...this.attempts];
+    this.attempts.clear();
+    this.budget.connecting -= attempts.length;
+    for (const { handle } of attempts) handle?.abandon();
+    // Others may begin with each permit that comes back.
+    for (const _ of attempts) this.budget.returnFromPool();
   }
 
   /**

@@ -48,7 +48,22 @@ function hostsByEndpoint(
   );
 }
 
+/** Certificates that are remembered; beyond it all are read anew. */
+const CERTIFICATES_MAX = 2_000;
+/** By their texts: each change of anything asks for those of all proxies, and they stay the same for weeks. */
+const knownNames = new Map<string, readonly string[]>();
+
 function provedNames(certificate: string): readonly string[] {
+  let names = knownNames.get(certificate);
+  if (names === undefined) {
+    if (knownNames.size >= CERTIFICATES_MAX) knownNames.clear();
+    names = namesIn(certificate);
+    knownNames.set(certificate, names);
+  }
+  return names;
+}
+
+function namesIn(certificate: string): readonly string[] {
   const { subjectAltName = '' } = new X509Certificate(certificate);
   const names = [...subjectAltName.matchAll(/(?:DNS|IP Address):"?([^,"\s]+)/g)];
   return names.map(([, name = '']) => name).filter((name) => !name.includes('*'));

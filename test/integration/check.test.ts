@@ -9,6 +9,7 @@ import { CreateSecretCommand } from '@aws-sdk/client-secrets-manager';
 import { Berth } from '../harness/berth.ts';
 import { adminQuery, usePostgres } from '../harness/postgres.ts';
 import { secretsClient } from '../harness/secrets-manager.ts';
+import { outerConfiguration } from '../harness/two-berths.ts';
 
 setDefaultTimeout(60_000);
 
@@ -79,6 +80,20 @@ test('every secret is tried, and what a running Berth has is tried when it does 
   );
   expect(text).toEndWith('4 of 7 logins failed.\n');
   expect(text).not.toContain('not it');
+  rmSync(folder, { recursive: true });
+});
+
+test('users that only policies name are told of, and not tried', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'berth-check-'));
+  const file = join(folder, 'berth.yaml');
+  const { DBInstances, DBProxies } = outerConfiguration('postgres', database().port);
+  const proxies = DBProxies.map((proxy) => ({ ...proxy, Listen: '127.0.0.1:6432' }));
+  writeFileSync(file, JSON.stringify({ DBInstances, DBProxies: proxies }));
+  const { status, text } = check(file);
+  expect(text).toContain(
+    '| others | not tried: they log in with IAM tokens, and policies say who they are',
+  );
+  expect(status).toBe(0);
   rmSync(folder, { recursive: true });
 });
 

@@ -114,6 +114,30 @@ describeClusters(
       await untilRole(berth, old, 'READ_ONLY');
     });
 
+    test('a writer that hangs: who waits gets through to the new one, and stays there when it wakes', async () => {
+      const berth = await start();
+      const old = cluster().writer;
+      using idle = await loginTo(berth, kind);
+      await idle.rows(whoAmI);
+      cluster().hang(old);
+      try {
+        await berth.untilLogged('failover.began');
+        const later = idle.rows(whoAmI);
+        const chosen = await cluster().failOver();
+        expect(await later).toEqual([[String(chosen.port)]]);
+        cluster().wake(old);
+        await berth.untilLogged(
+          (line) => line.event === 'target.health_changed' && /AVAILABLE\./.test(line.msg),
+          3,
+        );
+        expect(await idle.rows(whoAmI)).toEqual([[String(chosen.port)]]);
+      } finally {
+        cluster().wake(old);
+      }
+      await cluster().rejoin(old);
+      await untilRole(berth, old, 'READ_ONLY');
+    });
+
     test('one terminated connection is no failover', async () => {
       const berth = await start();
       using client = await loginTo(berth, kind);

@@ -160,6 +160,18 @@ describeServers('limits', (server) => {
       expect(await next.rows('select @something')).toEqual([[null]]);
     });
 
+    test('MY-48 a short wait_timeout is not left on a connection that rests', async () => {
+      const berth = await start({ pool: { MaxConnections: 1 } });
+      using impatient = await loginThrough(berth);
+      using other = await loginThrough(berth);
+      const usual = await other.rows('select @@wait_timeout');
+      await impatient.rows('set wait_timeout = 20');
+      await berth.untilLogged('connection.reset');
+      expect(await other.rows('select @@wait_timeout')).toEqual(usual);
+      expect(await impatient.rows('select @@wait_timeout')).toEqual([['20']]);
+      expect(berth.logged('connection.opened')).toHaveLength(1);
+    });
+
     test('BorrowedIdleTimeout rolls back and tells 1159; a running statement is left alone', async () => {
       await admin('drop table if exists app.kept; create table app.kept (id int) engine=InnoDB');
       const berth = await start({

@@ -40,7 +40,14 @@ const berth = useBerth(() => ({
     DrainTimeout: 1,
     Api: { Listen: '127.0.0.1:0', AllowAnonymous: true, EndpointRange: randomRange() },
   },
-  expect: ['target.health_changed', 'proxy.stopped', 'client.closed', 'connection.open_failed'],
+  expect: [
+    'target.health_changed',
+    'target.role_changed',
+    'failover.began',
+    'proxy.stopped',
+    'client.closed',
+    'connection.open_failed',
+  ],
 }));
 const rds = () => rdsClient(berth());
 

@@ -527,6 +527,8 @@ export class ClientSession
 
   protected override giveBack(connection: DatabaseConnection): void {
     if (connection.hasStraySchema) connection.unfitBy = 'state_left';
+    // The server would close it as it rests in the pool, maybe when it has just been lent to somebody.
+    if (this.own.isImpatient) connection.isDirty = true;
     super.giveBack(connection);
   }
 

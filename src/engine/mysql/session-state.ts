@@ -49,6 +49,9 @@ const PASSING =
   SERVER_PS_OUT_PARAMS |
   SERVER_SESSION_STATE_CHANGED;
 
+/** A connection that has rested for longer is probed before it is lent. */
+const SHORT_WAIT_SECONDS = 60;
+
 /** A command that makes a connection the session's. */
 export interface Replay {
   readonly message: Buffer;
@@ -77,6 +80,8 @@ export class SessionState {
   status: number;
   syntax: Syntax;
   tracking: Tracking;
+  /** It has asked the server to close its connection soon when nothing is sent: `wait_timeout`. */
+  isImpatient = false;
   private readonly initialTracking: Tracking;
   private readonly server: SyntaxOptions;
   private readonly initialStatus: number;
@@ -139,6 +144,7 @@ export class SessionState {
     if (state.settings === this.settings) return;
     this.settings = state.settings;
     this.syntax = this.syntaxNow();
+    this.isImpatient = Number(this.settings.get('wait_timeout')) < SHORT_WAIT_SECONDS;
   }
 
   /** The transaction was lost with its connection. */
@@ -151,6 +157,7 @@ export class SessionState {
     this.settings = base;
     this.status = this.initialStatus;
     this.tracking = this.initialTracking;
+    this.isImpatient = false;
     this.syntax = this.syntaxNow();
   }
 

@@ -239,14 +239,14 @@ public final class JdbcProgram {
 
   /** A result that is read row by row. */
   private static void parts(Connection connection) throws SQLException {
-    String sql = "select a.customer from jdbc_orders a, jdbc_orders b limit 20000";
+    String sql = "select a.customer from jdbc_orders a, jdbc_orders b limit 6000";
     for (int round = 0; round < ROUNDS; round++) {
       try (PreparedStatement statement = connection.prepareStatement(sql)) {
         statement.setFetchSize(Integer.MIN_VALUE);
         int count = 0;
         try (ResultSet results = statement.executeQuery()) {
           // Every other result is left in the middle.
-          while ((round % 2 == 0 || count < 5_000) && results.next()) count++;
+          while ((round % 2 == 0 || count < 1_500) && results.next()) count++;
         }
         report("count", count);
       }
