@@ -92,6 +92,15 @@ const MAY_PASS_WITHOUT_CONNECTION: ReadonlySet<number> = new Set([
   COM_RESET_CONNECTION,
 ]);
 
+/** As `FLUSH` and `CREATE DATABASE` do. */
+const MAY_END_TRANSACTION: ReadonlySet<number> = new Set([
+  COM_CREATE_DB,
+  COM_DROP_DB,
+  COM_DEBUG,
+  COM_REFRESH,
+  COM_SHUTDOWN,
+]);
+
 export class Relay {
   connection: DatabaseConnection | undefined = undefined;
   /** The client's prepared statements. */
@@ -123,8 +132,13 @@ export class Relay {
   private sentTo = 0;
   private chunks = 0;
   private takenBefore = 0;
-  /** One of the requests that are not answered may have ended the transaction. */
-  mayEndTransaction = false;
+  /** The text of the last request that was sent in a transaction. */
+  private lastText: Buffer | undefined = undefined;
+  private lastFrom = 0;
+  private lastTo = 0;
+  private mayBeSeveral = false;
+  /** Another one that is not answered may have ended the transaction. */
+  private mayHaveEnded = false;
   /** The chunk that is being looked at, where its commands begin that were not sent yet, and where it is. */
   private chunk: Buffer | undefined = undefined;
   private chunkFrom = 0;
@@ -155,12 +169,13 @@ export class Relay {
   attach(connection: DatabaseConnection): void {
     this.connection = connection;
     this.chunks = 0;
-    this.mayEndTransaction = false;
+    this.mayHaveEnded = false;
   }
 
   detach(): void {
     this.connection = undefined;
     this.sent = undefined;
+    this.lastText = undefined;
     if (this.out.length > 0) this.out = [];
   }
 
@@ -197,10 +212,23 @@ export class Relay {
     to: number,
     mayBeSeveral: boolean,
   ): void {
-    if (connection.ledger.isEmpty) this.mayEndTransaction = false;
-    // A text that begins one may end it, too.
-    const isOpen = connection.isInTransaction;
-    this.mayEndTransaction ||= !isOpen || !staysInTransaction(text, from, to, mayBeSeveral);
+    this.mayHaveEnded = !connection.ledger.isEmpty && this.mayEndTransaction;
+    if (connection.isInTransaction) {
+      this.lastText = text;
+      this.lastFrom = from;
+      this.lastTo = to;
+      this.mayBeSeveral = mayBeSeveral;
+    } else {
+      // A text that begins one may end it, too.
+      this.mayHaveEnded = true;
+    }
+  }
+
+  /** One of the requests that are not answered may have ended the transaction. */
+  get mayEndTransaction(): boolean {
+    const { lastFrom, lastText, lastTo, mayBeSeveral } = this;
+    if (this.mayHaveEnded || lastText === undefined) return this.mayHaveEnded;
+    return !staysInTransaction(lastText, lastFrom, lastTo, mayBeSeveral);
   }
 
   /** Puts `message`, which is the proxy's own, before the command that is being looked at. */
@@ -479,9 +507,9 @@ export class Relay {
       return GONE;
     }
     this.host.requested();
-    if (this.connection?.ledger.isEmpty === true) this.mayEndTransaction = false;
-    // COM_CREATE_DB and the like.
-    if (owed !== OWES_TEXT && owed !== OWES_FIELDS) this.mayEndTransaction = true;
+    const wasSure = this.connection?.ledger.isEmpty === true || !this.mayEndTransaction;
+    this.mayHaveEnded = !wasSure || MAY_END_TRANSACTION.has(bytes[at + HEADER_BYTES]);
+    this.lastText = undefined;
     this.connection?.ledger.owe(owed);
     return SENT;
   }

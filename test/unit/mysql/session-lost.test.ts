@@ -102,6 +102,16 @@ describe('MY-48 a connection that is lost', () => {
     ]);
   });
 
+  test('in a transaction, with a ping on its way', async () => {
+    const fake = await startFakeSession();
+    const [database] = fake.databases;
+    fake.client.arrives(query('begin'));
+    database?.arrives(ok(IN_TRANSACTION));
+    fake.client.arrives(frames(commands.command(COMMAND.PING), 0));
+    database?.stream.onClose();
+    expect(errorsOf(fake)).toEqual([[1, 1213]]);
+  });
+
   test('in a transaction, with a COMMIT behind others', async () => {
     const fake = await startFakeSession();
     const [database] = fake.databases;
