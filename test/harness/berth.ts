@@ -5,9 +5,19 @@
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { type Keeper, keepFolder } from '../../src/embedded/keeper.ts';
 import { ADVERSARY_VARIABLE, type AdversaryMode } from '../adversarial/modes.ts';
 import { ADVERSARIAL_LAUNCHER, adversaryModes } from './adversary.ts';
@@ -28,6 +38,13 @@ const LAUNCHER = join(import.meta.dir, '..', '..', 'bin', 'berth');
 const PORT_MIN = 5_500;
 const PORT_MAX = 15_000;
 const START_ATTEMPTS = 10;
+/** Where a proxy keeps what it makes for itself, unless its test says so. */
+const STATE_FOLDER = 'kept';
+/** What it makes when there is none: files that belong together. */
+const KEY_FILES = [
+  ['ca.pem', 'ca.crt'],
+  ['password-key.pem', 'password-key.pub.pem'],
+] as const;
 /** How often the log is looked at while a test waits for it. */
 const LOOK_AGAIN_MS = 10;
 
@@ -82,6 +99,7 @@ export class Berth {
     this.#folder = mkdtempSync(join(tmpdir(), 'berth-test-'));
     this.#keeper = keepFolder(this.#folder);
     this.#writeConfiguration(configuration);
+    this.#takeKeys();
     for (const [name, text] of Object.entries(options.files ?? {})) this.writeFile(name, text);
     const args = ['--config', this.configurationFile, '--log-format', 'json'];
     const { openFilesMax } = options;
@@ -109,6 +127,7 @@ export class Berth {
       const berth = Berth.launch(options, takePort);
       try {
         await berth.#untilListening();
+        berth.#shareKeys();
         return berth;
       } catch (error) {
         const isPortTaken = berth.logText.includes('in use');
@@ -315,12 +334,36 @@ export class Berth {
   }
 
   #writeConfiguration(configuration: Configuration): void {
-    // One certificate for all tests of a run; to make one takes a while.
-    const shared = process.env.BERTH_TEST_TEMPLATES;
-    const state = shared === undefined ? {} : { StateDirectory: join(shared, 'state') };
     // JSON is YAML.
-    const text = JSON.stringify({ ...state, ...configuration }, undefined, 2);
+    const text = JSON.stringify({ StateDirectory: STATE_FOLDER, ...configuration }, undefined, 2);
     writeFileSync(this.configurationFile, `${text}\n`);
+  }
+
+  /** To make keys takes a while, so a test run makes them once. The rest of the state is each process's own. */
+  #takeKeys(): void {
+    for (const shared of sharedKeys()) {
+      const { folder } = shared;
+      if (existsSync(folder)) cpSync(folder, this.#stateFolder, { recursive: true });
+    }
+  }
+
+  #shareKeys(): void {
+    for (const { folder, files } of sharedKeys()) {
+      const own = files.map((name) => join(this.#stateFolder, name));
+      if (existsSync(folder) || !own.every((file) => existsSync(file))) continue;
+      const partial = mkdtempSync(`${folder}-`);
+      for (const file of own) cpSync(file, join(partial, basename(file)));
+      try {
+        renameSync(partial, folder);
+      } catch {
+        // Somebody else was faster.
+        rmSync(partial, { recursive: true, force: true });
+      }
+    }
+  }
+
+  get #stateFolder(): string {
+    return join(this.#folder, STATE_FOLDER);
   }
 
   #watch(): void {
@@ -356,6 +399,13 @@ export function useBerth(options: () => BerthOptions): () => Berth {
     stop: (berth) => berth.stop(),
     deadlineMs: START_DEADLINE_MS,
   });
+}
+
+/** Where the keys of this test run are, as soon as somebody has made them. */
+function sharedKeys(): { readonly folder: string; readonly files: readonly string[] }[] {
+  const shared = process.env.BERTH_TEST_TEMPLATES;
+  if (shared === undefined) return [];
+  return KEY_FILES.map((files) => ({ folder: join(shared, `keys-${files[0]}`), files }));
 }
 
 function randomPort(): number {
