@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The life of a proxy, by the aws command alone: a database is registered, a secret stored, a proxy made, used with
-# psql or mariadb by password and by token, its secret changed under load, its pool tuned, an endpoint added; then
-# everything is deleted.
+# The life of a proxy, by the aws command alone: a database is registered, with its replica if there is one, a secret
+# stored, a proxy made, used with psql or mariadb by password and by token, its secret changed under load, its pool
+# tuned, an endpoint added, which is for reading where there is a replica; then everything is deleted.
 #
 # Needs a Berth with an Api (AWS_ENDPOINT_URL), a principal of it that may do all this and rds-db:connect, a database and a
 # user in it (below), aws, and psql or mariadb. The user's password is changed at the end.
@@ -10,7 +10,8 @@ set -euo pipefail
 : "${AWS_ENDPOINT_URL:=http://127.0.0.1:8400}" "${AWS_DEFAULT_REGION:=us-east-1}"
 : "${AWS_ACCESS_KEY_ID:?of a principal}" "${AWS_SECRET_ACCESS_KEY:?its secret}"
 : "${DB_ENGINE:=postgres}"          # or mysql, or mariadb
-: "${DB_HOST:=127.0.0.1}" "${DB_PORT:=5432}" "${DB_NAME:=app}" "${DB_USER:=app}" "${DB_PASSWORD:?the password of $DB_USER}"
+# Of a cluster DB_PORT may be that of any member, and DB_READER_PORT that of another.
+: "${DB_HOST:=127.0.0.1}" "${DB_PORT:=5432}" "${DB_READER_PORT:=}" "${DB_NAME:=app}" "${DB_USER:=app}" "${DB_PASSWORD:?the password of $DB_USER}"
 : "${NEW_PASSWORD:=rotated-$RANDOM$RANDOM}"
 : "${CA_FILE:?a file with what berth ca prints}"
 : "${LOAD_SECONDS:=5}"
@@ -56,11 +57,17 @@ change_password() {
   esac
 }
 
+# register NAME PORT [OPTION...]: a database that is there.
+register() {
+  ask rds create-db-instance --db-instance-identifier "$1" --db-instance-class db.berth --engine "$DB_ENGINE" \
+    --port "$2" --tags Key=berth:address,Value="$DB_HOST" --query DBInstance.DBInstanceStatus "${@:3}"
+}
+
 # until_available: RDS takes minutes for this, Berth a moment.
 until_available() {
   for _ in $(seq 150); do
-    state=$(ask rds describe-db-proxy-targets --db-proxy-name $name --query 'Targets[0].TargetHealth.State')
-    [ "$state" = AVAILABLE ] && return
+    states=$(ask rds describe-db-proxy-targets --db-proxy-name $name --query "Targets[?Type=='RDS_INSTANCE'].TargetHealth.State")
+    [[ $states =~ ^(AVAILABLE[[:space:]]*)+$ ]] && return
     sleep 0.2
   done
   ask rds describe-db-proxy-targets --db-proxy-name $name
@@ -70,8 +77,15 @@ until_available() {
 case $DB_ENGINE in postgres) family=POSTGRESQL port=5432 ;; *) family=MYSQL port=3306 ;; esac
 
 say 'register a database that is there'
-ask rds create-db-instance --db-instance-identifier $name-db --db-instance-class db.berth --engine "$DB_ENGINE" \
-  --port "$DB_PORT" --tags Key=berth:address,Value="$DB_HOST" --query DBInstance.DBInstanceStatus
+if [ -z "$DB_READER_PORT" ]; then
+  register $name-db "$DB_PORT"
+  target=(--db-instance-identifiers $name-db) role=READ_WRITE
+else
+  ask rds create-db-cluster --db-cluster-identifier $name-cluster --engine "$DB_ENGINE" --query DBCluster.Status
+  register $name-db "$DB_PORT" --db-cluster-identifier $name-cluster
+  register $name-reader "$DB_READER_PORT" --db-cluster-identifier $name-cluster
+  target=(--db-cluster-identifiers $name-cluster) role=READ_ONLY
+fi
 
 say 'store a secret'
 arn=$(ask secretsmanager create-secret --name $name-secret --secret-string "$(secret "$DB_PASSWORD")" --query ARN)
@@ -81,7 +95,7 @@ say 'create a proxy and give it a target'
 ask rds create-db-proxy --db-proxy-name $name --engine-family $family --role-arn arn:aws:iam::123456789012:role/rds-proxy-role \
   --auth "$(auth DISABLED)" \
   --vpc-subnet-ids subnet-abc123 subnet-def456 --vpc-security-group-ids sg-12345678 --query DBProxy.DBProxyArn
-ask rds register-db-proxy-targets --db-proxy-name $name --db-instance-identifiers $name-db \
+ask rds register-db-proxy-targets --db-proxy-name $name "${target[@]}" \
   --query 'DBProxyTargets[0].TargetHealth.State'
 until_available
 host=$(ask rds describe-db-proxies --db-proxy-name $name --query 'DBProxies[0].Endpoint')
@@ -115,10 +129,12 @@ ask rds modify-db-proxy-target-group --db-proxy-name $name --target-group-name d
   --connection-pool-config MaxConnectionsPercent=50,ConnectionBorrowTimeout=30 \
   --query 'DBProxyTargetGroup.ConnectionPoolConfig.MaxConnectionsPercent'
 
-say 'add an endpoint'
+say "add an endpoint, $role"
 reports=$(ask rds create-db-proxy-endpoint --db-proxy-name $name --db-proxy-endpoint-name $name-reports \
-  --vpc-subnet-ids subnet-abc123 subnet-def456 --query DBProxyEndpoint.Endpoint)
+  --vpc-subnet-ids subnet-abc123 subnet-def456 --target-role $role --query DBProxyEndpoint.Endpoint)
 query "$reports" $port "$NEW_PASSWORD" "select 'the endpoint works, too'"
+if [ $role = READ_ONLY ] && query "$reports" $port "$NEW_PASSWORD" 'create table written (a int)' 2>/dev/null
+then echo 'a reader took what writes'; exit 1; fi
 
 say 'from now on a token in place of the password, good for 15 minutes'
 ask rds modify-db-proxy --db-proxy-name $name --auth "$(auth REQUIRED)" --query 'DBProxy.Auth[0].IAMAuth'
@@ -131,7 +147,12 @@ ask rds describe-events --source-type db-proxy --source-identifier $name --durat
 
 say 'delete everything'
 ask rds delete-db-proxy-endpoint --db-proxy-endpoint-name $name-reports --query DBProxyEndpoint.Status
-ask rds deregister-db-proxy-targets --db-proxy-name $name --db-instance-identifiers $name-db
+ask rds deregister-db-proxy-targets --db-proxy-name $name "${target[@]}"
 ask rds delete-db-proxy --db-proxy-name $name --query DBProxy.Status
-ask rds delete-db-instance --db-instance-identifier $name-db --skip-final-snapshot --query DBInstance.DBInstanceStatus
+for instance in $name-db ${DB_READER_PORT:+$name-reader}; do
+  ask rds delete-db-instance --db-instance-identifier $instance --skip-final-snapshot --query DBInstance.DBInstanceStatus
+done
+if [ $role = READ_ONLY ]; then
+  ask rds delete-db-cluster --db-cluster-identifier $name-cluster --skip-final-snapshot --query DBCluster.Status
+fi
 ask secretsmanager delete-secret --secret-id $name-secret --force-delete-without-recovery --query Name

@@ -4,11 +4,12 @@ import { expect, setDefaultTimeout } from 'bun:test';
 import { spawn } from 'node:child_process';
 import { dirname, join } from 'node:path';
 import { type Berth, useBerth } from '../harness/berth.ts';
+import { describeClusters, useCluster } from '../harness/cluster/clusters.ts';
+import { makeClusterConfiguration } from '../harness/cluster/configuration.ts';
 import { within } from '../harness/deadline.ts';
 import { fileKey } from '../harness/iam.ts';
 import { useMysqlBerths } from '../harness/mysql/berth.ts';
 import { describeServers, loginOf, useMysql } from '../harness/mysql/server.ts';
-import { usePostgres } from '../harness/postgres.ts';
 import { hasProgram, skipBecause, testWith } from '../harness/programs.ts';
 import { randomRange, TEST_KEY } from '../harness/rds.ts';
 
@@ -16,6 +17,12 @@ const DEADLINE_MS = 120_000;
 const SCRIPT = join(import.meta.dir, '..', '..', 'examples', 'aws-walkthrough.sh');
 
 setDefaultTimeout(DEADLINE_MS);
+
+/** `client`: what else the script needs; the servers come with their own. */
+function testAws(name: string, client: 'psql' | 'aws', body: () => Promise<void>): void {
+  if (hasProgram('aws')) testWith(client, name, body, DEADLINE_MS);
+  else skipBecause('no aws', name);
+}
 
 function file() {
   const Api = { Listen: '127.0.0.1:0', EndpointRange: randomRange() };
@@ -83,35 +90,42 @@ async function walk(berth: Berth, database: Readonly<Record<string, string>>): P
   expect(output).toContain('The DB proxy endpoint walkthrough-reports was created.');
 }
 
-const postgres = usePostgres();
-const berth = useBerth(() => ({ database: postgres(), file: file(), expect: EXPECTED }));
+describeClusters(
+  'the walkthrough',
+  (kind) => {
+    const cluster = useCluster(kind, { replicas: 1 });
+    const isPostgres = kind.engine === 'postgres';
+    const own = useBerth(() => {
+      const configuration = makeClusterConfiguration(cluster());
+      return { configuration: { ...configuration, ...file() }, expect: EXPECTED };
+    });
 
-if (hasProgram('aws')) {
-  testWith(
-    'psql',
-    'the walkthrough, with PostgreSQL',
-    () => walk(berth(), { DB_PORT: String(postgres().port), DB_PASSWORD: 'app-password' }),
-    DEADLINE_MS,
-  );
-} else {
-  skipBecause('no aws', 'the walkthrough');
-}
+    testAws('by the aws command, with a reader', isPostgres ? 'psql' : 'aws', () =>
+      walk(own(), {
+        DB_ENGINE: kind.engine,
+        DB_PORT: String(cluster().writer.port),
+        DB_READER_PORT: String(cluster().replica(0).port),
+        DB_PASSWORD: isPostgres ? 'app-password' : String(loginOf('app').password),
+      }),
+    );
+  },
+  ['postgres', 'mariadb'],
+);
 
-describeServers('the walkthrough,', (server) => {
-  const database = useMysql(server);
-  const start = useMysqlBerths(database);
+describeServers(
+  'the walkthrough',
+  (server) => {
+    const database = useMysql(server);
+    const start = useMysqlBerths(database);
 
-  testWith(
-    'aws',
-    'by the aws command',
-    async () => {
+    testAws('by the aws command', 'aws', async () => {
       const own = await start({ file: file(), expect: EXPECTED });
       await walk(own, {
-        DB_ENGINE: database().product === 'MySQL' ? 'mysql' : 'mariadb',
+        DB_ENGINE: 'mysql',
         DB_PORT: String(database().port),
         DB_PASSWORD: String(loginOf('app').password),
       });
-    },
-    DEADLINE_MS,
-  );
-});
+    });
+  },
+  { only: 'MySQL' },
+);
