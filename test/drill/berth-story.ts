@@ -23,6 +23,17 @@ export function storyOf(berth: Berth, at: number): StoryLine[] {
   return lines;
 }
 
+/** Resolves when Berth has seen since this moment that the member is a reader. */
+export async function untilReader(berth: Berth, member: string, since: number): Promise<void> {
+  await berth.untilLogged(
+    (line) =>
+      line.event === 'target.role_changed' &&
+      line.target === member &&
+      line.msg.startsWith('The DB instance is a reader') &&
+      Date.parse(String(line.time)) >= since,
+  );
+}
+
 function isOfTargets({ event }: LogLine): boolean {
   return event.startsWith('target.') || event.startsWith('failover.');
 }

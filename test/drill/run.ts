@@ -7,7 +7,7 @@ import { Berth } from '../harness/berth.ts';
 import type { Cluster, Member } from '../harness/cluster/cluster.ts';
 import { findKind } from '../harness/cluster/clusters.ts';
 import { makeClusterConfiguration } from '../harness/cluster/configuration.ts';
-import { QueueWatch, storyOf } from './berth-story.ts';
+import { QueueWatch, storyOf, untilReader } from './berth-story.ts';
 import { failOver } from './failover.ts';
 import { FAULTS, networkOf, type Stage, startNetworks } from './faults.ts';
 import { Load } from './load.ts';
@@ -59,6 +59,7 @@ async function runRound(
   const queue = new QueueWatch(berth);
   const failover = await failOver({ stage, load, fault, promoteAfterMs });
   const queuePeak = await queue.stop();
+  await untilReader(berth, failover.from, failover.at);
   return { ...failover, story: storyOf(berth, failover.at), queuePeak };
 }
 

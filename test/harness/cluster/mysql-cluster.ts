@@ -65,7 +65,7 @@ export class MysqlCluster extends Cluster<EmbeddedMysql> {
         templateDirectory: templates.directory,
         settings: {
           ...dialect.settings,
-          ...(isDurable ? DURABLE : {}),
+          ...(isDurable ? dialect.durable : {}),
           server_id: index + 1,
           ...(isReplica ? dialect.readOnly : {}),
           ...server.settings,
@@ -210,8 +210,6 @@ export class MysqlCluster extends Cluster<EmbeddedMysql> {
     return record(parts);
   }
 }
-
-const DURABLE = { sync_binlog: 1, innodb_flush_log_at_trx_commit: 1 };
 
 /** The connections of its replicas. */
 const SENDERS = `select id from information_schema.processlist where command like 'Binlog Dump%'`;

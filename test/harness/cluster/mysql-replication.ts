@@ -5,6 +5,8 @@ import type { MysqlProduct, MysqlSettings, MysqlUser } from '../../../src/embedd
 export interface ReplicationDialect {
   /** Of every member. */
   readonly settings: MysqlSettings;
+  /** Of one whose commits wait for the disk. */
+  readonly durable: MysqlSettings;
   /** Of one that starts as a replica. */
   readonly readOnly: MysqlSettings;
   /** Of one that starts without a replica of its own: nobody would answer it. */
@@ -48,6 +50,12 @@ export const REPLICATOR: MysqlUser & { readonly password: string } = {
 /** More than a month: a commit does not go on without a replica. */
 const FOR_EVER_MS = 3_153_600_000;
 
+const DURABLE = {
+  sync_binlog: 1,
+  innodb_flush_log_at_trx_commit: 1,
+  innodb_flush_method: 'fsync',
+};
+
 const RELAX_MARIADB = 'SET GLOBAL rpl_semi_sync_master_enabled = OFF';
 const RELAX_MYSQL = 'SET GLOBAL rpl_semi_sync_source_enabled = OFF';
 
@@ -65,6 +73,7 @@ const MARIADB: ReplicationDialect = {
     // A replica that stops tells its master so, by another connection; a master that hangs takes none.
     rpl_semi_sync_slave_kill_conn_timeout: 1,
   },
+  durable: { ...DURABLE, debug_no_sync: false },
   readOnly: { read_only: true, skip_slave_start: true },
   insecure: { rpl_semi_sync_master_enabled: false },
   monitorPrivileges: 'PROCESS, REPLICATION CLIENT, SLAVE MONITOR',
@@ -108,6 +117,7 @@ const MYSQL: ReplicationDialect = {
     loose_rpl_semi_sync_replica_enabled: true,
     loose_rpl_semi_sync_source_timeout: FOR_EVER_MS,
   },
+  durable: DURABLE,
   readOnly: { super_read_only: true, skip_replica_start: true },
   insecure: { loose_rpl_semi_sync_source_enabled: false },
   monitorPrivileges: 'PROCESS, REPLICATION CLIENT',
