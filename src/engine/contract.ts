@@ -161,6 +161,8 @@ export interface EngineMember extends Prober {
   secure(databaseTls: DatabaseTls): void;
   /** How many connections to it there may be. */
   limit(limits: ConnectionLimits): void;
+  /** It answers again: whatever failed before, the next attempts to connect go out now. */
+  recovered(): void;
   /** Nobody looks for now: what was kept open for that is closed. */
   rest(): void;
   gauges(isAvailable: boolean): TargetGauges;

@@ -95,6 +95,10 @@ export class TargetMember<C extends PooledConnection, T extends EngineTarget>
     }
   }
 
+  recovered(): void {
+    this.group.recovered();
+  }
+
   rest(): void {
     this.watch?.close();
   }

@@ -263,6 +263,7 @@ export class ProxyTarget {
       if (isNews) member.sight = 'silent';
     } else if (observation.facts !== undefined) {
       const { facts } = observation;
+      if (member.sight === 'silent') member.engine.recovered();
       member.facts = facts;
       member.sight = facts.standing;
       member.engine.limit(this.limits(facts));
@@ -362,11 +363,18 @@ export class ProxyTarget {
   }
 
   get states(): readonly MemberState[] {
-    return Array.from(this.members, ([target, { monitor }]) => ({
-      target,
-      role: this.roleOf(target),
-      health: monitor.health,
-    }));
+    return Array.from(this.members, ([target, { monitor }]) => {
+      const role = this.roleOf(target);
+      return { target, role, health: this.healthOf(role, monitor) };
+    });
+  }
+
+  /** Who takes writes beside the writer, or while nobody knows who that is, is of no use. */
+  private healthOf(role: MemberRole, { health }: Monitor): TargetHealth {
+    if (role !== 'UNKNOWN' || health.state !== 'AVAILABLE') return health;
+    const { writer, why } = this.view;
+    const detail = writer === undefined ? why : `it takes writes, and ${writer} is the writer`;
+    return { state: 'UNAVAILABLE', reason: 'INVALID_REPLICATION_STATE', detail };
   }
 
   private roleOf(target: string): MemberRole {

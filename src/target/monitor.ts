@@ -43,7 +43,7 @@ export type TargetHealth =
   | { readonly state: 'REGISTERING' | 'AVAILABLE' }
   | {
       readonly state: 'UNAVAILABLE';
-      readonly reason: TargetFailureReason | 'PENDING_PROXY_CAPACITY';
+      readonly reason: TargetFailureReason | 'PENDING_PROXY_CAPACITY' | 'INVALID_REPLICATION_STATE';
       readonly detail: string;
     };
 

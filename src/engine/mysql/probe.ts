@@ -20,10 +20,13 @@ import {
 } from './login/database-login.ts';
 import type { Flavour } from './login/server-facts.ts';
 import { type Answer, AskedConnection } from './question.ts';
-import { dialectOf, factsQuestion, sourceIn, sourceRunning, transactionsIn } from './standing.ts';
+import { dialectOf, factsQuestions, sourceIn, sourceRunning, transactionsIn } from './standing.ts';
 
 const PROGRAM_NAME = 'berth-monitor';
 const ANSWER_TIMEOUT_MS = 5_000;
+
+/** Syntax, privileges, and variables that are not there. */
+const NOT_UNDERSTOOD: ReadonlySet<number> = new Set([1064, 1142, 1193, 1227]);
 
 /** MariaDB says its name behind the number. */
 const NAMES: Readonly<Record<Flavour, string>> = { mysql: 'MySQL ', mariadb: '' };
@@ -42,7 +45,7 @@ export function probe(target: LoginTarget, identity: ProbeIdentity): Promise<Obs
           seen = failure(`no answer within ${ANSWER_TIMEOUT_MS} ms`);
           connection.destroy();
         });
-        const connection = new ProbeConnection(stream, facts, () => {
+        const connection = new ProbeConnection(stream, facts, false, () => {
           wheel.disarm(timer);
           whenServerHasForgotten(() => resolve(seen));
         });
@@ -62,7 +65,7 @@ export function watch(target: LoginTarget, identity: ProbeIdentity, callbacks: W
   const login = { ...identity, programName: PROGRAM_NAME };
   return new DatabaseLogin(target, login, {
     opened: (stream, facts) =>
-      callbacks.opened(new ProbeConnection(stream, facts, () => callbacks.lost())),
+      callbacks.opened(new ProbeConnection(stream, facts, true, () => callbacks.lost())),
     failed: (failed) => callbacks.failed(refusal(failed)),
   });
 }
@@ -70,21 +73,32 @@ export function watch(target: LoginTarget, identity: ProbeIdentity, callbacks: W
 class ProbeConnection implements WatchConnection {
   private readonly connection: AskedConnection;
   private readonly facts: LoggedInFacts;
+  /** Whether it matters whom the server follows. */
+  private readonly isOfCluster: boolean;
+  /** The database has understood the whole question so far. */
+  private isWhole = true;
   private mayAskStatus = true;
   private isOver = false;
 
   /** `ended` when the connection is gone, unless it was destroyed while nothing was asked. */
-  constructor(stream: Stream, facts: LoggedInFacts, ended: () => void) {
+  constructor(stream: Stream, facts: LoggedInFacts, isOfCluster: boolean, ended: () => void) {
     this.facts = facts;
+    this.isOfCluster = isOfCluster;
     this.connection = new AskedConnection(stream, facts.capabilities, ended);
   }
 
   ask(answered: (observation: Observation) => void): void {
     const { flavour } = this.facts.server;
     const dialect = dialectOf(this.facts.server);
-    this.connection.ask(factsQuestion(dialect), (facts) => {
+    const [whole = '', least = ''] = factsQuestions(dialect);
+    this.connection.ask(this.isWhole ? whole : least, (facts) => {
       if (!facts.isOk) {
-        answered(failure(facts.detail));
+        const { said } = facts;
+        const isTooMuch = said !== undefined && NOT_UNDERSTOOD.has(said.errno);
+        const isRefused = this.isWhole && isTooMuch && !this.isOver;
+        this.isWhole = !isRefused;
+        if (isRefused) this.ask(answered);
+        else answered(failure(facts.detail));
         return;
       }
       this.askSource((source) => answered(observationOf(facts, source, flavour)));
@@ -93,6 +107,10 @@ class ProbeConnection implements WatchConnection {
 
   private askSource(told: (source: SourceSeen) => void): void {
     const dialect = dialectOf(this.facts.server);
+    if (!this.isOfCluster) {
+      told(undefined);
+      return;
+    }
     if (!this.mayAskStatus) {
       if (dialect.running === undefined) told(undefined);
       else {
@@ -132,7 +150,7 @@ function observationOf(
   source: SourceSeen,
   flavour: Flavour,
 ): Observation {
-  const [[version = '', limit = '', readOnly, serverId, gtids = ''] = []] = rows;
+  const [[version = '', limit = '', readOnly = '0', serverId, gtids] = []] = rows;
   const maxConnections = Number(limit);
   if (limit === '' || !Number.isInteger(maxConnections)) {
     return failure('the database gave no max_connections');
@@ -142,7 +160,7 @@ function observationOf(
     source,
     serverId,
     timeline: undefined,
-    position: transactionsIn(gtids),
+    position: gtids === undefined ? undefined : transactionsIn(gtids),
     lagMs: source?.lagMs,
   };
   return {

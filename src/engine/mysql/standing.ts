@@ -28,6 +28,7 @@ interface Dialect {
 
 const FACTS =
   'SELECT @@version, @@max_connections, @@global.read_only OR @@global.innodb_read_only, @@server_id';
+const LEAST_FACTS = 'SELECT @@version, @@max_connections';
 const OLD_NAMES = {
   serverId: 'Master_Server_Id',
   receiving: 'Slave_IO_Running',
@@ -65,9 +66,9 @@ export function dialectOf({ flavour, versionNumber }: ServerFacts): Dialect {
   return versionNumber >= REPLICA_STATUS_SINCE ? MYSQL : OLD_MYSQL;
 }
 
-/** What everybody may know. */
-export function factsQuestion({ facts, gtids }: Dialect): string {
-  return `${facts}, ${gtids}`;
+/** What everybody may know; and less of it, for a database that only speaks like one of these. */
+export function factsQuestions({ facts, gtids }: Dialect): readonly string[] {
+  return [`${facts}, ${gtids}`, LEAST_FACTS];
 }
 
 /** What the answer to `status` says; undefined when it follows nobody. */

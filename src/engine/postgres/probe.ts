@@ -37,9 +37,12 @@ const CLOSE_LINGER_MS = 5_000;
  * replayed what it has received is up to date, but only for as long as somebody sends; after its restart
  * it counts as received what was before.
  */
-const FACTS = `SELECT pg_catalog.version(), pg_catalog.current_setting('max_connections'),
+const LIMITS = `SELECT pg_catalog.version(), pg_catalog.current_setting('max_connections'),
   pg_catalog.current_setting('superuser_reserved_connections'),
-  coalesce(pg_catalog.current_setting('reserved_connections', true), '0'),
+  coalesce(pg_catalog.current_setting('reserved_connections', true), '0')`;
+/** Also a database that only speaks like PostgreSQL knows the first, and not always the second. */
+const QUESTIONS = [
+  `${LIMITS},
   pg_catalog.pg_is_in_recovery(),
   CASE WHEN NOT pg_catalog.pg_is_in_recovery()
     THEN pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()) END,
@@ -49,7 +52,13 @@ const FACTS = `SELECT pg_catalog.version(), pg_catalog.current_setting('max_conn
     CASE WHEN pg_catalog.pg_last_wal_receive_lsn() OPERATOR(pg_catalog.<=) pg_catalog.pg_last_wal_replay_lsn()
       AND EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver) THEN 0
     ELSE extract(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.pg_last_xact_replay_timestamp())
-    END END`;
+    END END`,
+  `${LIMITS}, pg_catalog.pg_is_in_recovery()`,
+  LIMITS,
+];
+
+/** Syntax, names, privileges, and features that are not there. */
+const NOT_UNDERSTOOD = /^(42|0A)/;
 
 /** The database that probes log in to; every cluster has one unless somebody dropped it. */
 const PROBE_DATABASE = 'postgres';
@@ -104,6 +113,8 @@ class ProbeConnection implements StreamHandler, WatchConnection {
   private readonly stream: Stream;
   private readonly ended: () => void;
   private statement: OwnStatement | undefined = undefined;
+  /** The first of the questions that has not been refused. */
+  private level = 0;
   private buffer = Buffer.alloc(0);
 
   /** `ended` when the connection is gone. */
@@ -114,11 +125,23 @@ class ProbeConnection implements StreamHandler, WatchConnection {
   }
 
   ask(answered: (observation: Observation) => void): void {
+    const question = QUESTIONS[this.level];
+    if (question === undefined) {
+      answered(failure('the database refused the question'));
+      return;
+    }
     this.statement = new OwnStatement((outcome) => {
       this.statement = undefined;
-      answered(observationIn(outcome));
+      const sqlState = outcome.isOk ? undefined : outcome.fields.get('C');
+      const isTooMuch = sqlState !== undefined && NOT_UNDERSTOOD.test(sqlState);
+      if (isTooMuch && this.level < QUESTIONS.length - 1) {
+        this.level++;
+        this.ask(answered);
+      } else {
+        answered(observationIn(outcome));
+      }
     });
-    this.stream.write(queryMessage(FACTS));
+    this.stream.write(queryMessage(question));
   }
 
   leave(wheel: TimerWheel): void {
