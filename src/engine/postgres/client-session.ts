@@ -467,9 +467,10 @@ export class ClientSession
 
   /** The connection has seen nothing of what the client waits for. */
   private isNothingSent(connection: DatabaseConnection): boolean {
-    const { isFaulty, ledger } = connection;
+    const { isClientsFault, isFaulty, ledger } = connection;
     const { leftovers, relay } = this;
-    if (isFaulty || this.isPinned || ledger.status !== STATUS_IDLE) return false;
+    if (isFaulty || isClientsFault || this.isPinned) return false;
+    if (ledger.status !== STATUS_IDLE) return false;
     if (relay.isUnsent) return true;
     if (leftovers.requests > 0 || ledger.owesClient || ledger.isSkipping) return false;
     return !leftovers.areLostWith(connection);
@@ -485,7 +486,8 @@ export class ClientSession
 
   /** Nothing that the client relies on has ended with the connection, and it can be told of what has. */
   private goesOnWithout(connection: DatabaseConnection): boolean {
-    if (connection.isFaulty || connection.isMidMessage || this.isDraining) return false;
+    if (connection.isFaulty || connection.isClientsFault) return false;
+    if (connection.isMidMessage || this.isDraining) return false;
     return !connection.ledger.isDoubtful && !this.leftovers.areLostWith(connection);
   }
 

@@ -119,6 +119,9 @@ export interface ConnectionFacts {
   readonly initQuery: string | undefined;
 }
 
+/** Appendix A of the manual. */
+const PROTOCOL_VIOLATION = '08P01';
+
 export class DatabaseConnection extends TargetConnection implements Cancellable {
   readonly ledger = new ReplyLedger();
   readonly target: TargetContext;
@@ -153,6 +156,8 @@ export class DatabaseConnection extends TargetConnection implements Cancellable 
   private replayError: ReadonlyMap<string, string> | undefined = undefined;
   /** The last word that the database has said (FATAL), a whole message. It is for the session to tell. */
   lastWord: Buffer | undefined = undefined;
+  /** It ended the connection for what the client has sent, and would do so again. */
+  isClientsFault = false;
 
   constructor(
     stream: Stream,
@@ -422,6 +427,7 @@ export class DatabaseConnection extends TargetConnection implements Cancellable 
   /** What is owed stays owed: the end of the connection follows. */
   private lastWordSaid(whole: Uint8Array, fields: ReadonlyMap<string, string>): Uint8Array {
     this.lastWord = Buffer.from(whole);
+    this.isClientsFault = fields.get('C') === PROTOCOL_VIOLATION;
     this.unfitBy = 'database_closed';
     if (this.holder === undefined) {
       this.own?.failed(this.lastWord, fields);
