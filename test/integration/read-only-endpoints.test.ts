@@ -142,7 +142,8 @@ describeClusters(
       const [hung, fine] = places[0] === gone.name ? clients : clients.toReversed();
       if (hung === undefined || fine === undefined) throw new Error('there are two clients');
       cluster().hang(gone);
-      const errors = await hung.errors('select 1');
+      // It may take a moment until all of its processes have stopped.
+      const errors = await hung.errors(isPostgres ? 'select pg_sleep(1)' : 'select sleep(1)');
       expect(errors).toHaveLength(1);
       expect(await whereAre([hung, fine])).not.toContain(gone.name);
       cluster().wake(gone);
