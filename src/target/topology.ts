@@ -5,8 +5,8 @@
  * Nothing is taken from names, from the configuration's order or from the network. Who has been promoted
  * last is the writer: PostgreSQL counts promotions itself (the timeline), of others we remember whom we
  * have seen to begin to take writes. Who was passed over once, a former writer that has come back for
- * example, is not the writer before it has been seen as a reader in between: it lacks what was written
- * elsewhere. In doubt there is no writer, and clients wait.
+ * example, is not the writer before it has been seen as a reader in between, or the last writer follows it:
+ * it lacks what was written elsewhere. In doubt there is no writer, and clients wait.
  */
 
 /** What a DB instance says of its part in replication. */
@@ -170,12 +170,16 @@ function candidatesOf(members: readonly Seen[], memory: Memory): readonly Candid
     if (typeof sight === 'string' || part === undefined || part === 'reading') return [];
     const { serverId, timeline = 0 } = sight;
     const promotion = memory.promotions.get(id) ?? 0;
-    return [{ id, part, timeline, promotion, followers: followersOf(serverId, members) }];
+    const followers = followersOf(serverId, members);
+    return [{ id, part, serverId, timeline, promotion, followers }];
   });
-  return all.filter(({ id, timeline }) => {
+  const last = members.find(({ id }) => id === memory.last);
+  return all.filter(({ id, serverId, timeline }) => {
     const isNewer = timeline > memory.timeline;
     const isOlder = timeline > 0 && timeline < memory.timeline;
-    return isNewer || !(isOlder || memory.passedOver.has(id));
+    // It lacks nothing that the last writer has, if that gets its changes from there now.
+    const isFollowedByLast = last !== undefined && followersOf(serverId, [last]) > 0;
+    return isNewer || isFollowedByLast || !(isOlder || memory.passedOver.has(id));
   });
 }
 

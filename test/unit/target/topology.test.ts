@@ -77,6 +77,13 @@ const SCENARIOS: Readonly<Record<string, readonly Step[]>> = {
     [{ a: primary(1), b: primary(2) }, '+b', { fenced: 'a', why: 'b has been promoted since' }],
     [{ a: primary(1), b: primary(2) }, 'b'],
   ],
+  'the old writer is the writer again before anybody saw it as a reader: the one in between follows it':
+    [
+      [{ a: source('1'), b: replica('1', '2') }, '+a'],
+      [{ a: 'silent', b: source('2') }, '+b', { fenced: 'a' }],
+      [{ a: source('1'), b: 'silent' }, 'none'],
+      [{ a: source('1'), b: replica('1', '2') }, '+a', { fenced: 'b', readers: 'b' }],
+    ],
   'the old writer comes back as a second one, and is not the writer even when the new one is away':
     [
       [{ a: primary(1), b: standby }, '+a'],
