@@ -63,12 +63,15 @@ export async function failOver(options: FailoverOptions): Promise<Failover> {
   const promotedMs = now() - at;
   const accepted = untilAccepted(cluster, probes.get(chosen));
   await cluster.promote(chosen);
-  const settled = cluster.settle(replicas.filter((member) => member !== chosen));
+  const others = replicas.filter((member) => member !== chosen);
+  const followed = Promise.all(others.map((member) => cluster.follow(member)));
   const acceptedMs = (await accepted) - at;
   await load.untilAllWrite(at + acceptedMs, load.proxied);
   const recovered = now();
   await Promise.race([load.untilAllWrite(at + acceptedMs, load.direct), pause(DIRECT_DEADLINE_MS)]);
-  await Promise.all([settled, inflicted]);
+  await Promise.all([followed, inflicted]);
+  // Not before: commits wait for replicas that catch up then, however they come.
+  await cluster.settle([]);
   for (const probe of probes.values()) probe.destroy();
   const idleProblems = await load.checkIdle();
   const strays = await findStrays(options, old, recovered);

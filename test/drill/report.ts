@@ -252,7 +252,7 @@ function conditionsOf({ options, rounds, writers }: Outcome): string[] {
   const disk = options.durable ? 'wait for the disk' : 'do not wait for the disk';
   return [
     `${rounds.length} failovers; a replica is promoted ${options.promoteAfter} ms after the fault.`,
-    `One writer and ${options.replicas} replicas; commits wait for a replica and ${disk}.`,
+    `One writer and ${options.replicas} replicas; commits wait for a replica, but in the failover itself, and ${disk}.`,
     `${writers.proxied} writers and ${writers.idle} idle clients through Berth, ${writers.direct} writers without.`,
   ];
 }
