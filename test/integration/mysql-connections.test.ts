@@ -1,13 +1,13 @@
 /**
  * The database never sees more connections than the pool may have, by its own count: while statements are
- * killed, while users take turns, and when everything that is there hangs.
+ * killed, while users take turns, and when everything that is there hangs. And what else is in a text that kills.
  */
 
 import { expect, setDefaultTimeout, test } from 'bun:test';
 import { errorsOf, loginThrough, useMysqlBerths } from '../harness/mysql/berth.ts';
 import * as commands from '../harness/mysql/commands.ts';
 import { MostConnections } from '../harness/mysql/most-connections.ts';
-import type { MysqlRawClient } from '../harness/mysql/raw-client.ts';
+import { type MysqlRawClient, rowsOf } from '../harness/mysql/raw-client.ts';
 import { describeServers, mysqlAdmin, useMysql } from '../harness/mysql/server.ts';
 import { eventually, untilMetric } from '../harness/polling.ts';
 
@@ -130,5 +130,26 @@ describeServers('the number of connections', (server) => {
     await victim.readAnswer();
     expect(performance.now() - sentAt).toBeLessThan(15_000);
     expect(errorsOf(await waiting.readAnswer())).toEqual([]);
+  });
+
+  test('what else is in the text of a KILL runs', async () => {
+    const berth = await start({ pool: { MaxConnections: 2 }, expect: EXPECTED });
+    using killer = await loginThrough(berth);
+    const texts: [string, string[][]][] = [
+      ["select 'before'; KILL CONNECTION # ; select 'after'", [['before'], ['after']]],
+      ["kill query #; kill #; select 'last'", [['last']]],
+      ["begin; kill #; select 'in'; commit /* # */", [['in']]],
+    ];
+    for (const [text, rows] of texts) {
+      using victim = await loginThrough(berth);
+      const sql = text.replaceAll('#', `${victim.greeting.connectionId}`);
+      const answer = await killer.query(sql);
+      expect({ sql, errors: errorsOf(answer) }).toEqual({ sql, errors: [] });
+      expect(rowsOf(answer)).toEqual(rows);
+      await expect(victim.ping()).rejects.toThrow();
+    }
+    const own = killer.greeting.connectionId;
+    expect(errorsOf(await killer.query(`kill query ${own}; select 1`))).toEqual([1317]);
+    expect(await killer.rows('select 1')).toEqual([['1']]);
   });
 });

@@ -275,14 +275,15 @@ export class ClientSession
   }
 
   killIn(bytes: Buffer, from: number, to: number): Kill | undefined {
-    const found = killIn(bytes, from, to, this.own.syntax);
-    return found !== undefined && this.knows(found.id) ? found : undefined;
+    return killIn(bytes, from, to, this.own.syntax, (id) => this.knows(id));
   }
 
-  kill(what: Kill): void {
+  kill(what: Kill): boolean {
     const error = kill(this, this.endpoint.sessionFor(what.id), what);
     if (error !== undefined) this.refuse(error);
+    else if (what.among !== undefined) return !this.isClosed;
     else if (!this.isClosed) this.pinged();
+    return false;
   }
 
   // --- Borrowing

@@ -18,7 +18,7 @@ import { staysInTransaction } from '../../sql/mysql/stays-in-transaction.ts';
 import type { Syntax } from '../../sql/mysql/syntax.ts';
 import { PIPELINE_MAX } from '../borrowing-session.ts';
 import type { DatabaseConnection } from './database-connection.ts';
-import type { Kill } from './kills.ts';
+import { type Kill, replaceKill } from './kills.ts';
 import { MAY_READ_FILE, OWES_FIELDS, OWES_OK, OWES_RESULT, OWES_TEXT, RESETS } from './ledger.ts';
 import { DEALT_WITH, GONE, REPLACED, SENT, WAIT } from './relay-outcome.ts';
 import {
@@ -81,7 +81,8 @@ export interface RelayHost extends StatementHost {
   userChanged(payload: Buffer, rest: Buffer): void;
   /** KILL of the client whose greeting had the number `id`; false when there is none. */
   knows(id: number): boolean;
-  kill(kill: Kill): void;
+  /** False when the client has its answer; true when the rest of the text is for the database. */
+  kill(kill: Kill): boolean;
   /** What a text kills, if it is one of our clients. */
   killIn(bytes: Buffer, from: number, to: number): Kill | undefined;
 }
@@ -521,7 +522,7 @@ export class Relay {
     const effects = textAt < 0 ? Effect.unknown : this.judge(bytes, textAt, next, isWhole);
     if ((effects & Effect.kill) !== 0) {
       const kill = host.killIn(bytes, textAt, next);
-      if (kill !== undefined) return this.kill(kill);
+      if (kill !== undefined) return this.killAmong(kill, bytes, at, next);
     }
     if (this.connection === undefined && effects === Effect.schema) host.schemaWanted();
     if (
@@ -563,15 +564,22 @@ export class Relay {
   private processKill(bytes: Buffer, at: number, next: number): number {
     const idAt = at + HEADER_BYTES + 1;
     const id = next >= idAt + 4 ? int32At(bytes, idAt) : 0;
-    if (this.host.knows(id)) return this.kill({ id, isQueryOnly: false });
+    if (this.host.knows(id)) return this.kill({ id, isQueryOnly: false, among: undefined });
     return this.send(OWES_OK, bytes, at);
   }
 
   /** Of one of our own clients, maybe this one. */
   private kill(kill: Kill): number {
     if (this.connection?.ledger.isEmpty === false) return WAIT;
-    this.host.kill(kill);
-    return DEALT_WITH;
+    return this.host.kill(kill) ? SENT : DEALT_WITH;
+  }
+
+  /** A KILL in a whole text: what else is in it is sent. */
+  private killAmong(kill: Kill, bytes: Buffer, at: number, next: number): number {
+    const done = this.kill(kill);
+    if (done !== SENT || kill.among === undefined) return done;
+    replaceKill(bytes, kill.among.from, kill.among.to);
+    return this.query(bytes, at, next, true);
   }
 
   /** Writes what was put before, and `bytes[from, to)`. */

@@ -8,6 +8,12 @@ import { type KillTarget, StatementScanner } from './scanner.ts';
 import type { Syntax } from './syntax.ts';
 
 const scanner = new StatementScanner();
+let statements = 0;
+const countingScanner = new StatementScanner({
+  statement() {
+    statements++;
+  },
+});
 let areAllSets = true;
 const setScanner = new StatementScanner({
   statement(keyword) {
@@ -33,6 +39,20 @@ export function killTargetsIn(
 ): readonly KillTarget[] {
   classify(bytes, from, to, syntax);
   return scanner.killTargets;
+}
+
+/** Whether nothing but one statement is in the text. */
+export function isOneStatement(
+  bytes: Uint8Array,
+  from: number,
+  to: number,
+  syntax: Syntax,
+): boolean {
+  statements = 0;
+  countingScanner.reset(syntax);
+  countingScanner.push(bytes, from, to);
+  countingScanner.end();
+  return statements === 1;
 }
 
 /** Whether every statement of the text begins with SET. */
