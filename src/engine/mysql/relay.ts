@@ -203,6 +203,8 @@ export class Relay {
   private sending(bytes: Buffer, from: number): void {
     this.sent = bytes;
     this.sentFrom = from;
+    // What waits for an answer of ours is kept by the session, not here.
+    this.sentTo = from;
     if (this.chunks++ === 0) this.takenBefore = this.connection?.stream.takenBytes ?? 0;
   }
 

@@ -259,6 +259,8 @@ export class Relay {
   private sending(bytes: Buffer, from: number): void {
     this.sent = bytes;
     this.sentFrom = from;
+    // What waits is kept by the session, not here.
+    this.sentTo = from;
     if (this.chunks++ > 0) return;
     this.takenBefore = this.connection?.stream.takenBytes ?? 0;
     this.unnamedBefore = this.unnamed.parse;

@@ -26,8 +26,15 @@ export interface FakeSession {
   closedBy(): ClientCloseReason | undefined;
 }
 
+interface FakeSessionOptions {
+  /** How many bytes each socket to the database takes before it is full. */
+  readonly roomOf?: (index: number) => number;
+}
+
 /** A session whose pool has one connection, idle, and may have more. */
-export async function startFakeSession(): Promise<FakeSession> {
+export async function startFakeSession({
+  roomOf = () => Number.POSITIVE_INFINITY,
+}: FakeSessionOptions = {}): Promise<FakeSession> {
   const wheel = new TimerWheel(0);
   const events: Event[] = [];
   const target = fakeTarget(wheel);
@@ -46,6 +53,7 @@ export async function startFakeSession(): Promise<FakeSession> {
     connectorFor: (_key, pool) => ({
       open(opened) {
         const socket = new FakeSocket();
+        socket.room = roomOf(databases.length);
         databases.push(socket);
         const connection = new DatabaseConnection(socket.stream, target, pool, facts);
         queueMicrotask(() => opened(connection));

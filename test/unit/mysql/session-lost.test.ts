@@ -86,6 +86,32 @@ describe('MY-48 a command of which no byte was sent', () => {
     expect(sent.subarray(9)).toEqual(execution.subarray(9));
     expect(errorsOf(fake)).toEqual([]);
   });
+
+  test('is executed once, also when it was not the command but its preparation that was not sent', async () => {
+    const fake = await startFakeSession({
+      roomOf: (index) => (index === 1 ? 0 : Number.POSITIVE_INFINITY),
+    });
+    const [database] = fake.databases;
+    if (database === undefined) throw new Error('no database');
+    fake.client.arrives(frames(commands.command(COMMAND.STMT_PREPARE, 'select ?'), 0));
+    database.arrives(prepared);
+    const id = fake.client.taken().readUInt32LE(5);
+    const execution = frames(commands.execute(id, [7], { capabilities: TODAY }), 0);
+    fake.client.arrives(execution);
+    database.arrives(ok());
+    database.stream.onClose();
+    fake.client.taken();
+    fake.client.arrives(execution);
+    const full = await opened(fake);
+    full.stream.onClose();
+    const socket = await opened(fake, 2);
+    socket.taken();
+    socket.arrives(prepared);
+    expect(socket.taken()).toHaveLength(execution.length);
+    socket.arrives(ok());
+    expect(socket.taken()).toHaveLength(0);
+    expect(fake.client.taken()).toEqual(ok());
+  });
 });
 
 describe('MY-48 a connection that is lost', () => {
