@@ -71,9 +71,16 @@ export function makeConfiguration(options: ConfigurationOptions): Configuration 
 
 /** The configuration with a real port in place of each port 0: a proxy keeps its ports when it is restarted. */
 export function withPorts(configuration: Configuration, takePort: () => number): Configuration {
+  const taken = new Set<number>();
+  const takeAnother = () => {
+    let port = takePort();
+    while (taken.has(port)) port = takePort();
+    taken.add(port);
+    return port;
+  };
   const text = JSON.stringify(configuration, (key, value: unknown) => {
     if (key !== 'Listen' || typeof value !== 'string') return value;
-    return value.replace(/:0$/, () => `:${takePort()}`);
+    return value.replace(/:0$/, () => `:${takeAnother()}`);
   });
   return JSON.parse(text);
 }

@@ -14,6 +14,8 @@ import { mysqlAdmin } from './server.ts';
 const TABLES = 4;
 const ROWS = 1_000;
 const START_AND_END_MS = 60_000;
+/** A look of the monitor that has left, until its thread has gone to its end; nothing tells when. */
+const STILL_COUNTED = 1;
 
 export const SYSBENCH_SCRIPTS = ['oltp_point_select', 'oltp_read_write'] as const;
 
@@ -51,7 +53,8 @@ export async function loadWithSysbench(load: SysbenchLoad): Promise<SysbenchOutc
   if (transactions === 0) wrong.push('no transaction was counted');
   if (!/reconnects: +0 /.test(stdout)) wrong.push('sysbench had to connect again');
   const most = await counted.most();
-  if (most > poolSize) wrong.push(`${most} connections at once, for a pool of ${poolSize}`);
+  if (most > poolSize + STILL_COUNTED)
+    wrong.push(`${most} connections at once, for a pool of ${poolSize}`);
   return { transactions, wrong: [...wrong, ...(await brokenTables(database))] };
 }
 
